@@ -1,0 +1,793 @@
+//! CSV as business programs write it: delimiter, quotes, escapes, headers, ragged rows, any single-byte encoding.
+//!
+//! Our own scanner rather than a crate's, for one reason: the `csv` crates prefer *a* parse to *no* parse, and a text
+//! after a closing quote or a quote that is never closed would change values in silence. Here both are told.
+
+use std::io::{Read, Write};
+
+use memchr::{memchr, memchr2, memchr3};
+
+use super::text::{self, Charset};
+use super::{Format, Input, Next, Output, RecordReader, RecordWriter, Writing};
+use crate::error::{Blame, Error, Result, reason};
+use crate::options::{Kind, Opt, Options};
+use crate::record::{Columns, Record, Reject, Value};
+
+/// A record that grows beyond this is an unclosed quote or no CSV at all.
+const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How much is read at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The format.
+#[derive(Debug)]
+pub struct Csv;
+
+const INPUT: &[Opt] = &[
+    Opt { name: "delimiter", kind: Kind::Char, default: Some("\",\""), doc: "The sign between two fields." },
+    Opt { name: "quote", kind: Kind::CharOrNone, default: Some("\"\\\"\""), doc: "The sign around a field; \"\": quotes are data." },
+    Opt { name: "escape", kind: Kind::CharOrNone, default: None, doc: "A sign that takes the next character as it is." },
+    Opt { name: "header", kind: Kind::Flag, default: Some("true"), doc: "The first record names the columns." },
+    Opt { name: "columns", kind: Kind::Texts, default: None, doc: "The columns of a file without a header." },
+    Opt { name: "comment", kind: Kind::CharOrNone, default: None, doc: "Lines that begin with this sign are passed over." },
+    Opt { name: "skip", kind: Kind::Integer(0), default: Some("0"), doc: "Lines to pass over at the beginning." },
+    Opt { name: "skip_last", kind: Kind::Integer(0), default: Some("0"), doc: "Lines to pass over at the end." },
+    Opt { name: "trim", kind: Kind::Flag, default: Some("false"), doc: "Remove spaces around values and column names." },
+    Opt { name: "line_ending", kind: Kind::Text, default: None, doc: "What ends a line; default: LF, CRLF and CR are recognised." },
+    Opt { name: "allow_extra_columns", kind: Kind::Flag, default: Some("false"), doc: "Surplus cells are dropped instead of rejecting the record." },
+    Opt { name: "allow_optional_columns", kind: Kind::Flag, default: Some("false"), doc: "Missing cells are empty instead of rejecting the record." },
+];
+
+const OUTPUT: &[Opt] = &[
+    Opt { name: "delimiter", kind: Kind::Char, default: Some("\",\""), doc: "The sign between two fields." },
+    Opt { name: "quote", kind: Kind::CharOrNone, default: Some("\"\\\"\""), doc: "The sign around a field." },
+    Opt { name: "escape", kind: Kind::CharOrNone, default: None, doc: "Stands before a quote inside a field; default: the quote is doubled." },
+    Opt { name: "header", kind: Kind::Flag, default: Some("true"), doc: "Write the names of the targets first." },
+    Opt { name: "quoting", kind: Kind::Choice(&["minimal", "all", "nonnumeric", "none"]), default: Some("\"minimal\""), doc: "Which fields get quotes." },
+    Opt { name: "line_ending", kind: Kind::Text, default: Some("\"\\n\""), doc: "What ends a line." },
+];
+
+impl Format for Csv {
+    fn name(&self) -> &'static str {
+        "csv"
+    }
+    fn extension(&self) -> &'static str {
+        "csv"
+    }
+    fn input_options(&self) -> &'static [Opt] {
+        INPUT
+    }
+    fn output_options(&self) -> &'static [Opt] {
+        OUTPUT
+    }
+    fn has_columns(&self) -> bool {
+        true
+    }
+    fn reader(&self, options: &Options, input: Input) -> Result<Box<dyn RecordReader>> {
+        Ok(Box::new(Reader::new(options, input)?))
+    }
+    fn writer(&self, options: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
+        Writer::new(options, writing, output).map(|w| Box::new(w) as Box<dyn RecordWriter>)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Dialect {
+    delimiter: u8,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    comment: Option<u8>,
+    terminator: Option<Vec<u8>>,
+    trim: bool,
+    extra: bool,
+    optional: bool,
+}
+
+impl Dialect {
+    fn new(o: &Options, charset: Charset) -> Result<Self> {
+        let byte = |key: &str| -> Result<Option<u8>> {
+            let Some(c) = o.char(key) else { return Ok(None) };
+            let mut bytes = Vec::new();
+            let encoder = text::Encoder { charset, mark: false, replace: false };
+            match (encoder.encode(&c.to_string(), &mut bytes), bytes.as_slice()) {
+                (Ok(()), [byte]) => Ok(Some(*byte)),
+                _ => Err(Error::config(format!("{key} = {} is not one byte in {}", text::quoted(&c.to_string()), charset.name()))),
+            }
+        };
+        Ok(Self {
+            delimiter: byte("delimiter")?.unwrap_or(b','),
+            quote: byte("quote")?,
+            escape: byte("escape")?,
+            comment: byte("comment")?,
+            terminator: o.text("line_ending").filter(|t| !matches!(t.as_str(), "" | "\n" | "\r\n" | "\r")).map(String::into_bytes),
+            trim: o.flag("trim"),
+            extra: o.flag("allow_extra_columns"),
+            optional: o.flag("allow_optional_columns"),
+        })
+    }
+}
+
+/// What the scanner found at the start of the buffer.
+enum Scan {
+    /// The record needs more bytes than there are.
+    More,
+    /// A record of so many bytes.
+    Record(usize),
+    /// A record of so many bytes with text after the closing quote of this field (from 1).
+    Stray(usize, usize),
+    /// A quote that the end of the file leaves open in this field (from 1).
+    Open(usize),
+}
+
+/// What can't be decoded in a record.
+enum Undecodable {
+    /// This byte.
+    Byte(u8),
+    /// Something that was replaced when the stream was decoded as a whole.
+    Replaced,
+}
+
+struct Reader {
+    input: Input,
+    charset: Charset,
+    dialect: Dialect,
+    columns: Columns,
+    buf: Vec<u8>,
+    at: usize,
+    end: bool,
+    line: u64,
+    number: u64,
+    /// The fields of the record in hand as bytes, and where each ends.
+    scratch: Vec<u8>,
+    ends: Vec<usize>,
+    surplus: u64,
+    surplus_line: u64,
+    comments: u64,
+    /// The first record of a file without header and without declared columns was read to count them.
+    replay: bool,
+}
+
+impl Reader {
+    fn new(o: &Options, input: Input) -> Result<Self> {
+        let label = o.text("encoding").unwrap_or_else(|| "utf-8".into());
+        let charset = Charset::named(&label).unwrap_or_else(Charset::utf8);
+        let (mut input, charset) = text::open(input, charset)?;
+        if let Some(lines) = o.count("skip_last").filter(|n| *n > 0) {
+            input = Box::new(HoldBack { input, lines, held: Vec::new(), ready: std::collections::VecDeque::new(), end: false });
+        }
+        let mut reader = Self {
+            dialect: Dialect::new(o, charset)?,
+            input,
+            charset,
+            columns: Columns::default(),
+            buf: Vec::with_capacity(CHUNK_BYTES),
+            at: 0,
+            end: false,
+            line: 1,
+            number: 0,
+            scratch: Vec::new(),
+            ends: Vec::new(),
+            surplus: 0,
+            surplus_line: 0,
+            comments: 0,
+            replay: false,
+        };
+        for _ in 0..o.count("skip").unwrap_or(0) {
+            reader.skip_line()?;
+        }
+        if let Some(columns) = o.texts("columns") {
+            reader.columns = Columns::from_header(columns.iter().map(String::as_str));
+            if o.flag("header") && o.has("header") {
+                reader.scan_record()?;
+                reader.line += reader.lines_in_record();
+            }
+        } else if o.flag("header") {
+            reader.read_header()?;
+        } else if reader.scan_record()? {
+            reader.columns = Columns::from_header(std::iter::repeat_n("", reader.ends.len()));
+            reader.replay = true;
+        }
+        Ok(reader)
+    }
+
+    fn read_header(&mut self) -> Result<()> {
+        let line = self.line;
+        if !self.scan_record()? {
+            return Err(
+                Error::file("there is no header: the file holds no record").hint("send files with a header, or set input.header = false and input.columns")
+            );
+        }
+        let mut record = Record::default();
+        if let Some(bad) = self.decode(&mut record) {
+            return Err(self.undecodable(&bad, "the header").on_line(line));
+        }
+        self.line += self.lines_in_record();
+        let trim = self.dialect.trim;
+        self.columns = Columns::from_header(record.fields().map(|name| if trim { name.trim() } else { name }));
+        Ok(())
+    }
+
+    fn undecodable(&self, bad: &Undecodable, what: &str) -> Error {
+        let e = match bad {
+            Undecodable::Byte(byte) => Error::file(format!("{what} holds the byte 0x{byte:02X}, which is not {}", self.charset.name())),
+            Undecodable::Replaced => return Error::file(format!("{what} holds bytes that can't be decoded")),
+        };
+        if self.charset.is_utf8() { e.hint("declare how A writes, for instance input.encoding = \"windows-1252\"") } else { e }
+    }
+
+    /// Reads more bytes; false at the end.
+    fn fill(&mut self) -> Result<bool> {
+        if self.end {
+            return Ok(false);
+        }
+        if self.at > 0 {
+            self.buf.drain(..self.at);
+            self.at = 0;
+        }
+        if self.buf.len() > RECORD_BYTES_MAX {
+            return Err(Error::file(format!("the record is larger than {} MiB", RECORD_BYTES_MAX >> 20))
+                .hint("most often a quote that is never closed, or a file that is no CSV: check input.delimiter and input.quote")
+                .on_line(self.line));
+        }
+        let old = self.buf.len();
+        self.buf.resize(old + CHUNK_BYTES.max(old), 0);
+        let n = loop {
+            match self.input.read(&mut self.buf[old..]) {
+                Ok(n) => break n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::file(format!("can't read: {}", reason(&e))).blamed_on(Blame::Endpoint)),
+            }
+        };
+        self.buf.truncate(old + n);
+        self.end = n == 0;
+        Ok(true)
+    }
+
+    fn skip_line(&mut self) -> Result<()> {
+        loop {
+            let rest = &self.buf[self.at..];
+            if let Some((len, _)) = line_end(rest, self.end, self.dialect.terminator.as_deref()) {
+                self.at += len;
+                self.line += 1;
+                return Ok(());
+            }
+            if !self.fill()? {
+                self.at = self.buf.len();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the next record's fields as bytes into `scratch` and `ends`; false at the end. Empty lines and comments are passed over.
+    fn scan_record(&mut self) -> Result<bool> {
+        self.scan().map(|found| found.is_some())
+    }
+
+    /// As `scan_record`, with the reason why the record is malformed where it is.
+    fn scan(&mut self) -> Result<Option<Option<Reject>>> {
+        loop {
+            let rest = &self.buf[self.at..];
+            if rest.is_empty() {
+                if !self.fill()? {
+                    return Ok(None);
+                }
+                continue;
+            }
+            let comment = self.dialect.comment.is_some_and(|c| rest[0] == c);
+            match line_end(rest, self.end, self.dialect.terminator.as_deref()) {
+                Some((len, text)) if text == 0 || comment => {
+                    self.at += len;
+                    self.line += 1;
+                    self.comments += u64::from(comment);
+                    continue;
+                }
+                None if comment => {
+                    if !self.fill()? {
+                        self.at = self.buf.len();
+                        self.comments += 1;
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            self.scratch.clear();
+            self.ends.clear();
+            match scan(&self.buf[self.at..], self.end, &self.dialect, &mut self.scratch, &mut self.ends) {
+                Scan::More => {
+                    self.fill()?;
+                }
+                Scan::Record(len) => {
+                    self.at += len;
+                    return Ok(Some(None));
+                }
+                Scan::Stray(len, field) => {
+                    self.at += len;
+                    let reason = format!("text stands after the closing quote of field {field}: a quote inside a quoted field must be doubled");
+                    return Ok(Some(Some(Reject::record(reason))));
+                }
+                Scan::Open(field) => {
+                    return Err(Error::file(format!("the quote that opens field {field} of this record is never closed"))
+                        .hint("close the quote; if quotes are plain data in this export, set input.quote = \"\"")
+                        .on_line(self.line));
+                }
+            }
+        }
+    }
+
+    /// Decodes `scratch` into the record; the first byte that can't be decoded is returned.
+    fn decode(&self, record: &mut Record) -> Option<Undecodable> {
+        let mut bad = None;
+        record.fill(|out, ends| {
+            let whole = self.scratch.is_ascii() || self.charset.is_utf8();
+            if whole
+                && let Ok(text) = std::str::from_utf8(&self.scratch)
+                && self.ends.iter().all(|e| text.is_char_boundary(*e))
+            {
+                out.push_str(text);
+                ends.extend_from_slice(&self.ends);
+                return;
+            }
+            let mut start = 0;
+            for &end in &self.ends {
+                let wrong = self.charset.decode_into(&self.scratch[start..end], out);
+                bad = bad.or(wrong);
+                ends.push(out.len());
+                start = end;
+            }
+        });
+        let replaced = bad.is_none() && self.charset.is_utf8() && record.fields().any(|f| f.contains('\u{fffd}'));
+        if replaced { Some(Undecodable::Replaced) } else { bad.map(Undecodable::Byte) }
+    }
+
+    fn check_width(&mut self, record: &mut Record) -> Option<Reject> {
+        let (found, wanted) = (record.len(), self.columns.names.len());
+        if found > wanted {
+            if (wanted..found).all(|i| record.field(i).is_empty()) {
+                self.surplus += 1;
+                if self.surplus == 1 {
+                    self.surplus_line = record.line;
+                }
+                record.truncate(wanted);
+            } else if self.dialect.extra {
+                record.truncate(wanted);
+            } else {
+                return Some(Reject::record(format!("{found} fields instead of {wanted}: a delimiter inside a value needs quotes around it")));
+            }
+        } else if found < wanted {
+            if !self.dialect.optional {
+                return Some(Reject::record(format!("{found} fields instead of {wanted}")));
+            }
+            for _ in found..wanted {
+                record.push("");
+            }
+        }
+        None
+    }
+}
+
+impl RecordReader for Reader {
+    fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    fn read(&mut self, record: &mut Record) -> Result<Next> {
+        record.clear();
+        let malformed = if std::mem::take(&mut self.replay) {
+            None
+        } else {
+            match self.scan()? {
+                None => return Ok(Next::End),
+                Some(malformed) => malformed,
+            }
+        };
+        self.number += 1;
+        record.number = self.number;
+        // The scanner stands behind the record: its line is counted from what it consumed.
+        record.line = self.line;
+        let bad = self.decode(record);
+        self.line += self.lines_in_record();
+        if let Some(reject) = malformed {
+            return Ok(Next::Bad(reject));
+        }
+        if let Some(bad) = bad {
+            return Ok(Next::Bad(Reject::record(self.undecodable(&bad, "the record").message())));
+        }
+        if let Some(reject) = self.check_width(record) {
+            return Ok(Next::Bad(reject));
+        }
+        if self.dialect.trim {
+            let trimmed: Vec<String> = record.fields().map(|f| f.trim().to_owned()).collect();
+            record.fill(|_, _| {});
+            trimmed.iter().for_each(|f| record.push(f));
+        }
+        Ok(Next::Record)
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.surplus > 0 {
+            out.push(format!("{} records have surplus empty cells, which were dropped (first on line {})", self.surplus, self.surplus_line));
+        }
+        if self.comments > 0 {
+            out.push(format!("{} comment lines were passed over", self.comments));
+        }
+        out
+    }
+}
+
+impl Reader {
+    /// How many lines the record in hand took: one, and one for each line end inside its fields.
+    fn lines_in_record(&self) -> u64 {
+        let s = &self.scratch;
+        let lf = memchr::memchr_iter(b'\n', s).count();
+        let lone_cr = memchr::memchr_iter(b'\r', s).filter(|i| s.get(i + 1) != Some(&b'\n')).count();
+        (1 + lf + lone_cr) as u64
+    }
+}
+
+/// The length of the first line with its end, and without; none if its end is not in `bytes` yet.
+fn line_end(bytes: &[u8], last: bool, terminator: Option<&[u8]>) -> Option<(usize, usize)> {
+    if let Some(t) = terminator {
+        return match memchr::memmem::find(bytes, t) {
+            Some(at) => Some((at + t.len(), at)),
+            None => (last && !bytes.is_empty()).then_some((bytes.len(), bytes.len())),
+        };
+    }
+    match memchr2(b'\n', b'\r', bytes) {
+        Some(at) if bytes[at] == b'\n' => Some((at + 1, at)),
+        Some(at) => match bytes.get(at + 1) {
+            Some(b'\n') => Some((at + 2, at)),
+            Some(_) => Some((at + 1, at)),
+            None => last.then_some((at + 1, at)),
+        },
+        None => (last && !bytes.is_empty()).then_some((bytes.len(), bytes.len())),
+    }
+}
+
+/// Cuts the record at the start of `bytes` into fields, without quotes and escapes. `last`: no byte follows.
+fn scan(bytes: &[u8], last: bool, d: &Dialect, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Scan {
+    let mut at = 0;
+    loop {
+        if d.trim {
+            while matches!(bytes.get(at), Some(b' ' | b'\t')) && bytes[at] != d.delimiter {
+                at += 1;
+            }
+        }
+        if d.quote.is_some() && bytes.get(at).copied() == d.quote {
+            match quoted(bytes, at + 1, last, d, out) {
+                Ok(next) => at = next,
+                Err(true) => return Scan::Open(ends.len() + 1),
+                Err(false) => return Scan::More,
+            }
+            if d.trim {
+                while matches!(bytes.get(at), Some(b' ' | b'\t')) && bytes[at] != d.delimiter {
+                    at += 1;
+                }
+            }
+            let clean = match bytes.get(at) {
+                None if last => true,
+                None => return Scan::More,
+                Some(&b) => b == d.delimiter || starts_line_end(&bytes[at..], d.terminator.as_deref()),
+            };
+            if !clean {
+                // The rest of the line belongs to the malformed record; the next line begins a new one.
+                let Some((len, text)) = line_end(&bytes[at..], last, d.terminator.as_deref()) else { return Scan::More };
+                out.extend_from_slice(&bytes[at..at + text]);
+                ends.push(out.len());
+                return Scan::Stray(at + len, ends.len());
+            }
+        } else {
+            match plain(bytes, at, last, d, out) {
+                Some(next) => at = next,
+                None => return Scan::More,
+            }
+        }
+        ends.push(out.len());
+        match bytes.get(at) {
+            None => return Scan::Record(at), // only at the end of the file: else `plain` and `quoted` asked for more
+            Some(&b) if b == d.delimiter => {
+                at += 1;
+                if at == bytes.len() && !last {
+                    return Scan::More;
+                }
+            }
+            Some(_) => {
+                let Some((len, _)) = line_end(&bytes[at..], last, d.terminator.as_deref()) else { return Scan::More };
+                return Scan::Record(at + len);
+            }
+        }
+    }
+}
+
+fn starts_line_end(bytes: &[u8], terminator: Option<&[u8]>) -> bool {
+    match terminator {
+        Some(t) => bytes.starts_with(t),
+        None => matches!(bytes.first(), Some(b'\n' | b'\r')),
+    }
+}
+
+/// Takes a quoted field from behind its opening quote; gives where it ends. `Err(true)`: it never ends; `Err(false)`: more bytes are needed.
+fn quoted(bytes: &[u8], mut at: usize, last: bool, d: &Dialect, out: &mut Vec<u8>) -> Result<usize, bool> {
+    let quote = d.quote.unwrap_or(b'"');
+    let escape = d.escape.filter(|e| *e != quote);
+    loop {
+        let rest = &bytes[at..];
+        let hit = match escape {
+            None => memchr(quote, rest),
+            Some(e) => memchr2(quote, e, rest),
+        };
+        let Some(hit) = hit else { return Err(last) };
+        out.extend_from_slice(&rest[..hit]);
+        at += hit;
+        let next = bytes.get(at + 1).copied();
+        if bytes[at] != quote {
+            match next {
+                Some(b) => out.push(b),
+                None => return Err(last),
+            }
+            at += 2;
+        } else if next == Some(quote) {
+            out.push(quote);
+            at += 2;
+        } else if next.is_none() && !last {
+            return Err(false);
+        } else {
+            return Ok(at + 1);
+        }
+    }
+}
+
+/// Takes a field without quotes; gives where it ends, or none if more bytes are needed.
+fn plain(bytes: &[u8], mut at: usize, last: bool, d: &Dialect, out: &mut Vec<u8>) -> Option<usize> {
+    loop {
+        let rest = &bytes[at..];
+        let hit = match (&d.terminator, d.escape) {
+            (None, None) => memchr3(d.delimiter, b'\n', b'\r', rest),
+            _ => rest.iter().enumerate().position(|(i, b)| *b == d.delimiter || Some(*b) == d.escape || starts_line_end(&rest[i..], d.terminator.as_deref())),
+        };
+        let Some(hit) = hit else {
+            if !last {
+                return None;
+            }
+            out.extend_from_slice(rest);
+            return Some(bytes.len());
+        };
+        out.extend_from_slice(&rest[..hit]);
+        at += hit;
+        if Some(bytes[at]) == d.escape && bytes[at] != d.delimiter {
+            let Some(&next) = bytes.get(at + 1) else { return if last { Some(bytes.len()) } else { None } };
+            out.push(next);
+            at += 2;
+            continue;
+        }
+        return Some(at);
+    }
+}
+
+/// Keeps the last lines of a stream from its reader (`skip_last`): they are held until more follows, and dropped at the end.
+struct HoldBack {
+    input: Input,
+    lines: usize,
+    held: Vec<u8>,
+    ready: std::collections::VecDeque<u8>,
+    end: bool,
+}
+
+impl Read for HoldBack {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        while self.ready.is_empty() && !self.end {
+            let old = self.held.len();
+            self.held.resize(old + CHUNK_BYTES, 0);
+            let n = self.input.read(&mut self.held[old..])?;
+            self.held.truncate(old + n);
+            self.end = n == 0;
+            // Until the end is known, the last line end may be the file's last byte: one more line is held.
+            let (body, lines) = if self.end { (self.held.trim_ascii_end().len(), self.lines) } else { (self.held.len(), self.lines + 1) };
+            let sign = if memchr(b'\n', &self.held).is_some() { b'\n' } else { b'\r' };
+            let cut = memchr::memrchr_iter(sign, &self.held[..body]).nth(lines - 1).map_or(0, |at| at + 1);
+            self.ready.extend(self.held.drain(..cut));
+        }
+        self.ready.read(to)
+    }
+}
+
+/// Writes CSV.
+struct Writer {
+    output: Output,
+    writing: Writing,
+    delimiter: char,
+    quote: char,
+    escape: Option<char>,
+    quoting: String,
+    ending: String,
+    line: String,
+    starts: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    fn new(o: &Options, writing: Writing, mut output: Output) -> Result<Self> {
+        let prefix = writing.encoder.prefix();
+        output.write_all(&prefix).map_err(|e| super::write_error(&e))?;
+        let mut writer = Self {
+            output,
+            delimiter: o.char("delimiter").unwrap_or(','),
+            quote: o.char("quote").unwrap_or('"'),
+            escape: o.char("escape"),
+            quoting: o.word("quoting"),
+            ending: o.word("line_ending"),
+            line: String::new(),
+            starts: Vec::new(),
+            bytes: Vec::new(),
+            writing,
+        };
+        if o.flag("header") {
+            let names: Vec<Value<'static>> = writer.writing.columns.iter().map(|c| Value::owned(c.clone())).collect();
+            if let Err(reject) = writer.write(&names)? {
+                return Err(Error::file(format!("the header can't be written: {}", reject.reason))
+                    .hint("rename the target, or choose an output.encoding that has the character"));
+            }
+        }
+        Ok(writer)
+    }
+
+    fn field(&mut self, text: &str, numeric: bool, alone: bool) -> Result<(), String> {
+        let special = text.contains([self.delimiter, '\n', '\r', self.quote]);
+        let quoted = match self.quoting.as_str() {
+            "all" => true,
+            "nonnumeric" => special || !numeric,
+            "none" => {
+                if text.contains([self.delimiter, '\n', '\r']) {
+                    return Err("the value holds the delimiter or a line end, and quoting is \"none\"".into());
+                }
+                false
+            }
+            // A record of one empty field would be an empty line, which is no record.
+            _ => special || (alone && text.is_empty()),
+        };
+        if !quoted {
+            self.line.push_str(text);
+            return Ok(());
+        }
+        self.line.push(self.quote);
+        for c in text.chars() {
+            if c == self.quote || Some(c) == self.escape {
+                self.line.push(self.escape.unwrap_or(self.quote));
+            }
+            self.line.push(c);
+        }
+        self.line.push(self.quote);
+        Ok(())
+    }
+}
+
+impl RecordWriter for Writer {
+    fn write(&mut self, values: &[Value<'_>]) -> Result<Result<(), Reject>> {
+        self.line.clear();
+        self.starts.clear();
+        for (i, value) in values.iter().enumerate() {
+            if i > 0 {
+                self.line.push(self.delimiter);
+            }
+            self.starts.push(self.line.len());
+            let numeric = matches!(value, Value::Number(_) | Value::Digits(_));
+            let style = self.writing.style.clone();
+            let text = style.text(value);
+            if let Err(why) = self.field(&text, numeric, values.len() == 1) {
+                return Ok(Err(Reject::new(self.writing.columns.get(i).cloned().unwrap_or_default(), why)));
+            }
+        }
+        self.line.push_str(&self.ending);
+        self.bytes.clear();
+        if let Err(c) = self.writing.encoder.encode(&self.line, &mut self.bytes) {
+            let at = self.line.find(c).unwrap_or(0);
+            let field = self.starts.iter().rposition(|start| *start <= at).unwrap_or(0);
+            return Ok(Err(super::unencodable(c, &self.writing, field)));
+        }
+        self.output.write_all(&self.bytes).map_err(|e| super::write_error(&e))?;
+        Ok(Ok(()))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.output.flush().map_err(|e| super::write_error(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::testing::{options, read_all, write_all};
+
+    fn read(keys: &str, bytes: &[u8]) -> Vec<String> {
+        read_all(&Csv, keys, bytes)
+    }
+
+    #[test]
+    fn quotes_line_ends_and_doubled_quotes_are_taken_as_rfc_4180_says() {
+        let got = read("", b"a,b\r\n\"x, \"\"y\"\"\",\"1\n2\"\r\n3,\r\n");
+        assert_eq!(got, ["columns a|b", "2:1 x, \"y\"|1\n2", "4:2 3|"]);
+    }
+
+    #[test]
+    fn lf_crlf_and_cr_end_lines() {
+        assert_eq!(read("", b"a\r1\r2\n3\r\n4"), ["columns a", "2:1 1", "3:2 2", "4:3 3", "5:4 4"]);
+    }
+
+    #[test]
+    fn text_behind_a_closing_quote_rejects_one_record_only() {
+        let got = read("delimiter = ';'", b"a;b\n\"Jean \"Jo\" D\";1\nx;2\n");
+        assert!(got[1].starts_with("2:1 BAD text stands after the closing quote of field 1"), "{got:?}");
+        assert_eq!(got[2], "3:2 x|2");
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_names_its_line() {
+        let got = read("", b"a,b\n1,2\n3,\"4\n5,6\n");
+        assert_eq!(got[2], "ERROR line 3: the quote that opens field 2 of this record is never closed");
+    }
+
+    #[test]
+    fn ragged_rows_are_told_and_surplus_empty_cells_dropped() {
+        let got = read("", b"a,b\n1,2,,\n1\n1,2,3\n");
+        assert_eq!(got[1], "2:1 1|2");
+        assert!(got[2].contains("BAD 1 fields instead of 2"), "{got:?}");
+        assert!(got[3].contains("BAD 3 fields instead of 2"), "{got:?}");
+        assert_eq!(read("allow_extra_columns = true\nallow_optional_columns = true", b"a,b\n1\n1,2,3\n")[1..], ["2:1 1|", "3:2 1|2"]);
+    }
+
+    #[test]
+    fn bytes_that_the_encoding_lacks_reject_their_record() {
+        let got = read("", b"a\ncaf\xe9\nok\n");
+        assert!(got[1].contains("BAD the record holds the byte 0xE9, which is not utf-8"), "{got:?}");
+        assert_eq!(got[2], "3:2 ok");
+        assert_eq!(read("encoding = 'windows-1252'", b"a\ncaf\xe9 \x80\n")[1], "2:1 café €");
+        assert!(read("", b"caf\xe9,b\n1,2\n")[0].contains("input.encoding = \"windows-1252\""));
+    }
+
+    #[test]
+    fn lines_at_both_ends_and_comments_are_passed_over() {
+        let keys = "skip = 2\nskip_last = 1\ncomment = '#'";
+        assert_eq!(read(keys, b"Report\n\na,b\n#c\n1,2\n\n3,4\nTotal,6\n"), ["columns a|b", "5:1 1|2", "7:2 3|4"]);
+    }
+
+    #[test]
+    fn a_file_without_header_has_numbered_or_declared_columns() {
+        assert_eq!(read("header = false", b"1,2\n3,4\n"), ["columns column1|column2", "1:1 1|2", "2:2 3|4"]);
+        assert_eq!(read("header = false\ncolumns = ['x', 'y']", b"1,2\n"), ["columns x|y", "1:1 1|2"]);
+    }
+
+    #[test]
+    fn quotes_are_data_when_there_is_no_quote_and_escapes_are_undone() {
+        assert_eq!(read("quote = ''", b"a,b\n\"1,2\"\n")[1], "2:1 \"1|2\"");
+        assert_eq!(read("escape = '\\'", b"a,b\n\"x\\\"y\",z\\,\n")[1], "2:1 x\"y|z,");
+        assert_eq!(read("line_ending = '||'\nquote = ''", b"a,b||1,2\n||3,4"), ["columns a|b", "2:1 1|2\n", "4:2 3|4"]);
+    }
+
+    #[test]
+    fn fields_are_quoted_only_where_they_must_be() {
+        let rows = [vec![Value::text("a,b"), Value::text("1\n2")], vec![Value::text("q\"q"), Value::Number(15.into())], vec![Value::Null, Value::text(" x")]];
+        assert_eq!(write_all(&Csv, "", &["t", "n"], &rows), "t,n\n\"a,b\",\"1\n2\"\n\"q\"\"q\",15\n, x\n");
+        assert_eq!(write_all(&Csv, "quoting = 'nonnumeric'\nheader = false", &["t", "n"], &rows[1..2]), "\"q\"\"q\",15\n");
+        assert_eq!(write_all(&Csv, "", &["t"], &[vec![Value::Null]]), "t\n\"\"\n");
+        assert!(write_all(&Csv, "quoting = 'none'", &["t", "n"], &rows).contains("REJECT t: the value holds the delimiter"));
+    }
+
+    #[test]
+    fn records_are_the_same_however_the_bytes_arrive() {
+        struct Slow(Vec<u8>, usize, usize);
+        impl Read for Slow {
+            fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+                let n = self.2.min(self.0.len() - self.1).min(to.len());
+                to[..n].copy_from_slice(&self.0[self.1..self.1 + n]);
+                self.1 += n;
+                Ok(n)
+            }
+        }
+        let bytes = "a;b\r\n\"é\r\n\"\"x\";2\r\n\r\n;\n".repeat(3).into_bytes();
+        let whole = read("delimiter = ';'", &bytes);
+        for step in 1..12 {
+            let input = Box::new(Slow(bytes.clone(), 0, step));
+            let mut reader = Csv.reader(&options(&Csv, "delimiter = ';'"), input).unwrap();
+            assert_eq!(crate::formats::testing::drain(&mut *reader), whole, "{step} bytes at a time");
+        }
+    }
+}

@@ -1,0 +1,708 @@
+//! JSON (one document with an array of records) and NDJSON (one record a line).
+//!
+//! The array is cut into its elements by a small scanner that keeps no more than one element; `serde_json` judges
+//! each element. Numbers keep all their digits: nothing here goes through a float.
+
+use std::borrow::Cow;
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use super::text::{self, Charset, Style};
+use super::{Format, Input, Next, Output, RecordReader, RecordWriter, Writing};
+use crate::error::{Blame, Error, Result, reason};
+use crate::options::{Kind, Opt, Options};
+use crate::record::{Columns, Record, Reject, Value};
+
+/// One element that grows beyond this is refused: a record must fit in memory.
+const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// One JSON document.
+#[derive(Debug)]
+pub struct Json;
+/// One JSON value a line.
+#[derive(Debug)]
+pub struct Ndjson;
+
+const JSON_INPUT: &[Opt] =
+    &[Opt { name: "records", kind: Kind::Text, default: Some("\"\""), doc: "JSON Pointer to the array of records; default: the document itself." }];
+const JSON_OUTPUT: &[Opt] = &[
+    Opt { name: "wrap", kind: Kind::Text, default: Some("\"\""), doc: "JSON Pointer at which the array of records stands." },
+    Opt { name: "indent", kind: Kind::Integer(0), default: Some("0"), doc: "Spaces by which each level is indented; 0: one record a line." },
+];
+
+impl Format for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+    fn extension(&self) -> &'static str {
+        "json"
+    }
+    fn input_options(&self) -> &'static [Opt] {
+        JSON_INPUT
+    }
+    fn output_options(&self) -> &'static [Opt] {
+        JSON_OUTPUT
+    }
+    fn has_columns(&self) -> bool {
+        false
+    }
+    fn reader(&self, o: &Options, input: Input) -> Result<Box<dyn RecordReader>> {
+        Reader::new(o, input, Some(pointer(&o.word("records")))).map(|r| Box::new(r) as Box<dyn RecordReader>)
+    }
+    fn writer(&self, o: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
+        Writer::new(writing, output, Some(pointer(&o.word("wrap"))), o.count("indent").unwrap_or(0)).map(|w| Box::new(w) as Box<dyn RecordWriter>)
+    }
+}
+
+impl Format for Ndjson {
+    fn name(&self) -> &'static str {
+        "ndjson"
+    }
+    fn extension(&self) -> &'static str {
+        "ndjson"
+    }
+    fn input_options(&self) -> &'static [Opt] {
+        &[]
+    }
+    fn output_options(&self) -> &'static [Opt] {
+        &[]
+    }
+    fn has_columns(&self) -> bool {
+        false
+    }
+    fn reader(&self, o: &Options, input: Input) -> Result<Box<dyn RecordReader>> {
+        Reader::new(o, input, None).map(|r| Box::new(r) as Box<dyn RecordReader>)
+    }
+    fn writer(&self, _: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
+        Writer::new(writing, output, None, 0).map(|w| Box::new(w) as Box<dyn RecordWriter>)
+    }
+}
+
+/// The steps of a JSON Pointer (RFC 6901).
+fn pointer(text: &str) -> Vec<String> {
+    text.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
+}
+
+struct Reader {
+    input: Input,
+    columns: Columns,
+    buf: Vec<u8>,
+    at: usize,
+    end: bool,
+    line: u64,
+    number: u64,
+    /// How many containers around the array are still open; none: one record a line.
+    around: Option<Vec<u8>>,
+    first: bool,
+    done: bool,
+}
+
+impl Reader {
+    fn new(o: &Options, input: Input, records: Option<Vec<String>>) -> Result<Self> {
+        let charset = o.text("encoding").and_then(|l| Charset::named(&l)).unwrap_or_else(Charset::utf8);
+        let (input, charset) = text::open(input, charset)?;
+        let input = if charset.is_utf8() { input } else { Box::new(Decoded { input, charset, text: Vec::new(), at: 0 }) };
+        let mut reader =
+            Self { input, columns: Columns::nested(), buf: Vec::new(), at: 0, end: false, line: 1, number: 0, around: None, first: true, done: false };
+        if let Some(steps) = records {
+            reader.around = Some(Vec::new());
+            reader.enter(&steps)?;
+        }
+        Ok(reader)
+    }
+
+    fn fail(&self, message: impl Into<String>) -> Error {
+        Error::file(message).on_line(self.line).hint("check that the file is whole and that input.format and input.records fit it")
+    }
+
+    fn fill(&mut self) -> Result<bool> {
+        if self.end {
+            return Ok(false);
+        }
+        self.buf.drain(..self.at);
+        self.at = 0;
+        if self.buf.len() > RECORD_BYTES_MAX {
+            return Err(self.fail(format!("a record is larger than {} MiB", RECORD_BYTES_MAX >> 20)));
+        }
+        let old = self.buf.len();
+        self.buf.resize(old + CHUNK_BYTES.max(old), 0);
+        let n = loop {
+            match self.input.read(&mut self.buf[old..]) {
+                Ok(n) => break n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::file(format!("can't read: {}", reason(&e))).blamed_on(Blame::Endpoint)),
+            }
+        };
+        self.buf.truncate(old + n);
+        self.end = n == 0;
+        Ok(n > 0)
+    }
+
+    /// The next byte that is no white space, without taking it.
+    fn peek(&mut self) -> Result<Option<u8>> {
+        loop {
+            while let Some(&b) = self.buf.get(self.at) {
+                match b {
+                    b'\n' => self.line += 1,
+                    b' ' | b'\t' | b'\r' => {}
+                    _ => return Ok(Some(b)),
+                }
+                self.at += 1;
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn demand(&mut self, wanted: u8, place: &str) -> Result<()> {
+        match self.peek()? {
+            Some(b) if b == wanted => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b) => Err(self.fail(format!("\"{}\" stands where {place} needs \"{}\"", crate::error::shown_bytes(&[b]), char::from(wanted)))),
+            None => Err(self.fail(format!("the file ends where {place} needs \"{}\"", char::from(wanted)))),
+        }
+    }
+
+    /// Where the value at `at` ends; the whole value is then in the buffer.
+    fn value_end(&mut self) -> Result<usize> {
+        let mut len = 0;
+        let mut depth = 0usize;
+        let mut string = false;
+        loop {
+            while let Some(&b) = self.buf.get(self.at + len) {
+                if string {
+                    match b {
+                        b'\\' => {
+                            if self.buf.get(self.at + len + 1).is_none() {
+                                break;
+                            }
+                            len += 1;
+                        }
+                        b'"' => {
+                            string = false;
+                            if depth == 0 {
+                                return Ok(self.at + len + 1);
+                            }
+                        }
+                        _ => {}
+                    }
+                } else {
+                    match b {
+                        b'"' if len == 0 || depth > 0 => string = true,
+                        b'{' | b'[' => depth += 1,
+                        b'}' | b']' if depth == 0 => return Ok(self.at + len),
+                        b'}' | b']' => {
+                            depth -= 1;
+                            if depth == 0 {
+                                return Ok(self.at + len + 1);
+                            }
+                        }
+                        b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' if depth == 0 => return Ok(self.at + len),
+                        _ => {}
+                    }
+                }
+                len += 1;
+            }
+            if !self.fill()? {
+                if depth > 0 || string {
+                    return Err(self.fail("the file ends inside a value"));
+                }
+                return Ok(self.at + len);
+            }
+        }
+    }
+
+    /// Takes a value; gives its bytes' range in the buffer and counts its lines.
+    fn take(&mut self) -> Result<std::ops::Range<usize>> {
+        let end = self.value_end()?;
+        let range = self.at..end;
+        if range.is_empty() {
+            return Err(self.fail("a value is missing"));
+        }
+        self.at = end;
+        Ok(range)
+    }
+
+    fn count_lines(&mut self, range: std::ops::Range<usize>) {
+        self.line += memchr::memchr_iter(b'\n', &self.buf[range]).count() as u64;
+    }
+
+    /// Skips a value that is not asked for, but must be JSON all the same.
+    fn skip_value(&mut self) -> Result<()> {
+        let range = self.take()?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(&self.buf[range.clone()]).map_err(|e| self.fail(json_reason(&e)))?;
+        self.count_lines(range);
+        Ok(())
+    }
+
+    fn key(&mut self) -> Result<String> {
+        let range = self.take()?;
+        let key = serde_json::from_slice::<String>(&self.buf[range.clone()]).map_err(|_| self.fail("a name in quotes is missing"))?;
+        self.count_lines(range);
+        self.peek()?;
+        self.demand(b':', "an object")?;
+        self.peek()?;
+        Ok(key)
+    }
+
+    /// Walks down to the array of records.
+    fn enter(&mut self, steps: &[String]) -> Result<()> {
+        for step in steps {
+            match self.peek()? {
+                Some(b'{') => {
+                    self.at += 1;
+                    loop {
+                        if self.peek()? == Some(b'}') {
+                            return Err(self.fail(format!("input.records: there is no {} on the way to the records", text::quoted(step))));
+                        }
+                        if self.key()? == *step {
+                            break;
+                        }
+                        self.skip_value()?;
+                        if self.peek()? != Some(b',') {
+                            return Err(self.fail(format!("input.records: there is no {} on the way to the records", text::quoted(step))));
+                        }
+                        self.at += 1;
+                        self.peek()?;
+                    }
+                    self.open(b'}');
+                }
+                Some(b'[') => {
+                    self.at += 1;
+                    let index: usize = step.parse().map_err(|_| self.fail(format!("input.records: {} is no index of a list", text::quoted(step))))?;
+                    for _ in 0..index {
+                        self.peek()?;
+                        self.skip_value()?;
+                        self.demand(b',', "a list")?;
+                    }
+                    self.peek()?;
+                    self.open(b']');
+                }
+                _ => return Err(self.fail(format!("input.records: nothing can be entered at {}", text::quoted(step)))),
+            }
+        }
+        match self.peek()? {
+            Some(b'[') => {
+                self.at += 1;
+                self.open(b']');
+                Ok(())
+            }
+            // A document that is one object is one record.
+            Some(b'{') => Ok(()),
+            Some(_) => Err(self.fail("the document is neither a list of records nor one record")),
+            None => Err(self.fail("the file holds no JSON")),
+        }
+    }
+
+    fn open(&mut self, closing: u8) {
+        if let Some(around) = &mut self.around {
+            around.push(closing);
+        }
+    }
+
+    /// Behind the last record: what is open must be closed, and nothing may follow.
+    fn leave(&mut self) -> Result<()> {
+        self.done = true;
+        for closing in self.around.take().unwrap_or_default().into_iter().rev() {
+            while self.peek()? == Some(b',') {
+                self.at += 1;
+                self.peek()?;
+                if closing == b'}' {
+                    self.key()?;
+                }
+                self.skip_value()?;
+            }
+            self.demand(closing, "the end of the records")?;
+        }
+        match self.peek()? {
+            None => Ok(()),
+            Some(_) => Err(self.fail("something follows the end of the document")),
+        }
+    }
+
+    /// The next record's range in a document; none at its end.
+    fn next_element(&mut self) -> Result<Option<std::ops::Range<usize>>> {
+        let in_list = self.around.as_ref().is_some_and(|a| a.last() == Some(&b']'));
+        let next = self.peek()?;
+        let last = if !in_list {
+            !self.first
+        } else if self.first {
+            next == Some(b']')
+        } else {
+            next != Some(b',')
+        };
+        if last {
+            self.leave()?;
+            return Ok(None);
+        }
+        if in_list && !self.first {
+            self.at += 1;
+            self.peek()?;
+        }
+        self.first = false;
+        self.take().map(Some)
+    }
+
+    /// The next line's range; none at the end of the file.
+    fn next_line(&mut self) -> Result<Option<std::ops::Range<usize>>> {
+        if self.peek()?.is_none() {
+            return Ok(None);
+        }
+        loop {
+            if let Some(len) = memchr::memchr(b'\n', &self.buf[self.at..]) {
+                let range = self.at..self.at + len;
+                self.at += len;
+                return Ok(Some(range));
+            }
+            if !self.fill()? {
+                let range = self.at..self.buf.len();
+                self.at = self.buf.len();
+                return Ok(Some(range));
+            }
+        }
+    }
+}
+
+impl RecordReader for Reader {
+    fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    fn read(&mut self, record: &mut Record) -> Result<Next> {
+        record.clear();
+        if self.done {
+            return Ok(Next::End);
+        }
+        let range = if self.around.is_some() { self.next_element()? } else { self.next_line()? };
+        let Some(range) = range else { return Ok(Next::End) };
+        self.number += 1;
+        record.number = self.number;
+        record.line = self.line;
+        record.raw.extend_from_slice(&self.buf[range.clone()]);
+        let parsed = serde_json::from_slice::<serde_json::Value>(&record.raw);
+        self.count_lines(range);
+        match parsed {
+            Ok(value @ serde_json::Value::Object(_)) => {
+                record.tree = Some(from_json(value));
+                Ok(Next::Record)
+            }
+            Ok(_) => Ok(Next::Bad(Reject::record("the record is no object with names and values"))),
+            Err(e) => Ok(Next::Bad(Reject::record(format!("not JSON: {}", json_reason(&e))))),
+        }
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A single-byte encoding as UTF-8.
+struct Decoded {
+    input: Input,
+    charset: Charset,
+    text: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Decoded {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        if self.at == self.text.len() {
+            let mut bytes = vec![0; 16 * 1024];
+            let n = self.input.read(&mut bytes)?;
+            let mut text = String::new();
+            self.charset.decode_into(&bytes[..n], &mut text);
+            self.text = text.into_bytes();
+            self.at = 0;
+        }
+        let n = to.len().min(self.text.len() - self.at);
+        to[..n].copy_from_slice(&self.text[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+fn json_reason(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
+/// Our value of a parsed one; numbers keep their digits.
+pub fn from_json(value: serde_json::Value) -> Value<'static> {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(b) => Value::Bool(b),
+        serde_json::Value::Number(n) => Value::Digits(Cow::Owned(n.as_str().to_owned())),
+        serde_json::Value::String(s) => Value::owned(s),
+        serde_json::Value::Array(items) => Value::list(items.into_iter().map(from_json).collect()),
+        serde_json::Value::Object(entries) => Value::Map(Arc::new(entries.into_iter().map(|(k, v)| (k, from_json(v))).collect())),
+    }
+}
+
+/// A value as compact JSON.
+pub fn to_text(value: &Value<'_>, style: &Style) -> String {
+    let mut out = String::new();
+    put(&mut out, value, style, 0, 0);
+    out
+}
+
+fn put_string(out: &mut String, text: &str) {
+    // A string always serialises.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+fn line(out: &mut String, indent: usize, level: usize) {
+    if indent > 0 {
+        out.push('\n');
+        out.extend(std::iter::repeat_n(' ', indent * level));
+    }
+}
+
+fn put(out: &mut String, value: &Value<'_>, style: &Style, indent: usize, level: usize) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(b) if style.bools.is_none() => out.push_str(if *b { "true" } else { "false" }),
+        // JSON has one decimal sign, whatever B's other files have.
+        Value::Number(n) => out.push_str(&n.to_string()),
+        Value::Digits(d) => out.push_str(d),
+        Value::Bool(_) | Value::Date(_) | Value::DateTime(..) | Value::Text(_) => put_string(out, &style.text(value)),
+        Value::List(items) if items.is_empty() => out.push_str("[]"),
+        Value::List(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                line(out, indent, level + 1);
+                put(out, item, style, indent, level + 1);
+            }
+            line(out, indent, level);
+            out.push(']');
+        }
+        Value::Map(entries) if entries.is_empty() => out.push_str("{}"),
+        Value::Map(entries) => {
+            put_object(out, entries.iter().map(|(k, v)| (k.as_str(), Node::Value(v))), style, indent, level);
+        }
+    }
+}
+
+/// What stands under a name of an object that is written: a value, or the targets that nest there.
+enum Node<'v> {
+    Value(&'v Value<'v>),
+    Tree(&'v [(String, Slot)], &'v [Value<'v>]),
+}
+
+fn put_object<'v>(out: &mut String, entries: impl Iterator<Item = (&'v str, Node<'v>)>, style: &Style, indent: usize, level: usize) {
+    out.push('{');
+    let mut first = true;
+    for (name, node) in entries {
+        if !std::mem::take(&mut first) {
+            out.push(',');
+        }
+        line(out, indent, level + 1);
+        put_string(out, name);
+        out.push_str(if indent > 0 { ": " } else { ":" });
+        match node {
+            Node::Value(value) => put(out, value, style, indent, level + 1),
+            Node::Tree(slots, values) => put_slots(out, slots, values, style, indent, level + 1),
+        }
+    }
+    line(out, indent, level);
+    out.push('}');
+}
+
+/// Where a target's value goes in the object of a record.
+enum Slot {
+    Value(usize),
+    Object(Vec<(String, Slot)>),
+}
+
+fn put_slots<'v>(out: &mut String, slots: &'v [(String, Slot)], values: &'v [Value<'v>], style: &Style, indent: usize, level: usize) {
+    let entries = slots.iter().map(|(name, slot)| {
+        let node = match slot {
+            Slot::Value(i) => Node::Value(values.get(*i).unwrap_or(&Value::Null)),
+            Slot::Object(inner) => Node::Tree(inner, values),
+        };
+        (name.as_str(), node)
+    });
+    put_object(out, entries, style, indent, level);
+}
+
+/// Names with dots nest: `adresse.ville` is `ville` in `adresse`.
+fn slots(columns: &[String], nest: Nesting) -> Vec<(String, Slot)> {
+    fn insert(slots: &mut Vec<(String, Slot)>, path: &[&str], index: usize) {
+        let [name, rest @ ..] = path else { return };
+        if rest.is_empty() {
+            slots.push(((*name).to_owned(), Slot::Value(index)));
+            return;
+        }
+        let at = slots.iter().position(|(n, slot)| n == name && matches!(slot, Slot::Object(_)));
+        let at = at.unwrap_or_else(|| {
+            slots.push(((*name).to_owned(), Slot::Object(Vec::new())));
+            slots.len() - 1
+        });
+        if let Slot::Object(inner) = &mut slots[at].1 {
+            insert(inner, rest, index);
+        }
+    }
+    let mut out = Vec::new();
+    for (index, name) in columns.iter().enumerate() {
+        match nest {
+            Nesting::Dots => insert(&mut out, &name.split('.').collect::<Vec<_>>(), index),
+            Nesting::Flat => out.push((name.clone(), Slot::Value(index))),
+        }
+    }
+    out
+}
+
+#[derive(Clone, Copy)]
+enum Nesting {
+    Dots,
+    Flat,
+}
+
+struct Writer {
+    output: Output,
+    writing: Writing,
+    slots: Vec<(String, Slot)>,
+    /// The names around the array; none: one record a line.
+    wrap: Option<Vec<String>>,
+    indent: usize,
+    first: bool,
+    text: String,
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    fn new(writing: Writing, output: Output, wrap: Option<Vec<String>>, indent: usize) -> Result<Self> {
+        let nest = if writing.mapped { Nesting::Dots } else { Nesting::Flat };
+        let slots = slots(&writing.columns, nest);
+        let mut writer = Self { output, writing, slots, wrap, indent, first: true, text: String::new(), bytes: Vec::new() };
+        let prefix = writer.writing.encoder.prefix();
+        writer.output.write_all(&prefix).map_err(|e| super::write_error(&e))?;
+        if let Some(wrap) = writer.wrap.clone() {
+            for (level, name) in wrap.iter().enumerate() {
+                writer.text.push('{');
+                line(&mut writer.text, indent, level + 1);
+                put_string(&mut writer.text, name);
+                writer.text.push_str(if indent > 0 { ": " } else { ":" });
+            }
+            writer.text.push('[');
+            if let Err(c) = writer.emit()? {
+                return Err(Error::file(format!("output.wrap: {}", super::unencodable(c, &writer.writing, usize::MAX).reason)));
+            }
+        }
+        Ok(writer)
+    }
+
+    /// Writes `text` out; a character that the encoding lacks leaves nothing behind.
+    fn emit(&mut self) -> Result<Result<(), char>> {
+        self.bytes.clear();
+        if let Err(c) = self.writing.encoder.encode(&self.text, &mut self.bytes) {
+            return Ok(Err(c));
+        }
+        self.text.clear();
+        self.output.write_all(&self.bytes).map_err(|e| super::write_error(&e))?;
+        Ok(Ok(()))
+    }
+}
+
+impl RecordWriter for Writer {
+    fn write(&mut self, values: &[Value<'_>]) -> Result<Result<(), Reject>> {
+        self.text.clear();
+        let level = self.wrap.as_ref().map_or(0, |w| w.len() + 1);
+        if self.wrap.is_some() {
+            self.text.push_str(if self.first { "" } else { "," });
+            if self.indent > 0 { line(&mut self.text, self.indent, level) } else { self.text.push('\n') }
+        }
+        put_slots(&mut self.text, &self.slots, values, &self.writing.style, self.indent, level);
+        if self.wrap.is_none() {
+            self.text.push('\n');
+        }
+        match self.emit()? {
+            Ok(()) => {
+                self.first = false;
+                Ok(Ok(()))
+            }
+            Err(c) => {
+                let style = &self.writing.style;
+                let field = values.iter().position(|v| style.text(v).contains(c)).unwrap_or(usize::MAX);
+                Ok(Err(super::unencodable(c, &self.writing, field)))
+            }
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.text.clear();
+        if let Some(wrap) = self.wrap.clone() {
+            if !self.first {
+                if self.indent > 0 { line(&mut self.text, self.indent, wrap.len()) } else { self.text.push('\n') }
+            }
+            self.text.push(']');
+            for level in (0..wrap.len()).rev() {
+                line(&mut self.text, self.indent, level);
+                self.text.push('}');
+            }
+            self.text.push('\n');
+            // Brackets and line ends exist in every encoding.
+            let _: Result<(), char> = self.emit()?;
+        }
+        self.output.flush().map_err(|e| super::write_error(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::testing::{read_all, write_all};
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let bytes = br#"[{"n": 0.10, "big": 12345678901234567890123456789012345, "e": 1e+400}]"#;
+        assert_eq!(read_all(&Json, "", bytes)[1], r#"1:1 {"n":0.10,"big":12345678901234567890123456789012345,"e":1e+400}"#);
+    }
+
+    #[test]
+    fn a_pointer_leads_to_the_records_and_the_rest_must_be_json() {
+        let bytes = b"{\"meta\": {\"x\": [1]},\n \"a/b\": {\"rows\": [\n{\"k\": 1},\n{\"k\": 2}], \"more\": 1}, \"z\": null}\n";
+        assert_eq!(read_all(&Json, "records = '/a~1b/rows'", bytes), ["columns ", "3:1 {\"k\":1}", "4:2 {\"k\":2}"]);
+        let cut = read_all(&Json, "records = '/rows'", b"{\"rows\": [{\"k\": 1}");
+        assert!(cut[2].contains("the file ends where the end of the records needs \"]\""), "{cut:?}");
+        assert!(read_all(&Json, "records = '/rows'", b"{\"row\": []}")[0].contains("there is no \"rows\""));
+    }
+
+    #[test]
+    fn documents_that_are_not_json_are_refused() {
+        for bad in ["[{\"a\":1},]", "[{\"a\":1}] x", "[{\"a\":1} {\"b\":2}]", "[,{}]", "{\"a\":1}{", "", "[", "\"text\"", "[{\"a\":1}}"] {
+            let got = read_all(&Json, "", bad.as_bytes());
+            assert!(got.last().unwrap().starts_with("ERROR"), "{bad}: {got:?}");
+        }
+        assert_eq!(read_all(&Json, "", b"{\"a\":1}")[1], "1:1 {\"a\":1}");
+        assert_eq!(read_all(&Json, "", b" [ ] ").len(), 1);
+    }
+
+    #[test]
+    fn a_bad_line_of_ndjson_rejects_one_record() {
+        let got = read_all(&Ndjson, "", b"{\"a\":1}\n\n{\"a\":\n[1]\n{\"a\":\"\\u00e9\"}");
+        assert_eq!(got[1], "1:1 {\"a\":1}");
+        assert!(got[2].starts_with("3:2 BAD not JSON: EOF while parsing"), "{got:?}");
+        assert!(got[3].contains("BAD the record is no object"), "{got:?}");
+        assert_eq!(got[4], "5:4 {\"a\":\"é\"}");
+    }
+
+    #[test]
+    fn targets_with_dots_nest_and_the_array_is_wrapped() {
+        let row = vec![Value::text("x"), Value::text("Aix"), Value::Number("1.50".parse().unwrap()), Value::Null];
+        assert_eq!(
+            write_all(&Ndjson, "", &["n", "a.ville", "a.m", "z"], std::slice::from_ref(&row)),
+            "{\"n\":\"x\",\"a\":{\"ville\":\"Aix\",\"m\":1.50},\"z\":null}\n"
+        );
+        assert_eq!(write_all(&Json, "", &["n"], &[row.clone(), row.clone()]), "[\n{\"n\":\"x\"},\n{\"n\":\"x\"}\n]\n");
+        assert_eq!(write_all(&Json, "", &["n"], &[]), "[]\n");
+        let wrapped = write_all(&Json, "wrap = '/t'\nindent = 2", &["n", "a.ville"], &[row]);
+        assert_eq!(wrapped, "{\n  \"t\": [\n    {\n      \"n\": \"x\",\n      \"a\": {\n        \"ville\": \"Aix\"\n      }\n    }\n  ]\n}\n");
+    }
+}
