@@ -1,0 +1,253 @@
+//! Names: templates such as `{stem}_{date:%Y%m%d}.csv`, and the rule that no name leads out of its folder.
+//!
+//! Names are bytes, as on Linux; nothing here touches the file system.
+
+use jiff::Zoned;
+
+use crate::error::{Error, Result, shown_bytes};
+use crate::transform::eval::Context;
+
+/// The longest name that Linux file systems and most servers take.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// A part of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Name,
+    Stem,
+    Ext,
+    Path,
+    Job,
+    Id,
+    Date(String),
+}
+
+/// A name with placeholders in single braces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    text: String,
+    parts: Vec<Part>,
+}
+
+/// What placeholders stand for.
+#[derive(Clone, Debug)]
+pub struct Facts<'f> {
+    /// `{name}`; `{stem}` and `{ext}` are its parts.
+    pub name: &'f [u8],
+    /// `{path}`.
+    pub path: &'f [u8],
+    /// `{job}`.
+    pub job: u64,
+    /// `{id}`: twelve hex digits, a delivery's own.
+    pub id: &'f str,
+    /// `{date:…}`: the job's time.
+    pub time: &'f Zoned,
+}
+
+impl Template {
+    /// Parses a template whose placeholders are among `allowed`.
+    pub fn parse(text: &str, allowed: &[&str]) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            literal.push_str(&rest[..at]);
+            let tail = &rest[at..];
+            if tail.starts_with("{{") || tail.starts_with("}}") {
+                literal.push_str(&tail[..1]);
+                rest = &tail[2..];
+                continue;
+            }
+            let end = tail.find('}').filter(|end| *end > 0).ok_or_else(|| "a brace is not closed (a brace itself is written twice)".to_owned())?;
+            let inner = &tail[1..end];
+            let (key, pattern) = inner.split_once(':').map_or((inner, None), |(k, p)| (k, Some(p)));
+            if !allowed.contains(&key) {
+                return Err(format!("there is no placeholder {{{key}}} here: {}", allowed.iter().map(|a| format!("{{{a}}}")).collect::<Vec<_>>().join(", ")));
+            }
+            if !literal.is_empty() {
+                parts.push(Part::Literal(std::mem::take(&mut literal)));
+            }
+            parts.push(match (key, pattern) {
+                ("name", None) => Part::Name,
+                ("stem", None) => Part::Stem,
+                ("ext", None) => Part::Ext,
+                ("path", None) => Part::Path,
+                ("job", None) => Part::Job,
+                ("id", None) => Part::Id,
+                ("date", pattern) => {
+                    let pattern = pattern.unwrap_or("%Y%m%d");
+                    if let Some(why) = crate::formats::text::pattern_mistake(pattern) {
+                        return Err(format!("{{date:{pattern}}}: {why}"));
+                    }
+                    Part::Date(pattern.to_owned())
+                }
+                _ => return Err(format!("{{{inner}}} can't be used here")),
+            });
+            rest = &tail[end + 1..];
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal));
+        }
+        Ok(Self { text: text.to_owned(), parts })
+    }
+
+    /// The template as written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it holds no placeholder that tells deliveries apart.
+    pub fn is_constant(&self) -> bool {
+        self.parts.iter().all(|p| matches!(p, Part::Literal(_)))
+    }
+
+    /// The name that the template gives.
+    pub fn render(&self, facts: &Facts<'_>) -> Vec<u8> {
+        let (stem, ext) = stem_and_ext(facts.name);
+        let mut out = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Name => out.extend_from_slice(facts.name),
+                Part::Stem => out.extend_from_slice(stem),
+                Part::Ext => out.extend_from_slice(ext),
+                Part::Path => out.extend_from_slice(facts.path),
+                Part::Job => out.extend_from_slice(facts.job.to_string().as_bytes()),
+                Part::Id => out.extend_from_slice(facts.id.as_bytes()),
+                Part::Date(pattern) => out.extend_from_slice(facts.time.strftime(pattern).to_string().as_bytes()),
+            }
+        }
+        out
+    }
+}
+
+/// A name without its last extension, and the extension.
+pub fn stem_and_ext(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|b| *b == b'.') {
+        Some(at) if at > 0 => (&name[..at], &name[at + 1..]),
+        _ => (name, b""),
+    }
+}
+
+/// A's name with the extension of B's format: `CLIENTS.CSV` as CSV stays, `clients.txt` as CSV becomes `clients.csv`.
+pub fn with_extension(name: &[u8], ext: &str) -> Vec<u8> {
+    let (stem, old) = stem_and_ext(name);
+    if old.eq_ignore_ascii_case(ext.as_bytes()) {
+        return name.to_vec();
+    }
+    [stem, b".", ext.as_bytes()].concat()
+}
+
+/// A name with `suffix` before its extension.
+pub fn with_suffix(name: &[u8], suffix: &str) -> Vec<u8> {
+    let (stem, ext) = stem_and_ext(name);
+    if ext.is_empty() {
+        return [name, suffix.as_bytes()].concat();
+    }
+    [stem, suffix.as_bytes(), b".", ext].concat()
+}
+
+/// Refuses a name that is not one plain name in its folder: empty, `.`, `..`, with a slash, a NUL, or too long.
+pub fn check_name(name: &[u8], what: &str) -> Result<()> {
+    let wrong = if name.is_empty() {
+        "it is empty"
+    } else if name == b"." || name == b".." {
+        "it is no name of a file"
+    } else if name.contains(&b'/') {
+        "it holds a slash and would lead out of its folder"
+    } else if name.contains(&0) {
+        "it holds a NUL byte"
+    } else if name.len() > NAME_BYTES_MAX {
+        "it is longer than 255 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(Error::file(format!("the name {} can't be used: {wrong}", shown_bytes(name))).hint(format!("change {what}")))
+}
+
+/// Refuses a relative folder that leads out of the one it stands in.
+pub fn check_folder(path: &str) -> Result<(), String> {
+    if path.split('/').any(|part| part == "..") { Err("it may not lead above its folder with ..".into()) } else { Ok(()) }
+}
+
+/// The temporary name, shortened where it would be too long: the delivery's id keeps it unique.
+pub fn temporary(template: &Template, facts: &Facts<'_>) -> Vec<u8> {
+    let full = template.render(facts);
+    if full.len() <= NAME_BYTES_MAX {
+        return full;
+    }
+    let over = full.len() - NAME_BYTES_MAX;
+    let keep = facts.name.len().saturating_sub(over);
+    // A cut in the middle of a character would be no UTF-8 any more.
+    let keep = (0..=keep).rev().find(|at| facts.name.get(*at).is_none_or(|b| b & 0xc0 != 0x80)).unwrap_or(0);
+    template.render(&Facts { name: &facts.name[..keep], ..facts.clone() })
+}
+
+/// Names that never match a source, unless `include` names them outright.
+pub fn never_matches(name: &[u8]) -> bool {
+    const SUFFIXES: &[&[u8]] = &[b".tmp", b".part", b".partial", b".filepart", b".crdownload", b".writing"];
+    let lower = name.to_ascii_lowercase();
+    matches!(name.first(), Some(b'.' | b'~')) || SUFFIXES.iter().any(|s| lower.ends_with(s)) || lower == b"thumbs.db" || lower == b"desktop.ini"
+}
+
+/// The context of expressions for a job's file.
+pub fn context(path: &[u8], size: u64, modified: &Zoned, job: u64, time: &Zoned, route: &str) -> Context {
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+    let local = |z: &Zoned| (z.datetime().round(jiff::Unit::Second).unwrap_or_else(|_| z.datetime()), Some(z.offset()));
+    Context {
+        file_name: String::from_utf8_lossy(name).into_owned(),
+        file_path: String::from_utf8_lossy(path).into_owned(),
+        file_modified: local(modified),
+        file_size: size,
+        job,
+        time: local(time),
+        route: route.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts<'f>(name: &'f [u8], time: &'f Zoned) -> Facts<'f> {
+        Facts { name, path: name, job: 17, id: "0123456789ab", time }
+    }
+
+    #[test]
+    fn templates_are_filled_in() {
+        let time: Zoned = "2025-12-31T23:59:00+01:00[Europe/Paris]".parse().unwrap();
+        let t = Template::parse("{stem}_{date:%Y%m%d}_{job}.{ext}{{}}", &["stem", "date", "job", "ext"]).unwrap();
+        assert_eq!(t.render(&facts(b"a.b.csv", &time)), b"a.b_20251231_17.csv{}");
+        assert!(Template::parse("{nam}", &["name"]).unwrap_err().contains("{name}"));
+        assert!(Template::parse("{name", &["name"]).is_err());
+        assert!(Template::parse("{date:x}", &["date"]).is_err());
+    }
+
+    #[test]
+    fn a_long_name_gets_a_shorter_temporary_name_that_fits() {
+        let time = Zoned::now();
+        let name = "é".repeat(125);
+        let t = Template::parse(".{name}.{id}.part", &["name", "id"]).unwrap();
+        let temporary = temporary(&t, &facts(name.as_bytes(), &time));
+        assert!(temporary.len() <= 255 && temporary.ends_with(b".0123456789ab.part"));
+        assert!(std::str::from_utf8(&temporary).is_ok());
+    }
+
+    #[test]
+    fn names_that_lead_out_of_their_folder_are_refused() {
+        for bad in [&b"../x"[..], b"/abs", b"", b".", b"..", b"a\0b", &[b'x'; 256]] {
+            assert!(check_name(bad, "output.name").is_err());
+        }
+        assert!(check_name("-é n\n%#".as_bytes(), "output.name").is_ok());
+    }
+
+    #[test]
+    fn unfinished_names_never_match() {
+        for name in ["a.tmp", "~a", ".a", "a.PART", "Thumbs.db", "x.crdownload"] {
+            assert!(never_matches(name.as_bytes()), "{name}");
+        }
+        assert!(!never_matches(b"part.csv"));
+    }
+}

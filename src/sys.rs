@@ -1,0 +1,74 @@
+//! What only Linux has, and all `unsafe` of the project: leases, the kind of a file system, TLS session reuse.
+//!
+//! Each unsafe block has its argument. Nothing here decides anything.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// Whether some process has a file open for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// Nobody.
+    None,
+    /// Somebody.
+    Some,
+    /// The kernel does not tell us: another owner's file without CAP_LEASE, or a file system without leases.
+    Unknown,
+}
+
+/// Asks the kernel whether any process has `file`, which is open for reading, open or mapped for writing.
+/// A read lease is granted only when nobody has; it is given back at once, since a held one would stall a writer.
+pub fn writers(file: &File) -> Writers {
+    let fd = file.as_raw_fd();
+    // SAFETY: `fd` is open as long as `file` lives; F_SETLEASE takes an int and touches no memory of ours.
+    let taken = unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) };
+    if taken == 0 {
+        // SAFETY: as above.
+        unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) };
+        return Writers::None;
+    }
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::EAGAIN | libc::EBUSY) => Writers::Some,
+        _ => Writers::Unknown,
+    }
+}
+
+/// Whether a folder lies on a network share, where the kernel reports no changes of others and grants no leases.
+pub fn is_network_share(path: &Path) -> bool {
+    const NETWORK: &[i64] = &[
+        0x6969,      // NFS
+        0x517B,      // SMB
+        0xFF53_4D42, // CIFS
+        0xFE53_4D42, // SMB2
+        0x6573_5546, // FUSE: sshfs, rclone mount and their like
+        0x0102_1997, // 9P
+        0x5346_414F, // AFS
+        0x00C3_6400, // Ceph
+        0x0BD0_0BD0, // Lustre
+    ];
+    rustix::fs::statfs(path).is_ok_and(|s| NETWORK.contains(&(i64::from(s.f_type as u32))))
+}
+
+/// Free bytes and inodes for ordinary users on the file system of `path`.
+pub fn free_space(path: &Path) -> io::Result<(u64, u64)> {
+    let s = rustix::fs::statvfs(path)?;
+    Ok((s.f_bavail.saturating_mul(s.f_frsize), s.f_favail))
+}
+
+/// The permissions that a new file gets: 0666 less the umask. Read once at start: the only way to read it is to set it.
+pub fn default_mode() -> u32 {
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    0o666 & !mask.bits()
+}
+
+/// Lets a TLS connection resume `session` (FTPS servers demand it of their data connections).
+pub fn resume_tls_session(ssl: &mut openssl::ssl::SslRef, session: &openssl::ssl::SslSession) -> Result<(), openssl::error::ErrorStack> {
+    // SAFETY: the caller made `session` from a handshake of the same `SslContext` that `ssl` comes from, which is
+    // what `set_session` demands.
+    unsafe { ssl.set_session(session) }
+}

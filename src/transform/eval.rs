@@ -1,0 +1,751 @@
+//! Computes expressions on records. Pure: what it needs of the world is in [`Env`].
+//!
+//! The rules that differ from Jinja's are the contract's: decimals are exact, null is told from text, text is never
+//! compared with a number, and what is undefined rejects the record unless `default` follows.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as Memory};
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use rust_decimal::prelude::*;
+
+use super::expr::{Args, Cmp, Fact, Node, Op};
+use super::filters;
+use super::lookup::Lookups;
+use crate::formats::text::{Reading, Style, quoted};
+use crate::record::{Columns, Record, Value};
+
+/// Why a value can't be computed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// A name, key or code that is not there; `default` catches it.
+    Undefined(String),
+    /// Anything else.
+    Message(String),
+}
+
+impl Fault {
+    /// The reason in words.
+    pub fn reason(self) -> String {
+        match self {
+            Fault::Undefined(what) | Fault::Message(what) => what,
+        }
+    }
+}
+
+/// The result of computing.
+pub type Eval<T> = Result<T, Fault>;
+
+fn fault<T>(message: impl Into<String>) -> Eval<T> {
+    Err(Fault::Message(message.into()))
+}
+
+/// The facts of a job that expressions may use. They are the job's, not the clock's: a repeated transformation gives the same bytes.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// A's name of the file.
+    pub file_name: String,
+    /// The file relative to the source.
+    pub file_path: String,
+    /// When A changed it last.
+    pub file_modified: (DateTime, Option<Offset>),
+    /// Its size in bytes.
+    pub file_size: u64,
+    /// The job's number.
+    pub job: u64,
+    /// When the job was received.
+    pub time: (DateTime, Option<Offset>),
+    /// The route.
+    pub route: String,
+}
+
+impl Context {
+    /// The name without its last extension, and the extension.
+    pub fn stem_and_ext(name: &str) -> (&str, &str) {
+        match name.rfind('.') {
+            Some(at) if at > 0 => (&name[..at], &name[at + 1..]),
+            _ => (name, ""),
+        }
+    }
+}
+
+/// What changes while the records of one file go by.
+#[derive(Debug, Default)]
+pub struct State {
+    counters: RefCell<HashMap<(usize, String), u64>>,
+    patterns: RefCell<HashMap<String, regex::Regex>>,
+    /// Which names of nested records some record had.
+    pub seen: Vec<AtomicBool>,
+}
+
+impl State {
+    /// A state for a plan that looks at so many names of nested records.
+    pub fn new(fields: usize) -> Self {
+        Self { seen: (0..fields).map(|_| AtomicBool::new(false)).collect(), ..Self::default() }
+    }
+
+    /// The compiled pattern.
+    pub fn pattern(&self, text: &str) -> Eval<regex::Regex> {
+        if let Some(found) = self.patterns.borrow().get(text) {
+            return Ok(found.clone());
+        }
+        let compiled =
+            regex::Regex::new(text).map_err(|e| Fault::Message(format!("the pattern is no regular expression: {}", super::expr::last_line(&e.to_string()))))?;
+        self.patterns.borrow_mut().insert(text.to_owned(), compiled.clone());
+        Ok(compiled)
+    }
+}
+
+/// All that an expression may see.
+#[derive(Clone, Copy)]
+pub struct Env<'r> {
+    /// The record in hand.
+    pub record: &'r Record,
+    /// Its columns.
+    pub columns: &'r Columns,
+    /// How A writes.
+    pub reading: &'r Reading,
+    /// How B wants to read.
+    pub style: &'r Style,
+    /// The code tables.
+    pub lookups: &'r Lookups,
+    /// The facts of the job.
+    pub context: &'r Context,
+    /// What changes from record to record.
+    pub state: &'r State,
+}
+
+impl<'r> Env<'r> {
+    /// The value of `node`.
+    pub fn eval(&self, node: &'r Node) -> Eval<Value<'r>> {
+        match node {
+            Node::Const(v) => Ok(v.borrowed()),
+            Node::Column(at, kind) => self.reading.convert(*kind, self.record.field(*at)).map_err(Fault::Message),
+            Node::Field(name, at) => Ok(self.field(name, *at)),
+            Node::Typed(inner, kind) => filters::convert(self, *kind, None, self.eval(inner)?),
+            Node::Row => Ok(self.row()),
+            Node::Fact(fact) => Ok(self.fact(*fact)),
+            Node::Let(inner) => self.eval(inner),
+            Node::Undefined(name) => Err(Fault::Undefined(format!("there is no {name}"))),
+            Node::Attr(inner, name) => self.part(self.eval(inner)?, name),
+            Node::Index(inner, index) => self.index(self.eval(inner)?, self.eval(index)?),
+            Node::Slice(inner, parts) => self.slice(self.eval(inner)?, parts),
+            Node::Not(inner) => Ok(Value::Bool(!truth(&self.eval(inner)?))),
+            Node::Neg(inner) => match number(&self.eval(inner)?)? {
+                Some(n) => Ok(Value::Number(-n)),
+                None => fault("null has no opposite: | default(0) gives it a value"),
+            },
+            Node::And(a, b) => {
+                let left = self.eval(a)?;
+                if truth(&left) { self.eval(b) } else { Ok(left) }
+            }
+            Node::Or(a, b) => {
+                let left = self.eval(a)?;
+                if truth(&left) { Ok(left) } else { self.eval(b) }
+            }
+            Node::Arithmetic(op, a, b) => arithmetic(*op, self.eval(a)?, self.eval(b)?),
+            Node::Concat(a, b) => {
+                let (left, right) = (self.eval(a)?, self.eval(b)?);
+                Ok(Value::owned(format!("{}{}", self.style.text(&left), self.style.text(&right))))
+            }
+            Node::Compare(first, rest) => self.compare(first, rest),
+            Node::If(test, yes, no) => {
+                if truth(&self.eval(test)?) {
+                    return self.eval(yes);
+                }
+                no.as_ref().map_or(Ok(Value::Null), |no| self.eval(no))
+            }
+            Node::Filter(filter, input, args) => filters::apply(self, filter, self.eval(input)?, args),
+            Node::Default(inner, other, boolean) => self.default(inner, other, boolean.as_deref()),
+            Node::Test(test, input, args) => self.test(test, input, args),
+            Node::Defined(inner) => match self.eval(inner) {
+                Ok(_) => Ok(Value::Bool(true)),
+                Err(Fault::Undefined(_)) => Ok(Value::Bool(false)),
+                Err(e) => Err(e),
+            },
+            Node::Lookup(key, table, column) => self.lookup(self.eval(key)?, table, column.as_deref()),
+            Node::Nextval(key, counter) => {
+                let key = self.style.text(&self.eval(key)?).into_owned();
+                let mut counters = self.state.counters.borrow_mut();
+                let n = counters.entry((*counter, key)).or_default();
+                *n += 1;
+                Ok(Value::Number(Decimal::from(*n)))
+            }
+            Node::Range(args) => self.range(args),
+            Node::List(items) => items.iter().map(|n| self.eval(n).map(Value::into_owned)).collect::<Eval<Vec<_>>>().map(Value::list),
+            Node::Map(entries) => {
+                let entries = entries.iter().map(|(k, v)| Ok((self.style.text(&self.eval(k)?).into_owned(), self.eval(v)?.into_owned())));
+                entries.collect::<Eval<Vec<_>>>().map(|e| Value::Map(Arc::new(e)))
+            }
+        }
+    }
+
+    fn field(&self, name: &str, at: usize) -> Value<'r> {
+        let found = self.record.tree.as_ref().and_then(|tree| tree.get(name));
+        if found.is_some()
+            && let Some(seen) = self.state.seen.get(at)
+        {
+            seen.store(true, Memory::Relaxed);
+        }
+        found.map_or(Value::Null, Value::borrowed)
+    }
+
+    /// The record as a map of its columns.
+    pub fn row(&self) -> Value<'r> {
+        match &self.record.tree {
+            Some(tree) => tree.borrowed(),
+            None => {
+                let entries = self.columns.names.iter().zip(self.record.fields());
+                Value::Map(Arc::new(entries.map(|(name, field)| (name.clone(), Value::owned(field))).collect()))
+            }
+        }
+    }
+
+    fn fact(&self, fact: Fact) -> Value<'r> {
+        let c = self.context;
+        let (stem, ext) = Context::stem_and_ext(&c.file_name);
+        match fact {
+            Fact::RowNumber => Value::Number(self.record.number.into()),
+            Fact::RowLine => Value::Number(self.record.line.into()),
+            Fact::FileName => Value::text(&c.file_name),
+            Fact::FileStem => Value::text(stem),
+            Fact::FileExt => Value::text(ext),
+            Fact::FilePath => Value::text(&c.file_path),
+            Fact::FileModified => Value::DateTime(c.file_modified.0, c.file_modified.1),
+            Fact::FileSize => Value::Number(c.file_size.into()),
+            Fact::JobNumber => Value::Number(c.job.into()),
+            Fact::JobTime => Value::DateTime(c.time.0, c.time.1),
+            Fact::RouteName => Value::text(&c.route),
+        }
+    }
+
+    /// The part of `value` under `name`: absent in a map is null (an optional part of a nested record), of null is null.
+    pub fn part(&self, value: Value<'r>, name: &str) -> Eval<Value<'r>> {
+        match &value {
+            Value::Null => Ok(Value::Null),
+            Value::Map(_) => Ok(value.get(name).cloned().unwrap_or(Value::Null)),
+            Value::Date(d) => time_part(d.at(0, 0, 0, 0), name),
+            Value::DateTime(d, _) => time_part(*d, name),
+            other => Err(Fault::Undefined(format!("{} has no part {name}", other.kind()))),
+        }
+    }
+
+    fn index(&self, value: Value<'r>, index: Value<'r>) -> Eval<Value<'r>> {
+        match (&value, &index) {
+            (Value::Null, _) => Ok(Value::Null),
+            (Value::Map(_), Value::Text(name)) => Ok(value.get(name).cloned().unwrap_or(Value::Null)),
+            (Value::List(items), _) => match whole(&index)? {
+                Some(at) => position(at, items.len()).map(|i| items[i].clone()).ok_or_else(|| Fault::Undefined(format!("the list has no element {at}"))),
+                None => Ok(Value::Null),
+            },
+            (Value::Text(text), _) => match whole(&index)? {
+                Some(at) => {
+                    let chars: Vec<char> = text.chars().collect();
+                    position(at, chars.len()).map(|i| Value::owned(chars[i])).ok_or_else(|| Fault::Undefined(format!("the text has no character {at}")))
+                }
+                None => Ok(Value::Null),
+            },
+            (other, _) => fault(format!("{} has no elements", other.kind())),
+        }
+    }
+
+    fn slice(&self, value: Value<'r>, parts: &'r [Option<Box<Node>>; 3]) -> Eval<Value<'r>> {
+        let mut bounds = [None; 3];
+        for (bound, part) in bounds.iter_mut().zip(parts) {
+            if let Some(part) = part {
+                *bound = whole(&self.eval(part)?)?;
+            }
+        }
+        match value {
+            Value::Null => Ok(Value::Null),
+            Value::List(items) => Ok(Value::list(picks(bounds, items.len())?.into_iter().map(|i| items[i].clone()).collect())),
+            other => {
+                let text = self.style.text(&other).into_owned();
+                let chars: Vec<char> = text.chars().collect();
+                Ok(Value::owned(picks(bounds, chars.len())?.into_iter().map(|i| chars[i]).collect::<String>()))
+            }
+        }
+    }
+
+    fn compare(&self, first: &'r Node, rest: &'r [(Cmp, Node)]) -> Eval<Value<'r>> {
+        let mut left = self.eval(first)?;
+        for (cmp, node) in rest {
+            let right = self.eval(node)?;
+            let holds = match cmp {
+                Cmp::In => contains(&right, &left, self.style)?,
+                Cmp::NotIn => !contains(&right, &left, self.style)?,
+                other => compares(*other, &left, &right)?,
+            };
+            if !holds {
+                return Ok(Value::Bool(false));
+            }
+            left = right;
+        }
+        Ok(Value::Bool(true))
+    }
+
+    fn default(&self, inner: &'r Node, other: &'r Node, boolean: Option<&'r Node>) -> Eval<Value<'r>> {
+        let found = match self.eval(inner) {
+            Err(Fault::Undefined(_)) | Ok(Value::Null) => None,
+            Ok(value) => Some(value),
+            Err(e) => return Err(e),
+        };
+        let also_empty = boolean.map(|b| self.eval(b)).transpose()?.is_some_and(|b| truth(&b));
+        match found {
+            Some(value) if !also_empty || truth(&value) => Ok(value),
+            _ => self.eval(other),
+        }
+    }
+
+    fn test(&self, test: &'static super::predicates::Predicate, input: &'r Node, args: &'r Args) -> Eval<Value<'r>> {
+        let value = self.eval(input)?;
+        let arg = args.positional.first().map(|a| self.eval(a)).transpose()?;
+        (test.holds)(self, &value, arg.as_ref()).map(Value::Bool)
+    }
+
+    fn lookup(&self, key: Value<'r>, table: &str, column: Option<&str>) -> Eval<Value<'r>> {
+        let parts: Vec<Cow<'_, str>> = match &key {
+            Value::Null => return Ok(Value::Null),
+            Value::List(items) => items.iter().map(|i| self.style.text(i)).collect(),
+            one => vec![self.style.text(one)],
+        };
+        match self.lookups.find(table, &parts, column).map_err(Fault::Message)? {
+            Some(found) => Ok(Value::text(found)),
+            None => Err(Fault::Undefined(format!("{} is not in the lookup {table}", quoted(&parts.join(", "))))),
+        }
+    }
+
+    fn range(&self, args: &'r [Node]) -> Eval<Value<'r>> {
+        let mut bounds = Vec::new();
+        for arg in args {
+            bounds.push(whole(&self.eval(arg)?)?.ok_or_else(|| Fault::Message("range of null".into()))?);
+        }
+        let (from, to, step) = match bounds[..] {
+            [to] => (0, to, 1),
+            [from, to] => (from, to, 1),
+            [from, to, step, ..] => (from, to, step),
+            [] => (0, 0, 1),
+        };
+        let count = if step == 0 { 0 } else { (to - from + step - step.signum()) / step };
+        if !(0..=100_000).contains(&count) {
+            return if count < 0 { Ok(Value::list(Vec::new())) } else { fault("range is longer than 100000") };
+        }
+        Ok(Value::list((0..count).map(|i| Value::Number((from + i * step).into())).collect()))
+    }
+}
+
+fn time_part<'r>(d: DateTime, name: &str) -> Eval<Value<'r>> {
+    let part: i64 = match name {
+        "year" => d.year().into(),
+        "month" => d.month().into(),
+        "day" => d.day().into(),
+        "hour" => d.hour().into(),
+        "minute" => d.minute().into(),
+        "second" => d.second().into(),
+        _ => return Err(Fault::Undefined(format!("a date has no part {name}"))),
+    };
+    Ok(Value::Number(part.into()))
+}
+
+fn position(at: i64, len: usize) -> Option<usize> {
+    let at = if at < 0 { at + i64::try_from(len).ok()? } else { at };
+    usize::try_from(at).ok().filter(|at| *at < len)
+}
+
+/// The positions that a Python slice picks.
+fn picks([start, stop, step]: [Option<i64>; 3], len: usize) -> Eval<Vec<usize>> {
+    let len = i64::try_from(len).unwrap_or(i64::MAX);
+    let step = step.unwrap_or(1);
+    if step == 0 {
+        return fault("the step of a slice is 0");
+    }
+    let (low, high) = if step > 0 { (0, len) } else { (-1, len - 1) };
+    let bound = |at: Option<i64>, default: i64| at.map_or(default, |at| if at < 0 { (at + len).max(low) } else { at.min(high) });
+    let (mut at, end) = if step > 0 { (bound(start, 0), bound(stop, len)) } else { (bound(start, len - 1), bound(stop, -1)) };
+    let mut out = Vec::new();
+    while (step > 0 && at < end) || (step < 0 && at > end) {
+        out.extend(usize::try_from(at));
+        at += step;
+    }
+    Ok(out)
+}
+
+/// Whether a value counts as true.
+pub fn truth(value: &Value<'_>) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(b) => *b,
+        Value::Number(n) => !n.is_zero(),
+        Value::Digits(d) => d.chars().take_while(|c| !matches!(c, 'e' | 'E')).any(|c| ('1'..='9').contains(&c)),
+        Value::Text(t) => !t.is_empty(),
+        Value::Date(_) | Value::DateTime(..) => true,
+        Value::List(l) => !l.is_empty(),
+        Value::Map(m) => !m.is_empty(),
+    }
+}
+
+/// The number of a value, none for null. Text is never taken for a number.
+pub fn number(value: &Value<'_>) -> Eval<Option<Decimal>> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Number(n) => Ok(Some(*n)),
+        Value::Digits(d) => digits(d).map(Some),
+        Value::Text(t) => fault(format!("{} is text, not a number: convert it with | decimal or `types`", quoted(t))),
+        other => fault(format!("{} is not a number", other.kind())),
+    }
+}
+
+/// A JSON number as an exact decimal.
+pub fn digits(text: &str) -> Eval<Decimal> {
+    let exact = if text.contains(['e', 'E']) { Decimal::from_scientific(text).ok() } else { Decimal::from_str_exact(text).ok() };
+    exact.ok_or_else(|| Fault::Message(format!("the number {text} has more than 28 digits")))
+}
+
+/// The whole number of a value, none for null.
+pub fn whole(value: &Value<'_>) -> Eval<Option<i64>> {
+    let Some(n) = number(value)? else { return Ok(None) };
+    match n.to_i64() {
+        Some(i) if n.fract().is_zero() => Ok(Some(i)),
+        _ => fault(format!("{n} is not a whole number")),
+    }
+}
+
+fn arithmetic<'r>(op: Op, left: Value<'r>, right: Value<'r>) -> Eval<Value<'r>> {
+    if op == Op::Add {
+        match (&left, &right) {
+            (Value::Text(a), Value::Text(b)) => return Ok(Value::owned(format!("{a}{b}"))),
+            (Value::List(a), Value::List(b)) => return Ok(Value::list(a.iter().chain(b.iter()).cloned().collect())),
+            (Value::List(_), Value::Null) => return Ok(left),
+            (Value::Null, Value::List(_)) => return Ok(right),
+            _ => {}
+        }
+    }
+    if op == Op::Mul
+        && let (Value::Text(text), Value::Number(_)) = (&left, &right)
+    {
+        let times = whole(&right)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        return if text.len().saturating_mul(times) > 65_536 { fault("the repeated text is longer than 64 KiB") } else { Ok(Value::owned(text.repeat(times))) };
+    }
+    let (Some(a), Some(b)) = (number(&left)?, number(&right)?) else {
+        return fault("null can't be computed with: | default(0) gives it a value");
+    };
+    let zero = || Fault::Message("division by zero".into());
+    let result = match op {
+        Op::Add => a.checked_add(b),
+        Op::Sub => a.checked_sub(b),
+        Op::Mul => a.checked_mul(b),
+        Op::Div if b.is_zero() => return Err(zero()),
+        Op::Div => a.checked_div(b).map(|q| q.normalize()),
+        Op::FloorDiv | Op::Rem if b.is_zero() => return Err(zero()),
+        Op::FloorDiv => a.checked_div(b).map(|q| q.floor()),
+        // As in Python, the remainder has the divisor's sign.
+        Op::Rem => a.checked_rem(b).map(|r| if r.is_zero() || r.is_sign_negative() == b.is_sign_negative() { r } else { r + b }),
+        Op::Pow => b.to_i64().filter(|_| b.fract().is_zero()).and_then(|n| a.checked_powi(n)),
+    };
+    result.map(Value::Number).ok_or_else(|| Fault::Message("the result has more than 28 digits".into()))
+}
+
+/// Whether two values are equal; what can't be compared is a fault.
+pub fn equal(a: &Value<'_>, b: &Value<'_>) -> Eval<bool> {
+    compares(Cmp::Eq, a, b)
+}
+
+/// How two values stand to each other; none where one of them is null.
+pub fn order(a: &Value<'_>, b: &Value<'_>) -> Eval<Option<std::cmp::Ordering>> {
+    Ok(Some(match (a, b) {
+        (Value::Null, _) | (_, Value::Null) => return Ok(None),
+        (Value::Text(a), Value::Text(b)) => a.cmp(b),
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        (Value::Date(a), Value::Date(b)) => a.cmp(b),
+        (Value::DateTime(a, x), Value::DateTime(b, y)) => instant(*a, *x).cmp(&instant(*b, *y)),
+        (Value::Date(a), Value::DateTime(b, _)) => a.at(0, 0, 0, 0).cmp(b),
+        (Value::DateTime(a, _), Value::Date(b)) => a.cmp(&b.at(0, 0, 0, 0)),
+        (Value::List(a), Value::List(b)) => {
+            for (a, b) in a.iter().zip(b.iter()) {
+                match order(a, b)? {
+                    Some(std::cmp::Ordering::Equal) => {}
+                    other => return Ok(other),
+                }
+            }
+            a.len().cmp(&b.len())
+        }
+        (Value::Number(_) | Value::Digits(_), Value::Number(_) | Value::Digits(_)) => match (number(a)?, number(b)?) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => return Ok(None),
+        },
+        (a, b) => return fault(format!("{} is compared with {}: convert one of them, for instance with | decimal or | date", a.kind(), b.kind())),
+    }))
+}
+
+fn instant(d: DateTime, offset: Option<Offset>) -> DateTime {
+    offset.map_or(d, |o| d.saturating_sub(jiff::Span::new().seconds(o.seconds())))
+}
+
+fn compares(cmp: Cmp, a: &Value<'_>, b: &Value<'_>) -> Eval<bool> {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    let both_null = matches!((a, b), (Value::Null, Value::Null));
+    if let (Value::Map(x), Value::Map(y)) = (a, b) {
+        return Ok((x == y) == (cmp == Cmp::Eq));
+    }
+    let found = order(a, b)?;
+    Ok(match cmp {
+        Cmp::Eq => both_null || found == Some(Equal),
+        Cmp::Ne => !both_null && found != Some(Equal),
+        // As in SQL, nothing is smaller or greater than null.
+        Cmp::Lt => found == Some(Less),
+        Cmp::Le => matches!(found, Some(Less | Equal)),
+        Cmp::Gt => found == Some(Greater),
+        Cmp::Ge => matches!(found, Some(Greater | Equal)),
+        Cmp::In | Cmp::NotIn => false,
+    })
+}
+
+/// Whether `item` is in a list, among the names of a map, or part of a text.
+pub fn contains(whole: &Value<'_>, item: &Value<'_>, style: &Style) -> Eval<bool> {
+    match whole {
+        Value::Null => Ok(false),
+        Value::List(items) => {
+            for each in items.iter() {
+                if equal(each, item)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        Value::Map(_) => Ok(whole.get(&style.text(item)).is_some()),
+        Value::Text(text) => match item {
+            Value::Text(part) => Ok(text.contains(part.as_ref())),
+            Value::Null => Ok(false),
+            other => fault(format!("{} is looked for in text: convert it first", other.kind())),
+        },
+        other => fault(format!("nothing can be in {}", other.kind())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::expr::{Scope, compile};
+    use super::super::{filters, predicates};
+    use super::*;
+    use crate::formats::text::Type;
+
+    struct World {
+        columns: Columns,
+        record: Record,
+        types: Vec<(String, Type)>,
+    }
+
+    fn csv(cells: &[(&str, &str)], types: &[(&str, Type)]) -> World {
+        let mut record = Record::default();
+        (record.line, record.number) = (7, 3);
+        cells.iter().for_each(|(_, cell)| record.push(cell));
+        World { columns: Columns::from_header(cells.iter().map(|(n, _)| *n)), record, types: types.iter().map(|(n, t)| ((*n).to_owned(), *t)).collect() }
+    }
+
+    fn json(text: &str) -> World {
+        let tree = crate::formats::json::from_json(serde_json::from_str(text).unwrap());
+        let mut record = Record::default();
+        record.tree = Some(tree);
+        World { columns: Columns::nested(), record, types: Vec::new() }
+    }
+
+    /// The result as B's text, or what is wrong.
+    fn eval(world: &World, text: &str) -> String {
+        let mut lookups = Lookups::default();
+        let table = super::super::lookup::Lookup::from_values([("M".to_owned(), "Monsieur".to_owned())].into_iter());
+        lookups.0.insert("civ".into(), Arc::new(table));
+        let names = ["civ".to_owned()];
+        let mut scope = Scope::new(Some(&world.columns), &world.types);
+        scope.lookups = &names;
+        let node = compile(text, &mut scope);
+        if let Some(m) = scope.mistakes.first() {
+            return format!("MISTAKE {} [{}]", m.message, &text[m.span.clone()]);
+        }
+        let time = jiff::civil::date(2025, 12, 31).at(23, 59, 0, 0);
+        let context = Context {
+            file_name: "a.b.csv".into(),
+            file_path: "x/a.b.csv".into(),
+            file_modified: (time, None),
+            file_size: 12,
+            job: 17,
+            time: (time, None),
+            route: "clients".into(),
+        };
+        let (reading, style) = (Reading { decimal: ',', ..Reading::default() }, Style::default());
+        let state = State::new(scope.fields.len());
+        let env = Env { record: &world.record, columns: &world.columns, reading: &reading, style: &style, lookups: &lookups, context: &context, state: &state };
+        match env.eval(&node) {
+            Ok(v @ Value::Null) => format!("null{}", style.text(&v)),
+            Ok(v) => style.text(&v).into_owned(),
+            Err(f) => format!("REJECT {}", f.reason()),
+        }
+    }
+
+    fn check(world: &World, cases: &[(&str, &str)]) {
+        for (text, wanted) in cases {
+            assert_eq!(eval(world, text), *wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_example_of_the_reference_gives_what_it_says() {
+        let mut reading_dot = csv(&[], &[]);
+        reading_dot.types.clear();
+        for (name, (text, wanted)) in filters::FILTERS.iter().map(|f| (f.name, f.example)).chain(predicates::PREDICATES.iter().map(|p| (p.name, p.example))) {
+            // The examples are written for a plain decimal point.
+            let got = eval(&reading_dot, &text.replace("'1.50' |", "'1,50' |").replace("'7.9'", "'7,9'"));
+            assert_eq!(got, wanted, "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn text_stays_text_and_columns_are_reached_by_every_name() {
+        let w = csv(&[("Code", "007"), ("Raison sociale", " Dupont "), ("file", "x"), ("Montant", "1,50")], &[]);
+        check(
+            &w,
+            &[
+                ("Code", "007"),
+                ("row['Raison sociale'] | trim | upper", "DUPONT"),
+                ("row[0] ~ '-' ~ row.Code", "007-007"),
+                ("row['file']", "x"),
+                ("Montant", "1,50"),
+                ("Montant | decimal | round(1)", "1.5"),
+                ("row.number ~ '/' ~ row.line", "3/7"),
+                ("file.stem ~ '|' ~ file.ext ~ '|' ~ job.number ~ '|' ~ route.name", "a.b|csv|17|clients"),
+                ("Codes", "MISTAKE there is no column Codes [Codes]"),
+                ("Codes | default('-')", "-"),
+                ("Codes is defined", "false"),
+                ("file", "MISTAKE `file` is the relay's and stands only with a dot [file]"),
+                ("file.nam", "MISTAKE `file` has no `nam` [file.nam]"),
+            ],
+        );
+    }
+
+    #[test]
+    fn decimals_are_exact_and_never_floats() {
+        let w = csv(&[("a", "0,1"), ("b", "0,20"), ("vide", "")], &[("a", Type::Decimal), ("b", Type::Decimal), ("vide", Type::Decimal)]);
+        check(
+            &w,
+            &[
+                ("a + b", "0.30"),
+                ("a + b == 0.3", "true"),
+                ("2.5 | round", "3"),
+                ("-2.5 | round", "-3"),
+                ("(-2.5) | round", "-3"),
+                ("1 | round(2)", "1.00"),
+                ("1.005 | round(2)", "1.01"),
+                ("-0.001 | abs | round(2)", "0.00"),
+                ("7 / 2", "3.5"),
+                ("7 // 2", "3"),
+                ("-7 // 2", "-4"),
+                ("-7 % 3", "2"),
+                ("2 ** 10", "1024"),
+                ("0.12345678901234567890123456 + 0", "0.12345678901234567890123456"),
+                ("1 / 0", "REJECT division by zero"),
+                ("vide", "null"),
+                ("vide + 1", "REJECT null can't be computed with: | default(0) gives it a value"),
+                ("(vide | default(0)) + 1", "1"),
+                ("vide ~ 'x'", "x"),
+                ("vide | round(2)", "null"),
+                ("vide | upper ~ '.'", "."),
+                ("'%013.2f' | format(a)", "0000000000.10"),
+                ("[a, b, vide] | sum", "0.30"),
+                ("[a, vide] | min", "0.1"),
+                ("[] | max", "null"),
+            ],
+        );
+    }
+
+    #[test]
+    fn text_is_never_compared_with_a_number() {
+        let w = csv(&[("a", "5")], &[]);
+        check(
+            &w,
+            &[
+                ("a > 3", "MISTAKE text is compared with a number [a > 3]"),
+                ("'5' == 5", "MISTAKE text is compared with a number ['5' == 5]"),
+                ("(a | integer) > 3", "true"),
+                ("a == '5'", "true"),
+                ("a in ['5', '6']", "true"),
+                ("a + 1", "MISTAKE text is used as a number [a + 1]"),
+                ("null == ''", "false"),
+                ("null < 1", "false"),
+                ("not (null == none)", "false"),
+            ],
+        );
+        assert_eq!(eval(&json("{\"a\": \"5\"}"), "a > 3"), "REJECT text is compared with a number: convert one of them, for instance with | decimal or | date");
+    }
+
+    #[test]
+    fn nested_parts_that_are_absent_are_null() {
+        let w = json(r#"{"n": 12.50, "big": 12345678901234567890123456789012345, "l": [{"v": "a", "q": 2}, {"v": "b", "q": 3}], "o": {"p": "x"}, "z": null}"#);
+        check(
+            &w,
+            &[
+                ("n", "12.50"),
+                ("n * 2", "25.00"),
+                ("big", "12345678901234567890123456789012345"),
+                ("big + 1", "REJECT the number 12345678901234567890123456789012345 has more than 28 digits"),
+                ("o.p ~ o.absent ~ absent.deep ~ '!'", "x!"),
+                ("l[0].v ~ l[-1].v", "ab"),
+                ("l[9].v | default('none')", "none"),
+                ("l | map(attribute='v') | join('+')", "a+b"),
+                ("l | sum(attribute='q')", "5"),
+                ("l | selectattr('q', 'gt', 2) | map(attribute='v') | first", "b"),
+                ("z | default('d')", "d"),
+                ("(l | length) if l else 0", "2"),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_other_rules_of_the_contract_hold() {
+        let w = csv(&[("Nom", "Éloïse"), ("d", "31/12/2025"), ("t", "a1b2")], &[]);
+        check(
+            &w,
+            &[
+                ("Nom[:3]", "Élo"),
+                ("Nom[-2:]", "se"),
+                ("Nom[::-1]", "esïolÉ"),
+                ("(d | date('%d/%m/%Y')) | strftime('%Y%m')", "202512"),
+                ("d | date('%d/%m/%Y')", "2025-12-31"),
+                ("d | date", "REJECT \"31/12/2025\" is not a date of the form %Y-%m-%d"),
+                ("d | strftime('%Y')", "REJECT \"31/12/2025\" is text, not a date: convert it first with | date or `types`"),
+                ("t | regex_replace('([a-z])([0-9])', '\\\\2\\\\1$')", "1a$2b$"),
+                ("['A', 'a', 'A'] | unique | length", "2"),
+                ("'M' | lookup('civ')", "Monsieur"),
+                ("'X' | lookup('civ')", "REJECT \"X\" is not in the lookup civ"),
+                ("'X' | lookup('civ') | default('?')", "?"),
+                ("nextval('k') ~ nextval('k')", "11"),
+                ("job.time", "2025-12-31T23:59:00"),
+                ("1 < 2 < 3", "true"),
+                ("'x' if Nom else 'y'", "x"),
+                ("range(3) | join(',')", "0,1,2"),
+                ("{'a': 1}.a", "1"),
+            ],
+        );
+    }
+
+    #[test]
+    fn mistakes_name_their_place_and_the_nearest_name() {
+        let w = csv(&[("Nom", "x")], &[]);
+        check(
+            &w,
+            &[
+                ("Nom | uper", "MISTAKE there is no filter uper [uper]"),
+                ("Nom is emial", "MISTAKE there is no test emial [emial]"),
+                ("Nom | replace('a')", "MISTAKE replace takes 2 to 3 arguments, not 1 [replace('a')]"),
+                ("Nom | lookup('pay')", "MISTAKE there is no lookup pay [lookup('pay')]"),
+                ("nextvall('x')", "MISTAKE there is no function nextvall [nextvall('x')]"),
+                ("Nom.upper()", "MISTAKE methods can't be called [.upper()]"),
+                ("Nom | regex_replace('(', '')", "MISTAKE the pattern is no regular expression: unclosed group ['(']"),
+            ],
+        );
+        assert!(eval(&w, "(Nom | upper").starts_with("MISTAKE "), "{}", eval(&w, "(Nom | upper"));
+        assert!(eval(&w, "'Nom").starts_with("MISTAKE "));
+    }
+}

@@ -1,0 +1,343 @@
+//! A route's mapping, compiled for one header: what is computed for each record, in B's order, and what B demands of it.
+//!
+//! Every mistake of a mapping is found at once, with the key and the place in its expression. A plan is immutable and
+//! may be used by several threads; what changes from record to record is in [`super::eval::State`].
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::eval::{Env, truth};
+use super::expr::{self, Mistake, Node, Scope};
+use crate::formats::text::{Style, Type, quoted};
+use crate::options::nearest;
+use crate::record::{Columns, Record, Reject, Value};
+
+/// What B demands of one target.
+#[derive(Clone, Debug, Default)]
+pub struct Rule {
+    /// It may not be empty.
+    pub required: bool,
+    /// At most so many characters, as written.
+    pub max_length: Option<usize>,
+    /// No two records of a file have the same.
+    pub unique: bool,
+    /// A regular expression that it matches.
+    pub pattern: Option<regex::Regex>,
+    /// The values that it may have.
+    pub one_of: Option<Vec<String>>,
+}
+
+/// The mapping of a route as configured: names and the texts of expressions.
+#[derive(Clone, Debug, Default)]
+pub struct Mapping {
+    /// `let`
+    pub lets: Vec<(String, String)>,
+    /// `where`
+    pub condition: Option<String>,
+    /// `check`
+    pub checks: Vec<(String, String)>,
+    /// `map`; none: every column as it is.
+    pub map: Option<Vec<(String, String)>>,
+    /// `types`
+    pub types: Vec<(String, Type)>,
+    /// `output.columns`
+    pub columns: Option<Vec<String>>,
+    /// `output.fields`
+    pub rules: Vec<(String, Rule)>,
+    /// The names of the configured lookups.
+    pub lookups: Vec<String>,
+}
+
+/// Where a mistake stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An entry of `let`.
+    Let(String),
+    /// `where`.
+    Where,
+    /// An entry of `check`.
+    Check(String),
+    /// An entry of `map`.
+    Map(String),
+    /// A column of `types`.
+    Types(String),
+    /// A name of `output.columns`.
+    Columns(String),
+    /// A target of `output.fields`.
+    Fields(String),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Let(n) => write!(f, "let.{n}"),
+            Place::Where => write!(f, "where"),
+            Place::Check(n) => write!(f, "check.\"{n}\""),
+            Place::Map(n) => write!(f, "map.{n}"),
+            Place::Types(n) => write!(f, "types.{n}"),
+            Place::Columns(n) => write!(f, "output.columns: {n}"),
+            Place::Fields(n) => write!(f, "output.fields.{n}"),
+        }
+    }
+}
+
+/// How the targets are computed.
+#[derive(Debug)]
+enum Targets {
+    /// One node a target; none: it is left empty.
+    Mapped(Vec<Option<Node>>),
+    /// A nested record goes as it is.
+    Whole,
+}
+
+/// A mapping for one header.
+#[derive(Debug)]
+pub struct Plan {
+    /// A's columns.
+    pub columns: Columns,
+    /// B's columns; empty when whole nested records go as they are.
+    pub targets: Vec<String>,
+    compute: Targets,
+    condition: Option<Node>,
+    checks: Vec<(String, String, Node)>,
+    typed: Vec<(String, Node)>,
+    rules: Vec<(usize, Rule)>,
+    /// The names of nested records that the expressions look at.
+    pub fields: Vec<String>,
+}
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is written.
+    Write,
+    /// `where` leaves it out.
+    Skip,
+}
+
+impl Plan {
+    /// Compiles `mapping` for `columns`; none: they are not known yet, and any name is taken for one.
+    pub fn compile(mapping: &Mapping, columns: Option<&Columns>) -> Result<Plan, Vec<(Place, Mistake)>> {
+        let mut scope = Scope::new(columns, &mapping.types);
+        let mut mistakes = Vec::new();
+        scope.lookups = &mapping.lookups;
+        let lets = compile_lets(mapping, &mut scope, &mut mistakes);
+        scope.lets = &lets;
+        let mut one = |text: &str, place: Place, scope: &mut Scope<'_>| {
+            let node = expr::compile(text, scope);
+            mistakes.extend(scope.mistakes.drain(..).map(|m| (place.clone(), m)));
+            node
+        };
+        let condition = mapping.condition.as_ref().map(|text| one(text, Place::Where, &mut scope));
+        let checks = mapping.checks.iter().map(|(n, text)| (n.clone(), text.clone(), one(text, Place::Check(n.clone()), &mut scope))).collect();
+        let map: Option<Vec<(String, Node)>> =
+            mapping.map.as_ref().map(|map| map.iter().map(|(n, text)| (n.clone(), one(text, Place::Map(n.clone()), &mut scope))).collect());
+        let typed = mapping.types.iter().map(|(n, _)| (n.clone(), one(&by_brackets(n, columns), Place::Types(n.clone()), &mut scope))).collect();
+        let (targets, compute) = targets(mapping, columns, map, &mut scope, &mut mistakes);
+        let mut rules = Vec::new();
+        for (name, rule) in &mapping.rules {
+            match targets.iter().position(|t| t == name) {
+                Some(at) => rules.push((at, rule.clone())),
+                None if targets.is_empty() && columns.is_none() => {}
+                None => mistakes.push((Place::Fields(name.clone()), unknown_target(name, &targets))),
+            }
+        }
+        let plan = Plan { columns: columns.cloned().unwrap_or_default(), targets, compute, condition, checks, typed, rules, fields: scope.fields };
+        if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
+    }
+
+    /// Computes the targets of a record into `out`.
+    pub fn apply<'r>(&'r self, env: &Env<'r>, unique: &mut Unique, out: &mut Vec<Value<'r>>) -> Result<Verdict, Reject> {
+        if let Some(condition) = &self.condition {
+            let holds = env.eval(condition).map_err(|f| Reject::new("where", f.reason()))?;
+            if !truth(&holds) {
+                return Ok(Verdict::Skip);
+            }
+        }
+        for (name, node) in &self.typed {
+            env.eval(node).map_err(|f| Reject::new(name, f.reason()))?;
+        }
+        for (name, text, node) in &self.checks {
+            let holds = env.eval(node).map_err(|f| Reject::new(name, f.reason()))?;
+            if !truth(&holds) {
+                return Err(Reject::new(name, format!("the check {} is not met: {text}", quoted(name))));
+            }
+        }
+        match &self.compute {
+            Targets::Whole => out.push(env.row()),
+            Targets::Mapped(nodes) => {
+                for (name, node) in self.targets.iter().zip(nodes) {
+                    out.push(match node {
+                        Some(node) => env.eval(node).map_err(|f| Reject::new(name, f.reason()))?,
+                        None => Value::Null,
+                    });
+                }
+            }
+        }
+        for (at, rule) in &self.rules {
+            let value = out.get(*at).unwrap_or(&Value::Null);
+            rule.check(value, env.style, unique, *at).map_err(|why| Reject::new(self.targets[*at].clone(), why))?;
+        }
+        Ok(Verdict::Write)
+    }
+
+    /// Notes the values of a record that was written, so that `unique` knows them.
+    pub fn written(&self, values: &[Value<'_>], style: &Style, unique: &mut Unique) {
+        for (at, rule) in self.rules.iter().filter(|(_, r)| r.unique) {
+            let _ = rule;
+            unique.insert(*at, &style.text(values.get(*at).unwrap_or(&Value::Null)));
+        }
+    }
+}
+
+fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> Vec<(String, Arc<Node>)> {
+    let mut lets: Vec<(String, Arc<Node>)> = Vec::new();
+    for (name, text) in &mapping.lets {
+        // A `let` sees those before it.
+        let mut inner = Scope::new(scope.columns, scope.types);
+        inner.lets = &lets;
+        inner.lookups = scope.lookups;
+        inner.fields = std::mem::take(&mut scope.fields);
+        inner.counters = scope.counters;
+        let node = expr::compile(text, &mut inner);
+        mistakes.extend(inner.mistakes.drain(..).map(|m| (Place::Let(name.clone()), m)));
+        scope.counters = inner.counters;
+        scope.fields = inner.fields;
+        lets.push((name.clone(), Arc::new(node)));
+    }
+    lets
+}
+
+fn targets(
+    mapping: &Mapping,
+    columns: Option<&Columns>,
+    map: Option<Vec<(String, Node)>>,
+    scope: &mut Scope<'_>,
+    mistakes: &mut Vec<(Place, Mistake)>,
+) -> (Vec<String>, Targets) {
+    let source = |name: &str, scope: &mut Scope<'_>| {
+        let node = expr::compile(&by_brackets(name, columns), scope);
+        scope.mistakes.clear();
+        node
+    };
+    match (map, &mapping.columns) {
+        (Some(map), None) => {
+            let (names, nodes): (Vec<_>, Vec<_>) = map.into_iter().map(|(n, node)| (n, Some(node))).unzip();
+            (names, Targets::Mapped(nodes))
+        }
+        (Some(mut map), Some(wanted)) => {
+            for (name, _) in map.iter().filter(|(n, _)| !wanted.contains(n)) {
+                mistakes.push((
+                    Place::Map(name.clone()),
+                    Mistake {
+                        span: 0..0,
+                        message: format!("{name} is not among output.columns"),
+                        hint: nearest(name, wanted.iter().map(String::as_str)).map(|n| format!("did you mean {n}?")),
+                    },
+                ));
+            }
+            let nodes = wanted.iter().map(|w| map.iter().position(|(n, _)| n == w).map(|at| map.swap_remove(at).1)).collect();
+            (wanted.clone(), Targets::Mapped(nodes))
+        }
+        (None, Some(wanted)) => {
+            let has = |name: &str| columns.is_none_or(|c| c.nested || c.position(name).is_some());
+            let nodes = wanted.iter().map(|w| has(w).then(|| source(w, scope))).collect();
+            (wanted.clone(), Targets::Mapped(nodes))
+        }
+        (None, None) => match columns.filter(|c| !c.nested) {
+            Some(columns) => {
+                let nodes = columns.names.iter().map(|n| Some(source(n, scope))).collect();
+                (columns.names.clone(), Targets::Mapped(nodes))
+            }
+            None => (Vec::new(), Targets::Whole),
+        },
+    }
+}
+
+/// The expression that names a column whatever its name holds; a dotted name of a nested record is a path.
+fn by_brackets(name: &str, columns: Option<&Columns>) -> String {
+    let quoted = |n: &str| format!("'{}'", n.replace('\\', "\\\\").replace('\'', "\\'"));
+    if columns.is_some_and(|c| c.nested) && name.contains('.') {
+        let mut parts = name.split('.');
+        let first = parts.next().unwrap_or_default();
+        return parts.fold(format!("row[{}]", quoted(first)), |path, part| format!("{path}[{}]", quoted(part)));
+    }
+    format!("row[{}]", quoted(name))
+}
+
+fn unknown_target(name: &str, targets: &[String]) -> Mistake {
+    let hint =
+        nearest(name, targets.iter().map(String::as_str)).map_or_else(|| format!("the targets are {}", targets.join(", ")), |n| format!("did you mean {n}?"));
+    Mistake { span: 0..0, message: format!("there is no target {name}"), hint: Some(hint) }
+}
+
+impl Rule {
+    fn check(&self, value: &Value<'_>, style: &Style, unique: &Unique, at: usize) -> Result<(), String> {
+        let text = style.text(value);
+        if text.is_empty() {
+            return if self.required { Err("it is empty, and B requires it".into()) } else { Ok(()) };
+        }
+        if let Some(most) = self.max_length {
+            let length = text.chars().count();
+            if length > most {
+                return Err(format!("{} has {length} characters, and B takes {most}", quoted(&text)));
+            }
+        }
+        if let Some(pattern) = &self.pattern
+            && !pattern.is_match(&text)
+        {
+            return Err(format!("{} does not match {}", quoted(&text), pattern.as_str()));
+        }
+        if let Some(list) = &self.one_of
+            && !list.iter().any(|l| *l == text)
+        {
+            return Err(format!("{} is none of {}", quoted(&text), list.join(", ")));
+        }
+        if self.unique && unique.contains(at, &text) {
+            return Err(format!("{} stands in an earlier record, and B wants it unique", quoted(&text)));
+        }
+        Ok(())
+    }
+}
+
+/// The values that `unique` has seen in this file: 16 bytes each, whatever their length.
+#[derive(Debug)]
+pub struct Unique {
+    seen: HashSet<(usize, u64, u64)>,
+    keys: (RandomState, RandomState),
+    most: usize,
+    /// It holds as many as it may: the file can't be judged any further.
+    pub full: bool,
+}
+
+impl Unique {
+    /// A memory that holds at most so many bytes.
+    pub fn new(bytes_max: u64) -> Self {
+        // A set entry of 24 bytes costs about twice that while the set grows.
+        let most = usize::try_from(bytes_max / 56).unwrap_or(usize::MAX);
+        Self { seen: HashSet::new(), keys: (RandomState::new(), RandomState::new()), most, full: false }
+    }
+    fn key(&self, at: usize, text: &str) -> (usize, u64, u64) {
+        (at, self.keys.0.hash_one(text), self.keys.1.hash_one(text))
+    }
+    fn contains(&self, at: usize, text: &str) -> bool {
+        self.seen.contains(&self.key(at, text))
+    }
+    fn insert(&mut self, at: usize, text: &str) {
+        if self.seen.len() >= self.most {
+            self.full = true;
+            return;
+        }
+        let key = self.key(at, text);
+        self.seen.insert(key);
+    }
+}
+
+/// Whether a nested record has names that the columns of a flat output lack.
+pub fn surplus_names(record: &Record, targets: &[String]) -> Option<String> {
+    match &record.tree {
+        Some(Value::Map(entries)) => entries.iter().map(|(n, _)| n).find(|n| !targets.contains(n)).cloned(),
+        _ => None,
+    }
+}

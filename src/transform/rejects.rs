@@ -1,0 +1,142 @@
+//! Where rejected records go: a file that an office worker corrects in a spreadsheet, or lines on a terminal.
+//!
+//! The file is written for a spreadsheet: UTF-8 with its mark, A's delimiter, and no cell that a spreadsheet would
+//! take for a formula (OWASP, "CSV injection").
+
+use std::io::Write;
+
+use crate::error::{Blame, Error, Result};
+use crate::record::{Columns, Record, Reject};
+
+/// Takes rejected records.
+pub trait Rejects {
+    /// A file begins; its columns are these.
+    fn start(&mut self, columns: &Columns) -> Result<()>;
+    /// Takes one record with its reason.
+    fn put(&mut self, record: &Record, reject: &Reject) -> Result<()>;
+    /// All files are through.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// Where a [`RejectsCsv`] gets its stream from, at the first reject: a file without rejects has no rejects file.
+pub type Open<'o> = Box<dyn FnMut() -> Result<Box<dyn Write + Send>> + 'o>;
+
+/// The rejects file.
+pub struct RejectsCsv<'o> {
+    open: Open<'o>,
+    out: Option<Box<dyn Write + Send>>,
+    delimiter: char,
+    columns: Columns,
+}
+
+impl<'o> RejectsCsv<'o> {
+    /// A rejects file that is opened at the first reject.
+    pub fn new(delimiter: char, open: Open<'o>) -> Self {
+        Self { open, out: None, delimiter, columns: Columns::default() }
+    }
+
+    fn line<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> Result<()> {
+        let mut line = String::new();
+        for (i, cell) in cells.enumerate() {
+            if i > 0 {
+                line.push(self.delimiter);
+            }
+            push_cell(&mut line, cell, self.delimiter);
+        }
+        line.push_str("\r\n");
+        match &mut self.out {
+            Some(out) => out.write_all(line.as_bytes()).map_err(|e| failed(&e)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn failed(e: &std::io::Error) -> Error {
+    Error::io(Blame::Endpoint, "write", std::path::Path::new("the rejects file"), e)
+}
+
+/// Adds a cell, quoted where it must be, and disarmed where a spreadsheet would compute it.
+pub fn push_cell(line: &mut String, cell: &str, delimiter: char) {
+    let number = cell
+        .strip_prefix(['-', '+'])
+        .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '\u{a0}' | '\u{202f}')));
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !number;
+    let quoted = cell.contains([delimiter, '"', '\n', '\r']) || formula;
+    if quoted {
+        line.push('"');
+    }
+    if formula {
+        line.push('\'');
+    }
+    if quoted {
+        line.push_str(&cell.replace('"', "\"\""));
+        line.push('"');
+    } else {
+        line.push_str(cell);
+    }
+}
+
+impl Rejects for RejectsCsv<'_> {
+    fn start(&mut self, columns: &Columns) -> Result<()> {
+        self.columns = columns.clone();
+        Ok(())
+    }
+
+    fn put(&mut self, record: &Record, reject: &Reject) -> Result<()> {
+        if self.out.is_none() {
+            let mut out = (self.open)()?;
+            out.write_all("\u{feff}".as_bytes()).map_err(|e| failed(&e))?;
+            self.out = Some(out);
+            let names = if self.columns.nested { vec!["_raw".to_owned()] } else { self.columns.names.clone() };
+            self.line(["_line", "_field", "_reason"].into_iter().chain(names.iter().map(String::as_str)))?;
+        }
+        let line = record.line.to_string();
+        let raw = String::from_utf8_lossy(&record.raw).into_owned();
+        let cells: Vec<&str> = if self.columns.nested { vec![&raw] } else { record.fields().collect() };
+        self.line([line.as_str(), &reject.field, &reject.reason].into_iter().chain(cells))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        match &mut self.out {
+            Some(out) => out.flush().map_err(|e| failed(&e)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Rejects as lines on a stream (`transform` on a terminal).
+pub struct RejectLines<W>(pub W);
+
+impl<W: Write> Rejects for RejectLines<W> {
+    fn start(&mut self, _: &Columns) -> Result<()> {
+        Ok(())
+    }
+    fn put(&mut self, record: &Record, reject: &Reject) -> Result<()> {
+        let field = if reject.field.is_empty() { String::new() } else { format!("{}: ", reject.field) };
+        // A closed terminal is no reason to stop.
+        let _ = writeln!(self.0, "rejected: line {}: {field}{}", record.line, reject.reason);
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_that_a_spreadsheet_would_compute_are_disarmed_and_amounts_are_not() {
+        let shown = |cell: &str| {
+            let mut line = String::new();
+            push_cell(&mut line, cell, ';');
+            line
+        };
+        assert_eq!(shown("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
+        assert_eq!(shown("@SUM(1)"), "\"'@SUM(1)\"");
+        assert_eq!(shown("-12,50"), "-12,50");
+        assert_eq!(shown("+cmd|' /C calc'!A0"), "\"'+cmd|' /C calc'!A0\"");
+        assert_eq!(shown("a;b"), "\"a;b\"");
+    }
+}
