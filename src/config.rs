@@ -1,0 +1,360 @@
+//! The configuration, resolved once: routes, endpoints and code tables that are ready to use.
+//!
+//! `raw` checks what is written key by key; this file checks what only makes sense together, and builds. Nothing above
+//! it ever sees TOML.
+
+pub mod build;
+pub mod raw;
+pub mod reference;
+pub mod schema;
+pub mod show;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use globset::GlobSet;
+use secrecy::SecretString;
+
+use crate::error::{Error, Result, reason};
+use crate::naming::Template;
+use crate::options::Options;
+use crate::schedule::Schedule;
+use crate::transform::Transformation;
+use crate::transform::lookup::Duplicates;
+
+/// A whole configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The file.
+    pub file: PathBuf,
+    /// Journal, archive, errors, work.
+    pub home: PathBuf,
+    /// Files in flight at once.
+    pub jobs: usize,
+    /// What memory-hungry keys may hold, in bytes.
+    pub max_memory: u64,
+    /// Permissions of archived and errors files.
+    pub archive_mode: u32,
+    /// The servers, by name.
+    pub endpoints: BTreeMap<String, Arc<EndpointConfig>>,
+    /// The exchanges, in the order of the file.
+    pub routes: Vec<Arc<Route>>,
+    /// As checked, for `config show`.
+    pub options: Options,
+    /// What is allowed but worth a warning.
+    pub warnings: Vec<String>,
+}
+
+/// A server.
+#[derive(Debug)]
+pub struct EndpointConfig {
+    /// Its name.
+    pub name: String,
+    /// Where it is; without a password.
+    pub url: url::Url,
+    /// The user, decoded.
+    pub user: String,
+    /// The password.
+    pub password: Option<SecretString>,
+    /// The private key.
+    pub identity_file: Option<PathBuf>,
+    /// The key's passphrase.
+    pub passphrase: Option<SecretString>,
+    /// Use the agent's keys.
+    pub agent: bool,
+    /// The known host keys.
+    pub known_hosts: PathBuf,
+    /// Connections at once.
+    pub connections: usize,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long no byte may move.
+    pub timeout: Duration,
+    /// Bytes a second.
+    pub limit_rate: Option<u64>,
+    /// How often an idle connection is kept alive.
+    pub keepalive: Duration,
+    /// ftps on port 990.
+    pub implicit_tls: bool,
+    /// Certificate authorities.
+    pub ca_file: Option<PathBuf>,
+    /// ftp: passive mode.
+    pub passive: bool,
+    /// http: PUT, POST or multipart.
+    pub method: String,
+    /// http: the form field.
+    pub field: String,
+    /// http: PUT the temporary name, then WebDAV MOVE.
+    pub webdav_move: bool,
+    /// http: headers of each request.
+    pub headers: Vec<(String, SecretString)>,
+    /// The client's certificate and key.
+    pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
+}
+
+impl EndpointConfig {
+    /// The host.
+    pub fn host(&self) -> String {
+        self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
+    }
+    /// The port, by the scheme where none is written.
+    pub fn port(&self) -> u16 {
+        let default = match self.url.scheme() {
+            "sftp" => 22,
+            "ftps" if self.implicit_tls => 990,
+            "ftp" | "ftps" => 21,
+            "http" => 80,
+            _ => 443,
+        };
+        self.url.port().unwrap_or(default)
+    }
+}
+
+/// A code table.
+#[derive(Debug)]
+pub struct LookupConfig {
+    /// Its name.
+    pub name: String,
+    /// The file it is read from; placeholders are those of the file in hand.
+    pub file: Option<Template>,
+    /// The folder its file is relative to.
+    pub base: PathBuf,
+    /// The columns by which records are found.
+    pub key: Vec<String>,
+    /// The column of a plain lookup.
+    pub value: Option<String>,
+    /// What a second record with the same key does.
+    pub duplicates: Duplicates,
+    /// The table itself.
+    pub values: Vec<(String, String)>,
+    /// How its file is read.
+    pub format: &'static dyn crate::formats::Format,
+    /// The keys of its format.
+    pub input: Options,
+}
+
+impl std::fmt::Debug for dyn crate::formats::Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One direction of one exchange.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// When it is looked at; none: as soon as a file is ready.
+    pub schedule: Option<Schedule>,
+    /// Later files wait behind a failed one.
+    pub halt_on_error: bool,
+    /// Where A leaves its exports.
+    pub source: SourceConfig,
+    /// What is done with the records; none: bytes go untouched.
+    pub transformation: Option<Transformation>,
+    /// A's delimiter, for the rejects file.
+    pub rejects_delimiter: char,
+    /// The code tables that the expressions name.
+    pub lookups: Vec<Arc<LookupConfig>>,
+    /// The published name; none: A's name with the format's extension.
+    pub output_name: Option<Template>,
+    /// Where it goes.
+    pub destinations: Vec<DestinationConfig>,
+    /// How a delivery is tried again.
+    pub retry: Retry,
+}
+
+/// Where A leaves its exports.
+#[derive(Debug)]
+pub struct SourceConfig {
+    /// The folder.
+    pub path: PathBuf,
+    /// Names that are taken.
+    pub include: GlobSet,
+    /// Names that `include` gives outright, without a wildcard.
+    pub outright: Vec<String>,
+    /// Names that are not taken.
+    pub exclude: GlobSet,
+    /// Subfolders too.
+    pub recursive: bool,
+    /// How long size and time must be unchanged; none: 2 s, or 30 s on a network share.
+    pub settle: Option<Duration>,
+    /// Ready when this file exists.
+    pub done_file: Option<Template>,
+    /// Ready when this file exists and matches.
+    pub checksum_file: Option<Template>,
+    /// Smaller files wait.
+    pub min_size: Option<u64>,
+    /// What becomes of files without a byte.
+    pub empty: Empty,
+    /// No native events.
+    pub poll_only: bool,
+    /// The rescan.
+    pub poll_interval: Duration,
+    /// The order of publishing.
+    pub sort: Sort,
+    /// Taken at most in one look.
+    pub max_files: Option<usize>,
+    /// What becomes of the original.
+    pub on_success: OnSuccess,
+    /// A name and content relayed before is not relayed again.
+    pub skip_duplicates: bool,
+    /// A's own export function.
+    pub before: Option<Vec<String>>,
+    /// Make the folder if it is missing.
+    pub create: bool,
+}
+
+/// What becomes of files without a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empty {
+    /// Archived, delivered with 0 written.
+    Skip,
+    /// Relayed as any other.
+    Send,
+    /// Into errors.
+    Fail,
+}
+
+/// The order in which files are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// Oldest first.
+    Modified,
+    /// By name.
+    Name,
+}
+
+/// What becomes of the original once every destination has the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSuccess {
+    /// Into the archive.
+    Archive,
+    /// Removed.
+    Delete,
+    /// Left in place, and never taken twice.
+    Keep,
+}
+
+/// The final name is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IfExists {
+    /// Until B took it.
+    Wait,
+    /// It is replaced.
+    Replace,
+    /// The next free name is taken.
+    Rename,
+    /// The file fails.
+    Fail,
+}
+
+/// How the temporary file is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// By its size.
+    Size,
+    /// By its content.
+    Hash,
+    /// Not at all.
+    None,
+}
+
+/// B's import folder.
+#[derive(Debug)]
+pub struct DestinationConfig {
+    /// The server; none: local.
+    pub endpoint: Option<Arc<EndpointConfig>>,
+    /// The folder: local, or below the endpoint's.
+    pub path: String,
+    /// The final name is still there.
+    pub if_exists: IfExists,
+    /// The name while it is written.
+    pub temp_name: Template,
+    /// Another folder to write in.
+    pub temp_path: Option<String>,
+    /// How the temporary file is verified.
+    pub verify: Verify,
+    /// Permissions of the published file.
+    pub mode: Option<u32>,
+    /// Written after the file is published.
+    pub done_file: Option<Template>,
+    /// B's own import function.
+    pub after: Option<Vec<String>>,
+    /// Make the folder if it is missing.
+    pub create: bool,
+}
+
+impl DestinationConfig {
+    /// The name of where it goes: the endpoint's, or "local".
+    pub fn endpoint_name(&self) -> &str {
+        self.endpoint.as_ref().map_or("local", |e| e.name.as_str())
+    }
+}
+
+/// How a delivery is tried again.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Before the second attempt.
+    pub initial_delay: Duration,
+    /// Each further delay is so many times the one before.
+    pub multiplier: u32,
+    /// At most.
+    pub max_delay: Duration,
+    /// Then the file goes to errors.
+    pub give_up: Duration,
+}
+
+impl Retry {
+    /// The delay after so many failed attempts in a row, without jitter.
+    pub fn delay(&self, failures: u32) -> Duration {
+        let factor = self.multiplier.saturating_pow(failures.saturating_sub(1));
+        self.initial_delay.saturating_mul(factor).min(self.max_delay)
+    }
+}
+
+/// What reading a configuration gave: the configuration, or a report of every mistake.
+pub fn load(path: &Path) -> Result<Config> {
+    let (config, report) = read(path)?;
+    match report {
+        None => config.ok_or_else(|| Error::config("the configuration could not be built")),
+        Some(report) => Err(Error::config(report.trim_end().to_owned())),
+    }
+}
+
+/// Reads and checks a configuration; the report holds every mistake.
+pub fn read(path: &Path) -> Result<(Option<Config>, Option<String>)> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::config(format!("can't read the configuration {}: {}", path.display(), reason(&e)))
+            .hint("name it with --config FILE or PASSERELLE_CONFIG, or start in its folder; `passerelle demo` lays out an example")
+    })?;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (mut doc, options) = raw::Document::read(path, text);
+    let config = build::build(&mut doc, options, &absolute);
+    let report = if doc.mistakes.is_empty() { None } else { Some(doc.report()) };
+    Ok((config.filter(|_| report.is_none()), report))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::formats::Format;
+
+    fn section(format: &'static dyn Format, keys: &str, table: &str) -> Options {
+        let text = format!("[routes.r]\n[routes.r.{table}]\nformat = \"{}\"\n{keys}\n", format.name());
+        let (doc, options) = raw::Document::read(Path::new("test.toml"), text);
+        assert!(doc.mistakes.is_empty(), "{}", doc.report());
+        let Some((_, entry)) = options.map("routes").first() else { panic!("no route") };
+        let crate::options::Val::Table(route) = &entry.value else { panic!("no table") };
+        route.table(table).unwrap().clone()
+    }
+    pub(crate) fn format_options(format: &'static dyn Format, keys: &str) -> Options {
+        section(format, keys, "input")
+    }
+    pub(crate) fn format_output_options(format: &'static dyn Format, keys: &str) -> Options {
+        section(format, keys, "output")
+    }
+}
