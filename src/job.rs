@@ -1,0 +1,746 @@
+//! One job: one claimed file on its way through one route. Facts, their fold, and the decision what comes next.
+//!
+//! Pure: no clock, no file, no journal. [`Job::apply`] is the only place that changes a job, and refuses what may not
+//! follow; [`Job::next`] is the only place that decides.
+
+use jiff::Timestamp;
+
+use crate::config::IfExists;
+use crate::error::{Error, Kind};
+use crate::transform::Counts;
+
+/// A job's number, which an operator can type.
+pub type JobId = u64;
+
+/// A name as bytes, written as text in the journal; what is no UTF-8 is kept byte for byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(pub Vec<u8>);
+
+const HEX: &str = "\u{0}hex:";
+
+impl serde::Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => s.serialize_str(text),
+            Err(_) => s.serialize_str(&format!("{HEX}{}", hex(&self.0))),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Name {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(d)?;
+        Ok(Self(match text.strip_prefix(HEX) {
+            Some(digits) => (0..digits.len() / 2).filter_map(|i| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()).collect(),
+            None => text.into_bytes(),
+        }))
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::error::shown_bytes(&self.0))
+    }
+}
+
+impl Name {
+    /// As a path.
+    pub fn path(&self) -> &std::path::Path {
+        use std::os::unix::ffi::OsStrExt;
+        std::path::Path::new(std::ffi::OsStr::from_bytes(&self.0))
+    }
+    /// The last part of a relative path.
+    pub fn last(&self) -> &[u8] {
+        self.0.rsplit(|b| *b == b'/').next().unwrap_or(&self.0)
+    }
+    /// The folder of a relative path, empty at the top.
+    pub fn folder(&self) -> &[u8] {
+        self.0.iter().rposition(|b| *b == b'/').map_or(&[], |at| &self.0[..at])
+    }
+}
+
+/// Lowercase hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The states that users see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Taken out of A's folder, or about to be.
+    Claimed,
+    /// Being turned into B's format.
+    Transforming,
+    /// On its way to its destinations.
+    Delivering,
+    /// A destination can't take it now.
+    Waiting,
+    /// Published everywhere, and its original is where `on_success` says.
+    Delivered,
+    /// In `errors`.
+    Failed,
+    /// Waits for an operator.
+    Held,
+    /// An earlier file had the same name and content.
+    Duplicate,
+    /// A later export made it pointless.
+    Superseded,
+    /// An operator put its file back into the source.
+    Resubmitted,
+    /// An operator removed its file from `errors`.
+    Removed,
+    /// It can't be known whether B has it.
+    Unconfirmed,
+}
+
+impl State {
+    /// All states.
+    pub const ALL: [State; 12] = [
+        State::Claimed,
+        State::Transforming,
+        State::Delivering,
+        State::Waiting,
+        State::Delivered,
+        State::Failed,
+        State::Held,
+        State::Duplicate,
+        State::Superseded,
+        State::Resubmitted,
+        State::Removed,
+        State::Unconfirmed,
+    ];
+    /// The word in the journal and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Claimed => "claimed",
+            State::Transforming => "transforming",
+            State::Delivering => "delivering",
+            State::Waiting => "waiting",
+            State::Delivered => "delivered",
+            State::Failed => "failed",
+            State::Held => "held",
+            State::Duplicate => "duplicate",
+            State::Superseded => "superseded",
+            State::Resubmitted => "resubmitted",
+            State::Removed => "removed",
+            State::Unconfirmed => "unconfirmed",
+        }
+    }
+    /// The state of that word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.word() == word)
+    }
+    /// Whether the relay has nothing left to do for it by itself.
+    pub fn at_rest(self) -> bool {
+        match self {
+            State::Claimed | State::Transforming | State::Delivering | State::Waiting => false,
+            State::Delivered
+            | State::Failed
+            | State::Held
+            | State::Duplicate
+            | State::Superseded
+            | State::Resubmitted
+            | State::Removed
+            | State::Unconfirmed => true,
+        }
+    }
+    /// Whether `next` may follow. A job at rest moves only by an operator's wish.
+    pub fn may_become(self, next: State) -> bool {
+        use State::{Claimed, Delivered, Delivering, Duplicate, Failed, Held, Removed, Resubmitted, Superseded, Transforming, Unconfirmed, Waiting};
+        match self {
+            Claimed | Transforming | Delivering | Waiting => next != Resubmitted,
+            Failed => matches!(next, Claimed | Delivering | Failed | Resubmitted | Removed | Superseded),
+            Held | Unconfirmed => matches!(next, Claimed | Delivering | Delivered | Held | Unconfirmed | Failed | Superseded),
+            Delivered | Duplicate | Superseded | Resubmitted | Removed => next == self,
+        }
+    }
+}
+
+/// What is known of the original once it is sealed.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Seal {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256 in hexadecimal digits.
+    pub hash: String,
+    /// When A changed it last.
+    pub modified: Timestamp,
+}
+
+/// One delivery to one destination.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Delivery {
+    /// The destination's number in the route.
+    pub destination: usize,
+    /// The endpoint's name, or "local".
+    pub endpoint: String,
+    /// The folder, with the relative one of a recursive source.
+    pub folder: Name,
+    /// The final name.
+    pub name: Name,
+    /// The temporary name, drawn once.
+    pub temp: Name,
+    /// Twelve hex digits, the delivery's own.
+    pub id: String,
+    /// How far it is.
+    pub progress: Progress,
+    /// How often a rename was tried without a clear answer, or answered "no such file".
+    pub attempts: u32,
+}
+
+/// How far a delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Progress {
+    /// Nothing is at B yet, or an unfinished temporary file.
+    Waiting,
+    /// The temporary file is complete and verified.
+    Uploaded,
+    /// A rename was about to be tried: its outcome is unknown until the next event.
+    Publishing,
+    /// The final name is at B.
+    Published,
+    /// It can't be known whether it is.
+    Unconfirmed,
+}
+
+impl Progress {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Progress::Waiting => "waiting",
+            Progress::Uploaded => "uploaded",
+            Progress::Publishing => "publishing",
+            Progress::Published => "published",
+            Progress::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
+/// What is delivered.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Made {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub hash: String,
+    /// It stands in `work`; otherwise the original itself is delivered.
+    pub in_work: bool,
+    /// The records; none for raw bytes.
+    pub counts: Option<Counts>,
+    /// What was passed over or repaired.
+    pub remarks: Vec<String>,
+}
+
+/// A fact about a job, in the order it happened.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The original is safe and known.
+    Sealed(Seal),
+    /// The file for B is made; its deliveries are planned.
+    Transformed {
+        /// What was made.
+        made: Made,
+        /// Where it goes; none where nothing is published.
+        deliveries: Vec<Delivery>,
+    },
+    /// The temporary file is complete at this delivery's destination.
+    Uploaded {
+        /// The delivery's number.
+        delivery: usize,
+    },
+    /// The rename is about to be tried.
+    Publishing {
+        /// The delivery's number.
+        delivery: usize,
+        /// The policy.
+        policy: IfExists,
+        /// The final name, which `rename` may have changed.
+        name: Name,
+    },
+    /// The answer said that nothing was renamed; the temporary file is still the one to publish, or must be sent again.
+    NotPublished {
+        /// The delivery's number.
+        delivery: usize,
+        /// The temporary file is gone: send it again.
+        again: bool,
+    },
+    /// The final name is at B.
+    Published {
+        /// The delivery's number.
+        delivery: usize,
+    },
+    /// The original is where `on_success` says.
+    Archived {
+        /// Where.
+        path: String,
+    },
+    /// A destination can't take it now.
+    Postponed {
+        /// Why.
+        error: Error,
+    },
+    /// The file can't be relayed: it goes to `errors`.
+    Failing {
+        /// Why.
+        error: Error,
+    },
+    /// It lies in `errors`.
+    Failed {
+        /// Its name there.
+        path: String,
+    },
+    /// An earlier job had the same name and content.
+    Duplicate {
+        /// That job.
+        of: JobId,
+    },
+    /// It can't be known whether B has it.
+    Unconfirmed {
+        /// The delivery's number.
+        delivery: usize,
+        /// Why.
+        error: Error,
+    },
+    /// An operator wants it tried again; its file stands claimed again.
+    Retried,
+    /// An operator says that B has it.
+    Confirmed,
+    /// An operator put its file back into the source.
+    Resubmitted,
+    /// An operator removed its file.
+    Removed,
+    /// Its claim never happened, or somebody removed the claimed file.
+    Vanished {
+        /// What was found.
+        error: Error,
+    },
+}
+
+impl Event {
+    /// The word for this fact in `show`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Event::Sealed(_) => "sealed",
+            Event::Transformed { .. } => "transformed",
+            Event::Uploaded { .. } => "uploaded",
+            Event::Publishing { .. } => "publishing",
+            Event::NotPublished { .. } => "not_published",
+            Event::Published { .. } => "published",
+            Event::Archived { .. } => "archived",
+            Event::Postponed { .. } => "postponed",
+            Event::Failing { .. } => "failing",
+            Event::Failed { .. } => "failed",
+            Event::Duplicate { .. } => "duplicate",
+            Event::Unconfirmed { .. } => "unconfirmed",
+            Event::Retried => "retried",
+            Event::Confirmed => "confirmed",
+            Event::Resubmitted => "resubmitted",
+            Event::Removed => "removed",
+            Event::Vanished { .. } => "vanished",
+        }
+    }
+}
+
+/// A job, as its events made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// The route.
+    pub route: String,
+    /// The file, relative to the source.
+    pub file: Name,
+    /// When it was claimed.
+    pub received_at: Timestamp,
+    /// The file's size, time and inode as they were when it was claimed.
+    pub found: Found,
+    /// An archived file that is delivered once more.
+    pub replay_of: Option<JobId>,
+    /// How many events it has.
+    pub seq: u32,
+    /// Its state.
+    pub state: State,
+    /// Why it is in that state.
+    pub reason: String,
+    /// How often something was tried for it.
+    pub attempts: u32,
+    /// Since when its attempts fail without a success between.
+    pub failing_since: Option<Timestamp>,
+    /// The original, once sealed.
+    pub seal: Option<Seal>,
+    /// What is delivered.
+    pub made: Option<Made>,
+    /// Its deliveries.
+    pub deliveries: Vec<Delivery>,
+    /// The last failure.
+    pub error: Option<Error>,
+    /// It is to be moved to `errors`.
+    pub failing: bool,
+    /// Where its file lies once it is at rest.
+    pub path: Option<String>,
+    /// When it was delivered.
+    pub delivered_at: Option<Timestamp>,
+}
+
+/// A file as a look found it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Found {
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub modified_ns: i128,
+    /// The device.
+    pub dev: u64,
+    /// The inode.
+    pub ino: u64,
+}
+
+/// An event that may not happen in the state a job is in.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("job {job}: {event} can't follow in state {state}")]
+pub struct Illegal {
+    /// The job.
+    pub job: JobId,
+    /// Its state.
+    pub state: &'static str,
+    /// The event.
+    pub event: &'static str,
+}
+
+/// What comes next for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Seal and transform it.
+    Prepare,
+    /// Send this delivery's temporary file.
+    Upload(usize),
+    /// Publish this delivery.
+    Publish(usize),
+    /// Find out what became of this delivery's rename.
+    Resolve(usize),
+    /// Put the original where it belongs.
+    Finish,
+    /// Put it into `errors`.
+    Fail,
+    /// Nothing.
+    Rest,
+}
+
+impl Job {
+    /// A job whose claim is about to happen.
+    pub fn new(id: JobId, route: &str, file: Name, found: Found, received_at: Timestamp, replay_of: Option<JobId>) -> Self {
+        Self {
+            id,
+            route: route.to_owned(),
+            file,
+            received_at,
+            found,
+            replay_of,
+            seq: 0,
+            state: State::Claimed,
+            reason: String::new(),
+            attempts: 0,
+            failing_since: None,
+            seal: None,
+            made: None,
+            deliveries: Vec::new(),
+            error: None,
+            failing: false,
+            path: None,
+            delivered_at: None,
+        }
+    }
+
+    /// The name of the claimed file, and of the archived one: `17_clients.csv`.
+    pub fn claimed_name(&self) -> Name {
+        numbered(self.id, self.file.last())
+    }
+
+    /// Takes in a fact. `at` is when it happened.
+    pub fn apply(&mut self, event: &Event, at: Timestamp) -> Result<(), Illegal> {
+        let illegal = Illegal { job: self.id, state: self.state.word(), event: event.word() };
+        let next = self.state_after(event).filter(|s| self.state.may_become(*s)).ok_or(illegal)?;
+        self.seq += 1;
+        self.state = next;
+        match event {
+            Event::Sealed(seal) => {
+                self.seal = Some(seal.clone());
+                self.attempts += 1;
+            }
+            Event::Transformed { made, deliveries } => {
+                self.made = Some(made.clone());
+                self.deliveries.clone_from(deliveries);
+                self.succeeded();
+            }
+            Event::Uploaded { delivery } => {
+                self.set_progress(*delivery, Progress::Uploaded);
+                self.succeeded();
+            }
+            Event::Publishing { delivery, name, .. } => {
+                self.set_progress(*delivery, Progress::Publishing);
+                if let Some(d) = self.deliveries.get_mut(*delivery) {
+                    d.name = name.clone();
+                }
+            }
+            Event::NotPublished { delivery, again } => {
+                self.set_progress(*delivery, if *again { Progress::Waiting } else { Progress::Uploaded });
+                if let Some(d) = self.deliveries.get_mut(*delivery) {
+                    d.attempts += 1;
+                }
+            }
+            Event::Published { delivery } => {
+                self.set_progress(*delivery, Progress::Published);
+                self.succeeded();
+            }
+            Event::Archived { path } => {
+                self.path = Some(path.clone());
+                self.delivered_at = Some(at);
+                self.succeeded();
+            }
+            Event::Postponed { error } => {
+                // Waiting for B to take its last file is no failure, however long it lasts.
+                if error.kind() != Kind::Exists {
+                    self.failing_since.get_or_insert(at);
+                }
+                self.attempts += 1;
+                self.note(error);
+            }
+            Event::Failing { error } => {
+                self.failing = true;
+                self.note(error);
+            }
+            Event::Failed { path } => self.path = Some(path.clone()),
+            Event::Duplicate { of } => self.reason = format!("the same name and content as job {of}"),
+            Event::Unconfirmed { delivery, error } => {
+                self.set_progress(*delivery, Progress::Unconfirmed);
+                self.note(error);
+            }
+            Event::Retried => self.start_again(),
+            Event::Confirmed => {
+                for d in &mut self.deliveries {
+                    if d.progress == Progress::Unconfirmed {
+                        d.progress = Progress::Published;
+                    }
+                }
+                self.succeeded();
+            }
+            Event::Resubmitted => self.reason = "its file was put back into the source".into(),
+            Event::Removed => self.reason = "its file was removed by an operator".into(),
+            Event::Vanished { error } => self.note(error),
+        }
+        Ok(())
+    }
+
+    fn state_after(&self, event: &Event) -> Option<State> {
+        let open = !self.state.at_rest();
+        Some(match event {
+            Event::Sealed(_) if open => State::Transforming,
+            Event::Transformed { .. } | Event::Uploaded { .. } | Event::Publishing { .. } | Event::NotPublished { .. } | Event::Published { .. } if open => {
+                State::Delivering
+            }
+            Event::Archived { .. } if open => {
+                if self.state == State::Duplicate {
+                    State::Duplicate
+                } else {
+                    State::Delivered
+                }
+            }
+            Event::Archived { .. } if self.state == State::Duplicate => State::Duplicate,
+            Event::Postponed { .. } if open => State::Waiting,
+            Event::Failing { .. } if open => self.state,
+            Event::Failed { .. } if self.failing => State::Failed,
+            Event::Duplicate { .. } if open => State::Duplicate,
+            Event::Unconfirmed { .. } if open => State::Unconfirmed,
+            Event::Retried if matches!(self.state, State::Failed | State::Held) => State::Claimed,
+            Event::Retried if self.state == State::Unconfirmed => State::Delivering,
+            Event::Confirmed if self.state == State::Unconfirmed => State::Delivering,
+            Event::Resubmitted if self.state == State::Failed => State::Resubmitted,
+            Event::Removed if self.state == State::Failed => State::Removed,
+            Event::Vanished { .. } if open => State::Removed,
+            _ => return None,
+        })
+    }
+
+    fn note(&mut self, error: &Error) {
+        self.reason = error.to_string();
+        self.error = Some(error.clone());
+    }
+
+    fn succeeded(&mut self) {
+        self.failing_since = None;
+        self.reason.clear();
+        self.error = None;
+    }
+
+    /// A retry begins with the original, but never forgets what is published, nor the temporary names that were drawn.
+    fn start_again(&mut self) {
+        self.failing = false;
+        self.path = None;
+        self.failing_since = None;
+        self.reason.clear();
+        self.error = None;
+        for d in &mut self.deliveries {
+            if d.progress != Progress::Published {
+                d.progress = Progress::Waiting;
+                d.attempts = 0;
+            }
+        }
+        if !self.deliveries.iter().any(|d| d.progress == Progress::Published) {
+            self.seal = None;
+            self.made = None;
+        }
+    }
+
+    fn set_progress(&mut self, delivery: usize, progress: Progress) {
+        if let Some(d) = self.deliveries.get_mut(delivery) {
+            d.progress = progress;
+        }
+    }
+
+    /// What comes next for one delivery.
+    pub fn next_of(&self, delivery: usize) -> Next {
+        match self.deliveries.get(delivery).map(|d| d.progress) {
+            Some(Progress::Waiting) => Next::Upload(delivery),
+            Some(Progress::Uploaded) => Next::Publish(delivery),
+            Some(Progress::Publishing) => Next::Resolve(delivery),
+            Some(Progress::Published | Progress::Unconfirmed) | None => Next::Rest,
+        }
+    }
+
+    /// What comes next for the job as a whole; while it is delivered, each delivery has a next of its own.
+    pub fn next(&self) -> Next {
+        if self.state == State::Duplicate && self.path.is_none() {
+            return Next::Finish;
+        }
+        if self.state.at_rest() {
+            return Next::Rest;
+        }
+        if self.failing {
+            return Next::Fail;
+        }
+        if self.made.is_none() {
+            return Next::Prepare;
+        }
+        let open = (0..self.deliveries.len()).map(|d| self.next_of(d)).find(|n| *n != Next::Rest);
+        open.unwrap_or(Next::Finish)
+    }
+
+    /// The numbers of its deliveries that are not published yet.
+    pub fn open_deliveries(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.deliveries.len()).filter(|d| self.next_of(*d) != Next::Rest)
+    }
+}
+
+/// A name with its job's number before it, cut where it would be too long for a file system.
+pub fn numbered(id: JobId, name: &[u8]) -> Name {
+    let prefix = format!("{id}_");
+    let room = crate::naming::NAME_BYTES_MAX - prefix.len();
+    let name = if name.len() > room { &name[name.len() - room..] } else { name };
+    Name([prefix.as_bytes(), name].concat())
+}
+
+/// The job's number and the name of a claimed or archived file, `17_clients.csv`.
+pub fn parse_numbered(name: &[u8]) -> Option<(JobId, &[u8])> {
+    let at = name.iter().position(|b| *b == b'_')?;
+    let id = std::str::from_utf8(&name[..at]).ok()?.parse().ok()?;
+    Some((id, &name[at + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Job {
+        Job::new(17, "clients", Name(b"sub/clients.csv".to_vec()), Found::default(), Timestamp::UNIX_EPOCH, None)
+    }
+    fn seal() -> Event {
+        Event::Sealed(Seal { size: 1, hash: "00".into(), modified: Timestamp::UNIX_EPOCH })
+    }
+    fn made() -> Event {
+        let delivery = Delivery {
+            destination: 0,
+            endpoint: "b".into(),
+            folder: Name::default(),
+            name: Name(b"clients.csv".to_vec()),
+            temp: Name(b".clients.csv.x.part".to_vec()),
+            id: "x".into(),
+            progress: Progress::Waiting,
+            attempts: 0,
+        };
+        Event::Transformed { made: Made { size: 1, hash: "00".into(), in_work: false, counts: None, remarks: vec![] }, deliveries: vec![delivery] }
+    }
+    fn publishing() -> Event {
+        Event::Publishing { delivery: 0, policy: IfExists::Wait, name: Name(b"clients.csv".to_vec()) }
+    }
+    fn after(events: &[Event]) -> Result<Job, Illegal> {
+        let mut job = job();
+        events.iter().try_for_each(|e| job.apply(e, Timestamp::UNIX_EPOCH))?;
+        Ok(job)
+    }
+
+    #[test]
+    fn a_job_goes_its_way_step_by_step() {
+        let way = [
+            (None, Next::Prepare, State::Claimed),
+            (Some(seal()), Next::Prepare, State::Transforming),
+            (Some(made()), Next::Upload(0), State::Delivering),
+            (Some(Event::Uploaded { delivery: 0 }), Next::Publish(0), State::Delivering),
+            (Some(publishing()), Next::Resolve(0), State::Delivering),
+            (Some(Event::Published { delivery: 0 }), Next::Finish, State::Delivering),
+            (Some(Event::Archived { path: "archive/x".into() }), Next::Rest, State::Delivered),
+        ];
+        let mut job = job();
+        for (event, next, state) in way {
+            if let Some(event) = event {
+                job.apply(&event, Timestamp::UNIX_EPOCH).unwrap();
+            }
+            assert_eq!((job.next(), job.state), (next, state));
+        }
+    }
+
+    #[test]
+    fn what_may_not_follow_is_refused_and_changes_nothing() {
+        let done = [seal(), made(), Event::Uploaded { delivery: 0 }, publishing(), Event::Published { delivery: 0 }, Event::Archived { path: "p".into() }];
+        let mut job = after(&done).unwrap();
+        let before = job.clone();
+        for event in [seal(), Event::Retried, Event::Removed, Event::Failed { path: "p".into() }, publishing()] {
+            assert!(job.apply(&event, Timestamp::UNIX_EPOCH).is_err(), "{event:?}");
+        }
+        assert_eq!(job, before);
+        assert!(after(&[Event::Failed { path: "p".into() }]).is_err(), "without having failed");
+    }
+
+    #[test]
+    fn a_failed_job_is_retried_from_its_original_under_its_number() {
+        let mut job = after(&[seal(), Event::Failing { error: Error::file("x") }]).unwrap();
+        assert_eq!(job.next(), Next::Fail);
+        job.apply(&Event::Failed { path: "errors/x".into() }, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((job.next(), job.state), (Next::Rest, State::Failed));
+        job.apply(&Event::Retried, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((job.next(), job.id), (Next::Prepare, 17));
+    }
+
+    #[test]
+    fn an_unconfirmed_job_moves_only_by_an_operator() {
+        let e = Event::Unconfirmed { delivery: 0, error: Error::endpoint("x") };
+        let mut job = after(&[seal(), made(), publishing(), e]).unwrap();
+        assert_eq!(job.next(), Next::Rest);
+        let mut confirmed = job.clone();
+        confirmed.apply(&Event::Confirmed, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(confirmed.next(), Next::Finish);
+        job.apply(&Event::Retried, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(job.next(), Next::Prepare);
+    }
+
+    #[test]
+    fn claimed_names_carry_the_number_and_any_bytes_survive_the_journal() {
+        assert_eq!(job().claimed_name().0, b"17_clients.csv");
+        assert_eq!(parse_numbered(b"17_a_b.csv"), Some((17, &b"a_b.csv"[..])));
+        assert!(numbered(17, &[b'x'; 255]).0.len() <= 255);
+        let name = Name(b"caf\xe9\n.csv".to_vec());
+        assert_eq!(serde_json::from_str::<Name>(&serde_json::to_string(&name).unwrap()).unwrap(), name);
+    }
+}

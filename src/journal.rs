@@ -1,0 +1,638 @@
+//! The journal: every job's facts, in SQLite, durable when a call returns.
+//!
+//! Facts decide; a row a job, written in the same transaction, is there for reading. One thread writes and puts what
+//! several threads ask for meanwhile into one transaction. It holds no secret and no file: losing it loses no file.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use crate::error::{Error, Result};
+use crate::job::{Event, Found, Job, JobId, Name, State};
+use crate::transform::Counts;
+
+/// The version of the schema; a journal of a later one is refused untouched.
+const VERSION: i64 = 1;
+/// How many wishes one transaction takes at most.
+const BATCH_MAX: usize = 512;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS jobs(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, route TEXT NOT NULL, file TEXT NOT NULL, received_at INTEGER NOT NULL,
+  found TEXT NOT NULL, replay_of INTEGER, state TEXT NOT NULL, at_rest INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT '',
+  size INTEGER, hash TEXT, attempts INTEGER NOT NULL DEFAULT 0, delivered_at INTEGER, finals TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS jobs_open ON jobs(at_rest, route, id) WHERE at_rest = 0;
+CREATE INDEX IF NOT EXISTS jobs_file ON jobs(route, file);
+CREATE INDEX IF NOT EXISTS jobs_state ON jobs(state, route, id);
+CREATE TABLE IF NOT EXISTS events(job INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, event TEXT NOT NULL, PRIMARY KEY(job, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS paused(route TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requests(id INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, at INTEGER NOT NULL, answer TEXT);
+CREATE TABLE IF NOT EXISTS status(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// A job that is about to be claimed.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// The route.
+    pub route: String,
+    /// The file, relative to the source.
+    pub file: Name,
+    /// As the look found it.
+    pub found: Found,
+    /// An archived file that is delivered once more.
+    pub replay_of: Option<JobId>,
+    /// A number that it must have: a claimed file found without its journal.
+    pub id: Option<JobId>,
+}
+
+/// A fact, and the job as it is with it.
+pub struct Fact {
+    /// The job after the fact.
+    pub job: Job,
+    /// The fact.
+    pub event: Event,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What an operator asks for, also from another process.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Try these jobs again.
+    Retry {
+        /// The jobs.
+        jobs: Vec<JobId>,
+        /// Although a later job published the same name.
+        force: bool,
+    },
+    /// Deliver these archived files once more.
+    Replay {
+        /// The jobs.
+        jobs: Vec<JobId>,
+        /// Although a later job published the same name.
+        force: bool,
+    },
+    /// B has this one.
+    Confirm {
+        /// The job.
+        job: JobId,
+    },
+    /// Stop a route.
+    Pause {
+        /// The routes.
+        routes: Vec<String>,
+    },
+    /// Start it again.
+    Resume {
+        /// The routes.
+        routes: Vec<String>,
+    },
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Answer {
+    /// What was done, a line each.
+    pub done: Vec<String>,
+    /// What was refused, a line each.
+    pub refused: Vec<String>,
+}
+
+/// Which jobs to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Of this route.
+    pub route: Option<String>,
+    /// In this state.
+    pub state: Option<State>,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+struct Order {
+    write: Write,
+    done: SyncSender<Result<()>>,
+}
+
+/// The journal of one home. Clones share one writer.
+#[derive(Clone)]
+pub struct Journal {
+    path: PathBuf,
+    orders: SyncSender<Order>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
+}
+
+fn broken(path: &Path) -> impl Fn(rusqlite::Error) -> Error + '_ {
+    move |e| {
+        let hint = match e.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+                "another program holds it locked: end that program, then start again"
+            }
+            Some(rusqlite::ErrorCode::DiskFull) => "free some space there, then start again",
+            Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied) => {
+                "give the relay's user the right to write there"
+            }
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                "move it aside and start again: the relay rebuilds it from the folders"
+            }
+            _ => "see the cause; nothing was lost: every file is where it was",
+        };
+        Error::relay(format!("the journal {} can't be used: {e}", path.display())).hint(hint)
+    }
+}
+
+impl Journal {
+    /// Opens the journal in `home`, or makes one. A damaged one is moved aside and told through the second value.
+    pub fn open(home: &Path) -> Result<(Self, Option<String>)> {
+        let path = home.join("journal.db");
+        let mut notice = None;
+        // Read-only, so that a journal of a later version stays as it is.
+        let version =
+            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|c| c.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)));
+        if let Ok(version) = version.as_ref().copied()
+            && version > VERSION
+        {
+            return Err(Error::relay(format!("the journal {} is of a later version ({version}, this program knows {VERSION})", path.display()))
+                .hint("use the later passerelle; this one left it untouched"));
+        }
+        let connection = match Self::prepare(&path) {
+            Ok(connection) => connection,
+            Err(e) if matches!(e.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)) => {
+                let aside = home.join(format!("journal.db.damaged-{}", Timestamp::now().as_second()));
+                crate::durable::rename_over(&path, &aside)?;
+                for suffix in ["-wal", "-shm"] {
+                    let part = |p: &Path| PathBuf::from(format!("{}{suffix}", p.display()));
+                    let _ = std::fs::rename(part(&path), part(&aside));
+                }
+                notice = Some(format!("the journal was damaged ({e}); it was moved to {} and is rebuilt from the folders", aside.display()));
+                Self::prepare(&path).map_err(broken(&path))?
+            }
+            Err(e) => return Err(broken(&path)(e)),
+        };
+        connection.execute_batch(SCHEMA).and_then(|()| connection.pragma_update(None, "user_version", VERSION)).map_err(broken(&path))?;
+        let (orders, inbox) = sync_channel(1024);
+        let thread_path = path.clone();
+        std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || write_loop(connection, &inbox, &thread_path))
+            .map_err(|e| Error::relay(format!("can't start a thread: {e}")))?;
+        Ok((Self { path, orders }, notice))
+    }
+
+    fn prepare(path: &Path) -> rusqlite::Result<Connection> {
+        // Private from its first byte; SQLite gives its other files the same permissions. What fails here fails again there.
+        let _ = std::os::unix::fs::OpenOptionsExt::mode(std::fs::OpenOptions::new().create(true).append(true), 0o600).open(path);
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+        if check != "ok" {
+            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check)));
+        }
+        Ok(connection)
+    }
+
+    /// Opens it for reading alone; none before the first run.
+    pub fn read(home: &Path) -> Result<Option<Reader>> {
+        let path = home.join("journal.db");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let reader = Reader::open(&path)?;
+        // A relay that starts now has made the file, and not its tables yet.
+        let version: i64 = reader.connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(broken(&path))?;
+        Ok((version > 0).then_some(reader))
+    }
+
+    /// A connection for reading beside the writer.
+    pub fn reader(&self) -> Result<Reader> {
+        Reader::open(&self.path)
+    }
+
+    fn write(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<()> {
+        let (done, wait) = sync_channel(1);
+        let gone = || Error::relay("the journal's thread has ended").hint("start the relay again: it goes on where the journal says");
+        self.orders.send(Order { write: Box::new(write), done }).map_err(|_| gone())?;
+        wait.recv().map_err(|_| gone())?
+    }
+
+    /// Notes jobs that are about to be claimed; gives their numbers.
+    pub fn create(&self, new: Vec<NewJob>, at: Timestamp) -> Result<Vec<Job>> {
+        let (give, take) = sync_channel(1);
+        self.write(move |c| {
+            let mut jobs = Vec::with_capacity(new.len());
+            let mut insert =
+                c.prepare_cached("INSERT INTO jobs(id, route, file, received_at, found, replay_of, state, at_rest) VALUES(?, ?, ?, ?, ?, ?, 'claimed', 0)")?;
+            for n in new {
+                insert.execute(params![n.id, n.route, name_text(&n.file), at.as_millisecond(), to_text(&n.found), n.replay_of])?;
+                let id = u64::try_from(c.last_insert_rowid()).unwrap_or(0);
+                jobs.push(Job::new(id, &n.route, n.file, n.found, at, n.replay_of));
+            }
+            let _ = give.send(jobs);
+            Ok(())
+        })?;
+        take.recv().map_err(|_| Error::relay("the journal gave no numbers"))
+    }
+
+    /// Records facts, all in one transaction.
+    pub fn record(&self, facts: Vec<Fact>) -> Result<()> {
+        self.write(move |c| {
+            let mut insert = c.prepare_cached("INSERT INTO events(job, seq, at, event) VALUES(?, ?, ?, ?)")?;
+            let mut update = c.prepare_cached(
+                "UPDATE jobs SET state = ?2, at_rest = ?3, reason = ?4, size = ?5, hash = ?6, attempts = ?7, delivered_at = ?8, finals = ?9 WHERE id = ?1",
+            )?;
+            for f in &facts {
+                insert.execute(params![f.job.id, f.job.seq, f.at.as_millisecond(), to_text(&f.event)])?;
+                let j = &f.job;
+                let finals: String = j.deliveries.iter().map(|d| format!("{}\n", final_key(d))).collect();
+                update.execute(params![
+                    j.id,
+                    j.state.word(),
+                    j.state.at_rest(),
+                    j.reason,
+                    j.seal.as_ref().map(|s| s.size),
+                    j.seal.as_ref().map(|s| s.hash.as_str()),
+                    j.attempts,
+                    j.delivered_at.map(Timestamp::as_millisecond),
+                    finals
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets a job whose claim never happened.
+    pub fn drop_intent(&self, id: JobId) -> Result<()> {
+        self.write(move |c| c.execute("DELETE FROM jobs WHERE id = ? AND NOT EXISTS (SELECT 1 FROM events WHERE job = jobs.id)", [id]).map(|_| ()))
+    }
+
+    /// Numbers go on above this one.
+    pub fn raise_numbers(&self, above: JobId) -> Result<()> {
+        self.write(move |c| {
+            c.execute(
+                "INSERT OR IGNORE INTO sqlite_sequence(name, seq) SELECT 'jobs', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'jobs')",
+                [],
+            )?;
+            c.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'jobs'", [above]).map(|_| ())
+        })
+    }
+
+    /// Pauses or resumes a route.
+    pub fn set_paused(&self, route: &str, paused: Paused) -> Result<()> {
+        let route = route.to_owned();
+        self.write(move |c| match paused {
+            Paused::Yes => c.execute("INSERT OR IGNORE INTO paused(route, at) VALUES(?, ?)", params![route, Timestamp::now().as_millisecond()]).map(|_| ()),
+            Paused::No => c.execute("DELETE FROM paused WHERE route = ?", [route]).map(|_| ()),
+        })
+    }
+
+    /// Leaves a request for the relay that runs; gives its number.
+    pub fn ask(&self, request: &Request) -> Result<i64> {
+        let text = to_text(request);
+        let (give, take) = sync_channel(1);
+        self.write(move |c| {
+            c.execute("INSERT INTO requests(request, at) VALUES(?, ?)", params![text, Timestamp::now().as_millisecond()])?;
+            let _ = give.send(c.last_insert_rowid());
+            Ok(())
+        })?;
+        take.recv().map_err(|_| Error::relay("the journal gave no number"))
+    }
+
+    /// Answers a request.
+    pub fn answer(&self, id: i64, answer: &Answer) -> Result<()> {
+        let text = to_text(answer);
+        self.write(move |c| {
+            c.execute("UPDATE requests SET answer = ? WHERE id = ?", params![text, id])?;
+            // Answers are read within seconds; a day is plenty.
+            c.execute("DELETE FROM requests WHERE at < ?", [Timestamp::now().as_millisecond() - 86_400_000]).map(|_| ())
+        })
+    }
+
+    /// Notes what `status` shows of the running relay.
+    pub fn set_status(&self, key: &'static str, value: String) -> Result<()> {
+        self.write(move |c| {
+            c.execute("INSERT INTO status(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", params![key, value]).map(|_| ())
+        })
+    }
+}
+
+/// Whether a route is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paused {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// Where a delivery's final name is, as a key by which later publications of the same name are found.
+fn final_key(d: &crate::job::Delivery) -> String {
+    format!("{}\t{}\t{}", d.endpoint, d.folder, d.name)
+}
+
+fn write_loop(connection: Connection, inbox: &Receiver<Order>, path: &Path) {
+    while let Ok(first) = inbox.recv() {
+        let mut orders = vec![first];
+        while orders.len() < BATCH_MAX {
+            match inbox.try_recv() {
+                Ok(order) => orders.push(order),
+                Err(_) => break,
+            }
+        }
+        let mut waiting = Vec::with_capacity(orders.len());
+        let transaction = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            for order in orders {
+                waiting.push(order.done);
+                (order.write)(&connection)?;
+            }
+            connection.execute_batch("COMMIT")
+        });
+        let result = transaction.map_err(|e| {
+            let _ = connection.execute_batch("ROLLBACK");
+            broken(path)(e)
+        });
+        for done in waiting {
+            // A thread that stopped waiting no longer wants to know.
+            let _ = done.send(result.clone());
+        }
+    }
+}
+
+fn to_text<T: serde::Serialize>(value: &T) -> String {
+    // Our own types always serialise.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn from_text<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|e| Error::relay(format!("the journal {} holds what this version can't read: {e}", path.display())).hint("use the version that wrote it"))
+}
+
+fn name_text(name: &Name) -> String {
+    to_text(name).trim_matches('"').to_owned()
+}
+
+/// A row of `history`.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The job, folded from its events.
+    pub job: Job,
+    /// Its events and their times.
+    pub events: Vec<(Timestamp, Event)>,
+}
+
+/// Reads the journal beside its writer.
+pub struct Reader {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX))
+            .map_err(broken(path))?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(broken(path))?;
+        Ok(Self { path: path.to_owned(), connection })
+    }
+
+    fn fail(&self) -> impl Fn(rusqlite::Error) -> Error + '_ {
+        broken(&self.path)
+    }
+
+    /// A job with its events; none of that number.
+    pub fn job(&self, id: JobId) -> Result<Option<Row>> {
+        let row = self
+            .connection
+            .prepare_cached("SELECT route, file, received_at, found, replay_of FROM jobs WHERE id = ?")
+            .and_then(|mut s| {
+                s.query_row([id], |r| {
+                    Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, i64>(2)?, r.get::<_, String>(3)?, r.get::<_, Option<u64>>(4)?))
+                })
+                .optional()
+            })
+            .map_err(self.fail())?;
+        let Some((route, file, received_at, found, replay_of)) = row else { return Ok(None) };
+        let file: Name = serde_json::from_value(serde_json::Value::String(unescaped(&file))).unwrap_or_default();
+        let mut job = Job::new(id, &route, file, from_text(&found, &self.path)?, time(received_at), replay_of);
+        let mut statement = self.connection.prepare_cached("SELECT at, event FROM events WHERE job = ? ORDER BY seq").map_err(self.fail())?;
+        let rows = statement.query_map([id], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?))).map_err(self.fail())?;
+        let mut events = Vec::new();
+        for row in rows {
+            let (at, text) = row.map_err(self.fail())?;
+            let event: Event = from_text(&text, &self.path)?;
+            job.apply(&event, time(at)).map_err(|e| Error::relay(format!("the journal {}: {e}", self.path.display())))?;
+            events.push((time(at), event));
+        }
+        Ok(Some(Row { job, events }))
+    }
+
+    fn ids(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<JobId>> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(self.fail())?;
+        let rows = statement.query_map(params, |r| r.get::<_, u64>(0)).map_err(self.fail())?;
+        rows.collect::<rusqlite::Result<Vec<_>>>().map_err(self.fail())
+    }
+
+    /// The jobs that are not at rest, oldest first, from a number on.
+    pub fn open_jobs(&self) -> Result<Vec<Job>> {
+        // A job at rest with `failing` set was cut between its event and its file's move; it is open by its state.
+        let ids = self.ids("SELECT id FROM jobs WHERE at_rest = 0 OR state = 'duplicate' AND delivered_at IS NULL ORDER BY id", [])?;
+        ids.into_iter().filter_map(|id| self.job(id).transpose()).map(|row| row.map(|r| r.job)).collect()
+    }
+
+    /// Jobs, newest first.
+    pub fn query(&self, q: &Query, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+        let state = q.state.map(State::word);
+        let limit = q.limit.and_then(|l| i64::try_from(l).ok()).unwrap_or(-1);
+        let ids = self.ids(
+            "SELECT id FROM jobs WHERE (?1 IS NULL OR route = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY id DESC LIMIT ?3",
+            params![q.route, state, limit],
+        )?;
+        for id in ids {
+            if let Some(row) = self.job(id)? {
+                each(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The earlier job of a route that relayed a file of this name and content.
+    pub fn duplicate_of(&self, route: &str, file: &Name, hash: &str, before: JobId) -> Result<Option<JobId>> {
+        let ids = self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND hash = ? AND id < ? AND state IN ('delivered', 'delivering', 'waiting', 'unconfirmed') LIMIT 1", params![route, name_text(file), hash, before])?;
+        Ok(ids.into_iter().next())
+    }
+
+    /// Whether a file that is left in place was taken as it is now.
+    pub fn taken(&self, route: &str, file: &Name, found: &Found) -> Result<bool> {
+        let ids = self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND found = ? LIMIT 1", params![route, name_text(file), to_text(found)])?;
+        Ok(!ids.is_empty())
+    }
+
+    /// The failed job whose file of this name was put back into the source.
+    pub fn failed_with(&self, route: &str, file: &Name) -> Result<Vec<JobId>> {
+        self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND state = 'failed' ORDER BY id DESC", params![route, name_text(file)])
+    }
+
+    /// The jobs of a route, or of all, in a state.
+    pub fn in_state(&self, route: Option<&str>, state: State) -> Result<Vec<JobId>> {
+        self.ids("SELECT id FROM jobs WHERE (?1 IS NULL OR route = ?1) AND state = ?2 ORDER BY id", params![route, state.word()])
+    }
+
+    /// A later job that published one of this job's final names.
+    pub fn later_publisher(&self, job: &Job) -> Result<Option<JobId>> {
+        for d in &job.deliveries {
+            let key = format!("{}\n", final_key(d));
+            let ids = self.ids(
+                "SELECT id FROM jobs WHERE route = ?1 AND id > ?2 AND instr(finals, ?3) > 0 AND state IN ('delivered', 'delivering', 'waiting') LIMIT 1",
+                params![job.route, job.id, key],
+            )?;
+            if let Some(id) = ids.into_iter().next() {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many jobs of a route are in a state, and when the last one was delivered.
+    pub fn count(&self, route: &str, state: State) -> Result<(u64, Option<Timestamp>)> {
+        self.connection
+            .query_row("SELECT count(*), max(delivered_at) FROM jobs WHERE route = ? AND state = ?", params![route, state.word()], |r| {
+                Ok((r.get(0)?, r.get::<_, Option<i64>>(1)?.map(time)))
+            })
+            .map_err(self.fail())
+    }
+
+    /// How many jobs of a route are not at rest.
+    pub fn count_open(&self, route: &str) -> Result<u64> {
+        self.connection.query_row("SELECT count(*) FROM jobs WHERE route = ? AND at_rest = 0", [route], |r| r.get(0)).map_err(self.fail())
+    }
+
+    /// The highest number of a job.
+    pub fn highest(&self) -> Result<JobId> {
+        self.connection.query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |r| r.get(0)).map_err(self.fail())
+    }
+
+    /// The routes that are paused.
+    pub fn paused(&self) -> Result<Vec<String>> {
+        let mut statement = self.connection.prepare_cached("SELECT route FROM paused ORDER BY route").map_err(self.fail())?;
+        let rows = statement.query_map([], |r| r.get(0)).map_err(self.fail())?;
+        rows.collect::<rusqlite::Result<Vec<_>>>().map_err(self.fail())
+    }
+
+    /// Requests without an answer.
+    pub fn requests(&self) -> Result<Vec<(i64, Request)>> {
+        let mut statement = self.connection.prepare_cached("SELECT id, request FROM requests WHERE answer IS NULL ORDER BY id").map_err(self.fail())?;
+        let rows = statement.query_map([], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?))).map_err(self.fail())?;
+        let rows = rows.collect::<rusqlite::Result<Vec<_>>>().map_err(self.fail())?;
+        rows.into_iter().map(|(id, text)| Ok((id, from_text(&text, &self.path)?))).collect()
+    }
+
+    /// The answer to a request, once there is one.
+    pub fn answered(&self, id: i64) -> Result<Option<Answer>> {
+        let text: Option<String> =
+            self.connection.query_row("SELECT answer FROM requests WHERE id = ?", [id], |r| r.get(0)).optional().map_err(self.fail())?.flatten();
+        text.map(|t| from_text(&t, &self.path)).transpose()
+    }
+
+    /// What the running relay noted for `status`.
+    pub fn status(&self, key: &str) -> Result<Option<String>> {
+        self.connection.query_row("SELECT value FROM status WHERE key = ?", [key], |r| r.get(0)).optional().map_err(self.fail())
+    }
+}
+
+fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// The file's name as it was before it was written as JSON text.
+fn unescaped(text: &str) -> String {
+    serde_json::from_str(&format!("\"{text}\"")).unwrap_or_else(|_| text.to_owned())
+}
+
+/// The records of a job, for those that count them.
+pub fn counts(job: &Job) -> Option<Counts> {
+    job.made.as_ref().and_then(|m| m.counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(file: &[u8]) -> NewJob {
+        NewJob { route: "r".into(), file: Name(file.to_vec()), found: Found::default(), replay_of: None, id: None }
+    }
+
+    #[test]
+    fn what_is_recorded_is_read_back_by_another_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, notice) = Journal::open(dir.path()).unwrap();
+        assert_eq!(notice, None);
+        let at = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
+        let mut job = journal.create(vec![new(b"a\"b\xff.csv")], at).unwrap().remove(0);
+        let event = Event::Failing { error: Error::file("no").hint("do") };
+        job.apply(&event, at).unwrap();
+        journal.record(vec![Fact { job: job.clone(), event: event.clone(), at }]).unwrap();
+        let reader = Journal::read(dir.path()).unwrap().unwrap();
+        let row = reader.job(job.id).unwrap().unwrap();
+        assert_eq!((row.job, row.events), (job.clone(), vec![(at, event)]));
+        assert_eq!(reader.open_jobs().unwrap(), vec![job]);
+    }
+
+    #[test]
+    fn a_damaged_journal_is_moved_aside_and_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("journal.db"), "this is no database, whatever its name says").unwrap();
+        let (journal, notice) = Journal::open(dir.path()).unwrap();
+        assert!(notice.unwrap().contains("damaged"));
+        assert_eq!(journal.create(vec![new(b"x")], Timestamp::UNIX_EPOCH).unwrap()[0].id, 1);
+    }
+
+    #[test]
+    fn a_journal_of_a_later_version_is_left_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let e = Journal::open(dir.path()).unwrap_err();
+        assert_eq!((e.exit_status(), e.message().contains("later version")), (4, true));
+        assert_eq!(std::fs::read(&path).unwrap()[..100], before[..100]);
+    }
+
+    #[test]
+    fn numbers_go_on_above_the_highest_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(dir.path()).unwrap();
+        journal.raise_numbers(41).unwrap();
+        assert_eq!(journal.create(vec![new(b"x")], Timestamp::UNIX_EPOCH).unwrap()[0].id, 42);
+    }
+
+    #[test]
+    fn a_request_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(dir.path()).unwrap();
+        let request = Request::Pause { routes: vec!["r".into()] };
+        let id = journal.ask(&request).unwrap();
+        let reader = journal.reader().unwrap();
+        assert_eq!(reader.requests().unwrap(), vec![(id, request)]);
+        journal.answer(id, &Answer { done: vec!["ok".into()], refused: vec![] }).unwrap();
+        assert_eq!(reader.answered(id).unwrap().unwrap().done, ["ok"]);
+        assert!(reader.requests().unwrap().is_empty());
+    }
+}
