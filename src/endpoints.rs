@@ -1,0 +1,212 @@
+//! Servers and local folders as destinations, behind one pair of small traits.
+//!
+//! A transport is one file (or folder) beside this one and one line in [`TRANSPORTS`]. It translates its library's
+//! errors once, says what it is able to do before the first byte, and never retries or reconnects by itself: that is
+//! the engine's business.
+
+pub mod ftp;
+pub mod http;
+pub mod local;
+pub mod pool;
+pub mod sftp;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::EndpointConfig;
+use crate::error::{Error, Kind, Result};
+use crate::stop::Stop;
+
+/// What a server is able to do, known once it is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// An existing name can be replaced atomically.
+    pub atomic_replace: bool,
+    /// Files and folders can be made to survive a power cut of the server.
+    pub sync: bool,
+}
+
+/// A file at a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its size, where the server tells.
+    pub size: Option<u64>,
+    /// It is a folder.
+    pub folder: bool,
+}
+
+/// What a rename does with an existing name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rename {
+    /// It is replaced, atomically where the server can.
+    Replace,
+    /// It is left alone: the answer is [`Kind::Exists`].
+    New,
+}
+
+/// How a file is sent straight to its final name (HTTP).
+#[derive(Clone, Debug)]
+pub struct Direct {
+    /// The delivery's own number, the same on every attempt.
+    pub idempotency_key: String,
+    /// What an existing name does.
+    pub rename: Rename,
+    /// So many bytes.
+    pub size: u64,
+}
+
+/// A configured server. No connection is open yet.
+pub trait Endpoint: Send + Sync {
+    /// Opens a connection and logs in.
+    fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>>;
+    /// Files go straight to their final name: there is no temporary one (HTTP PUT and POST).
+    fn direct(&self) -> bool;
+    /// A request that was cut may safely be sent again (PUT).
+    fn repeatable(&self) -> bool;
+}
+
+/// One connection, owned by one worker. A call that fails with [`Kind::Lost`] leaves its outcome unknown.
+pub trait Session: Send {
+    /// What this server can do.
+    fn caps(&self) -> Caps;
+    /// The file or folder of that name; none if there is nothing.
+    fn stat(&mut self, path: &Path) -> Result<Option<Stat>>;
+    /// Writes a file of ours of `size` bytes, emptying one of that name, and syncs it where the server can. A failure may leave a part of it.
+    fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64>;
+    /// Reads a file to its end.
+    fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64>;
+    /// Renames.
+    fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<()>;
+    /// Removes a file; one that is not there is fine.
+    fn remove(&mut self, path: &Path) -> Result<()>;
+    /// Makes a folder; one that is there is fine.
+    fn make_folder(&mut self, path: &Path) -> Result<()>;
+    /// Makes the names of a folder survive a power cut of the server, where it can.
+    fn sync_folder(&mut self, path: &Path) -> Result<()>;
+    /// Sends a file straight to its final name.
+    fn send(&mut self, path: &Path, from: &mut dyn Read, how: &Direct) -> Result<()>;
+}
+
+/// One kind of server.
+pub trait Transport: Sync {
+    /// The schemes of its URLs.
+    fn schemes(&self) -> &'static [&'static str];
+    /// The endpoint of that configuration.
+    fn open(&self, config: Arc<EndpointConfig>) -> Result<Arc<dyn Endpoint>>;
+}
+
+/// All transports; local folders need no server.
+pub static TRANSPORTS: &[&dyn Transport] = &[&sftp::Sftp, &ftp::Ftp, &http::Http];
+
+/// The endpoint of a configuration.
+pub fn open(config: &Arc<EndpointConfig>) -> Result<Arc<dyn Endpoint>> {
+    let scheme = config.url.scheme();
+    match TRANSPORTS.iter().find(|t| t.schemes().contains(&scheme)) {
+        Some(transport) => transport.open(config.clone()),
+        None => Err(Error::config(format!("the scheme {scheme}:// has no transport"))),
+    }
+}
+
+/// Looks a host's name up and connects, with one time limit for each address.
+pub fn connect_tcp(config: &EndpointConfig) -> Result<TcpStream> {
+    let (host, port) = (config.host(), config.port());
+    let addresses: Vec<SocketAddr> = (host.as_str(), port)
+        .to_socket_addrs()
+        .map_err(|e| {
+            Error::endpoint(format!("the name {host} is not known: {e}"))
+                .at("name")
+                .hint(format!("check the host in endpoints.{}.url, and the name server of this machine", config.name))
+        })?
+        .collect();
+    let mut last = None;
+    for address in &addresses {
+        match TcpStream::connect_timeout(address, config.connect_timeout) {
+            Ok(stream) => {
+                stream
+                    .set_nodelay(true)
+                    .and_then(|()| stream.set_read_timeout(Some(config.timeout)))
+                    .and_then(|()| stream.set_write_timeout(Some(config.timeout)))
+                    .map_err(|e| lost(&e))?;
+                return Ok(stream);
+            }
+            Err(e) => last = Some((*address, e)),
+        }
+    }
+    let Some((address, e)) = last else { return Err(Error::endpoint(format!("the name {host} has no address")).at("name")) };
+    Err(refused(address, &e, config.connect_timeout))
+}
+
+fn refused(address: SocketAddr, e: &std::io::Error, limit: Duration) -> Error {
+    let place = format!("{}:{}", address.ip(), address.port());
+    let error = match e.kind() {
+        std::io::ErrorKind::ConnectionRefused => {
+            Error::endpoint(format!("{place} refuses the connection")).hint("nothing listens on that port: check the port, and that the server runs")
+        }
+        std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => Error::endpoint(format!("{place} does not answer within {limit:?}"))
+            .hint(format!("most often a firewall that drops: ask its keeper for outbound TCP {place} from this host")),
+        _ => Error::endpoint(format!("{place} can't be reached: {}", crate::error::reason(e)))
+            .hint(format!("check the route to {}; ask the network's keeper", address.ip())),
+    };
+    error.at("port")
+}
+
+/// A broken or stalled connection: whether the last request was carried out is unknown.
+pub fn lost(e: &std::io::Error) -> Error {
+    let text = match e.kind() {
+        std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => "the server does not answer any more".to_owned(),
+        _ => format!("the connection broke: {}", crate::error::reason(e)),
+    };
+    Error::endpoint(text).kind_of(Kind::Lost).hint("the file waits and is tried again by itself")
+}
+
+/// A folder that is missing at B.
+pub fn missing_folder(path: &Path) -> Error {
+    Error::endpoint(format!("the folder {} does not exist", crate::error::shown(path)))
+        .kind_of(Kind::NotFound)
+        .hint("create it, mount its share, or set create = true on the destination")
+}
+
+/// Follows a stream of bytes: looks at the wish to stop, and keeps to a rate.
+pub struct Followed<'f> {
+    inner: &'f mut dyn Read,
+    stop: &'f Stop,
+    rate: Option<&'f pool::Rate>,
+    /// What was read so far.
+    pub bytes: u64,
+}
+
+impl<'f> Followed<'f> {
+    /// Follows `inner`.
+    pub fn new(inner: &'f mut dyn Read, stop: &'f Stop, rate: Option<&'f pool::Rate>) -> Self {
+        Self { inner, stop, rate, bytes: 0 }
+    }
+}
+
+impl Read for Followed<'_> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.is_set() {
+            return Err(std::io::Error::other(STOPPED));
+        }
+        let most = self.rate.map_or(to.len(), |r| r.slice().min(to.len()));
+        let n = self.inner.read(&mut to[..most])?;
+        if let Some(rate) = self.rate {
+            rate.spend(n, self.stop);
+        }
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+/// The text of the I/O error by which a followed stream says that the relay stops.
+const STOPPED: &str = "the relay stops";
+
+/// An error of the stream that is sent: the relay stops, or the file can't be read any more.
+pub fn source_error(e: &std::io::Error) -> Error {
+    if e.to_string() == STOPPED {
+        return Error::stopped();
+    }
+    Error::endpoint(format!("can't read the file that is sent: {}", crate::error::reason(e)))
+}

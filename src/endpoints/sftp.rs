@@ -1,0 +1,366 @@
+//! SFTP: the session is libssh2's (handshake, login, host keys), the packets are ours (`wire`).
+//!
+//! It never accepts a key that is not on file (`trust`), never deletes before it renames, and keeps a bounded number
+//! of requests in flight.
+
+pub mod trust;
+mod wire;
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use ssh2::{KeyboardInteractivePrompt, Prompt};
+
+use super::{Caps, Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, missing_folder, source_error};
+use crate::config::EndpointConfig;
+use crate::error::{Error, Kind, Result};
+use crate::stop::Stop;
+use wire::{Answer, FOR_READING, FOR_WRITING, Status, Wire};
+
+/// Bytes of one request: every server takes 32 KiB.
+const PIECE_BYTES: usize = 32 * 1024;
+/// Requests in flight: 4 MiB, which fills a line of 50 ms at 80 MB/s.
+const IN_FLIGHT_MAX: usize = 128;
+
+/// The transport.
+#[derive(Debug)]
+pub struct Sftp;
+
+impl Transport for Sftp {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["sftp"]
+    }
+    fn open(&self, config: Arc<EndpointConfig>) -> Result<Arc<dyn Endpoint>> {
+        Ok(Arc::new(Server { config }))
+    }
+}
+
+struct Server {
+    config: Arc<EndpointConfig>,
+}
+
+/// Connects and shakes hands; who the server is has not been checked yet.
+pub fn handshake(config: &EndpointConfig) -> Result<ssh2::Session> {
+    let tcp = connect_tcp(config)?;
+    let mut session = ssh2::Session::new().map_err(|e| ssh_error(&e, "handshake"))?;
+    session.set_timeout(millis(config.connect_timeout));
+    session.set_tcp_stream(tcp);
+    trust::prefer_known(&session, config)?;
+    session.handshake().map_err(|e| {
+        let error = ssh_error(&e, "handshake");
+        match e.code() {
+            // LIBSSH2_ERROR_KEX_FAILURE, LIBSSH2_ERROR_METHOD_NONE
+            ssh2::ErrorCode::Session(-5 | -8) => error.hint("server and relay have no algorithm in common: an old server may know only SHA-1, which is refused; ask its keeper for ed25519 or rsa-sha2 keys and a modern key exchange"),
+            // LIBSSH2_ERROR_BANNER_RECV
+            ssh2::ErrorCode::Session(-2 | -13) => error.hint("what answers on that port is no SSH server, or it refuses this host"),
+            _ => error,
+        }
+    })?;
+    session.set_timeout(millis(config.timeout));
+    Ok(session)
+}
+
+impl Endpoint for Server {
+    fn connect(&self, _: &Stop) -> Result<Box<dyn Session>> {
+        let config = &self.config;
+        let session = handshake(config)?;
+        trust::check(&session, config)?;
+        login(&session, config)?;
+        let mut channel = session.channel_session().map_err(|e| ssh_error(&e, "login"))?;
+        channel.subsystem("sftp").map_err(|e| ssh_error(&e, "login").hint("the server has no SFTP subsystem for this user: ask its keeper"))?;
+        let wire = Wire::start(channel)?;
+        let path = crate::config::build::percent_decoded(config.url.path());
+        // As curl has it: from the root, or with /~/ from the login folder.
+        let base = match path.strip_prefix("/~/").or(if path == "/~" { Some("") } else { None }) {
+            Some(below) => PathBuf::from(below),
+            None => PathBuf::from(&path),
+        };
+        session.set_keepalive(true, u32::try_from(config.keepalive.as_secs()).unwrap_or(30));
+        let caps = Caps { atomic_replace: wire.extensions.contains_key("posix-rename@openssh.com"), sync: wire.extensions.contains_key("fsync@openssh.com") };
+        Ok(Box::new(SftpSession { wire, base, caps, session }))
+    }
+    fn direct(&self) -> bool {
+        false
+    }
+    fn repeatable(&self) -> bool {
+        true
+    }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// libssh2's words say what, not where nor what to do.
+fn ssh_error(e: &ssh2::Error, step: &'static str) -> Error {
+    let kind = match e.code() {
+        // Timeout, socket errors, disconnect.
+        ssh2::ErrorCode::Session(-9 | -13 | -7 | -43 | -30) => Kind::Lost,
+        _ => Kind::Other,
+    };
+    Error::endpoint(format!("SSH: {}", e.message())).at(step).kind_of(kind)
+}
+
+struct Answers<'p>(&'p str);
+
+impl KeyboardInteractivePrompt for Answers<'_> {
+    fn prompt<'a>(&mut self, _: &str, _: &str, prompts: &[Prompt<'a>]) -> Vec<String> {
+        prompts.iter().map(|_| self.0.to_owned()).collect()
+    }
+}
+
+fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<()> {
+    let user = if config.user.is_empty() { std::env::var("USER").unwrap_or_else(|_| "root".into()) } else { config.user.clone() };
+    let mut tried = Vec::new();
+    let mut why = String::new();
+    if let Some(key) = &config.identity_file {
+        tried.push("key");
+        let passphrase = config.passphrase.as_ref().map(ExposeSecret::expose_secret);
+        match session.userauth_pubkey_file(&user, None, key, passphrase) {
+            Ok(()) => return Ok(()),
+            Err(e) if matches!(e.code(), ssh2::ErrorCode::Session(-16)) => {
+                let shown = key.display();
+                let hint = if key.exists() {
+                    "if it is encrypted, set `passphrase`; check that it is a private key of OpenSSH or PEM"
+                } else {
+                    "there is no such file: check `identity_file`"
+                };
+                return Err(Error::endpoint(format!("the key {shown} can't be used: {}", e.message())).at("login").kind_of(Kind::Login).hint(hint));
+            }
+            Err(e) => e.message().clone_into(&mut why),
+        }
+    }
+    if config.agent {
+        tried.push("agent");
+        match session.userauth_agent(&user) {
+            Ok(()) => return Ok(()),
+            Err(e) => e.message().clone_into(&mut why),
+        }
+    }
+    if let Some(password) = &config.password {
+        tried.push("password");
+        let password = password.expose_secret();
+        match session.userauth_password(&user, password) {
+            Ok(()) => return Ok(()),
+            Err(e) => e.message().clone_into(&mut why),
+        }
+        if session.userauth_keyboard_interactive(&user, &mut Answers(password)).is_ok() {
+            return Ok(());
+        }
+    }
+    let offered = session.auth_methods(&user).map(str::to_owned).unwrap_or_default();
+    if tried.is_empty() {
+        let error = Error::endpoint(format!("no way to log in is configured for {user}; the server offers {offered}"));
+        return Err(error.at("login").kind_of(Kind::Login).hint("set identity_file, password or agent = true on the endpoint"));
+    }
+    let error = Error::endpoint(format!("the login of {user} was refused ({} tried, the server offers {offered}): {why}", tried.join(", ")));
+    Err(error.at("login").kind_of(Kind::Login).hint("check user, key and password; ask the server's keeper whether the account is active"))
+}
+
+struct SftpSession {
+    wire: Wire<ssh2::Channel>,
+    base: PathBuf,
+    caps: Caps,
+    /// Keeps the connection open as long as its channel.
+    session: ssh2::Session,
+}
+
+impl SftpSession {
+    fn at(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    fn fail_in_folder(&mut self, status: &Status, what: &str, path: &Path) -> Error {
+        let error = status.error(what, path);
+        if error.kind() == Kind::NotFound
+            && let Some(folder) = path.parent()
+            && matches!(self.wire.stat(folder), Ok(Ok(None)))
+        {
+            return missing_folder(folder);
+        }
+        error
+    }
+
+    fn write_pieces(&mut self, handle: &[u8], from: &mut dyn Read, path: &Path) -> Result<u64> {
+        let mut pending: VecDeque<u32> = VecDeque::new();
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut offset = 0u64;
+        loop {
+            let mut filled = 0;
+            while filled < piece.len() {
+                match from.read(&mut piece[filled..]) {
+                    Ok(0) => break,
+                    Ok(n) => filled += n,
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(source_error(&e)),
+                }
+            }
+            if filled > 0 {
+                pending.push_back(self.wire.send_write(handle, offset, &piece[..filled])?);
+                offset += filled as u64;
+            }
+            let last = filled < piece.len();
+            while pending.len() >= IN_FLIGHT_MAX || (last && !pending.is_empty()) {
+                if let Some(id) = pending.pop_front()
+                    && let Answer::Status(Some(status)) = self.wire.answer(id)?
+                {
+                    return Err(status.error("write", path).hint("most often a full disk or a quota at the server"));
+                }
+            }
+            if last {
+                return Ok(offset);
+            }
+        }
+    }
+}
+
+impl Session for SftpSession {
+    fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
+        let path = self.at(path);
+        match self.wire.stat(&path)? {
+            Ok(found) => Ok(found.map(|(size, mode)| Stat { size, folder: mode.is_some_and(|m| m & 0o170_000 == 0o040_000) })),
+            Err(status) => Err(status.error("look at", &path)),
+        }
+    }
+
+    fn write(&mut self, path: &Path, from: &mut dyn Read, _: u64, mode: Option<u32>) -> Result<u64> {
+        let path = self.at(path);
+        let handle = match self.wire.open(&path, FOR_WRITING)? {
+            Ok(handle) => handle,
+            Err(status) => return Err(self.fail_in_folder(&status, "create", &path)),
+        };
+        let written = self.write_pieces(&handle, from, &path)?;
+        if let Some(mode) = mode
+            && let Some(status) = self.wire.set_mode(&handle, mode)?
+        {
+            return Err(status.error("set the permissions of", &path));
+        }
+        if self.caps.sync
+            && let Some(status) = self.wire.sync(&handle)?
+        {
+            return Err(status.error("sync", &path));
+        }
+        match self.wire.close(&handle)? {
+            None => Ok(written),
+            Some(status) => Err(status.error("close", &path)),
+        }
+    }
+
+    fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64> {
+        let path = self.at(path);
+        let handle = self.wire.open(&path, FOR_READING)?.map_err(|s| s.error("open", &path))?;
+        let mut pending: VecDeque<u32> = VecDeque::new();
+        let (mut asked, mut total) = (0u64, 0u64);
+        let mut end = false;
+        loop {
+            while !end && pending.len() < IN_FLIGHT_MAX {
+                pending.push_back(self.wire.send_read(&handle, asked, PIECE_BYTES as u32)?);
+                asked += PIECE_BYTES as u64;
+            }
+            let Some(id) = pending.pop_front() else { break };
+            match self.wire.answer(id)? {
+                Answer::Data(bytes) if !end => {
+                    to.write_all(&bytes).map_err(|e| source_error(&e))?;
+                    total += bytes.len() as u64;
+                    if bytes.len() < PIECE_BYTES {
+                        // A short piece: what was asked beyond it stands at other offsets.
+                        while let Some(id) = pending.pop_front() {
+                            self.wire.answer(id)?;
+                        }
+                        asked = total;
+                    }
+                }
+                Answer::Status(Some(s)) if s.code == Status::EOF => end = true,
+                Answer::Status(Some(s)) => return Err(s.error("read", &path)),
+                _ => {}
+            }
+        }
+        match self.wire.close(&handle)? {
+            None => Ok(total),
+            Some(status) => Err(status.error("close", &path)),
+        }
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<()> {
+        let (from, to) = (self.at(from), self.at(to));
+        if how == Rename::Replace && self.caps.atomic_replace {
+            return match self.wire.posix_rename(&from, &to)? {
+                None => Ok(()),
+                Some(status) => Err(status.error("rename to", &to)),
+            };
+        }
+        let Some(status) = self.wire.rename(&from, &to)? else { return Ok(()) };
+        let exists = matches!(self.wire.stat(&to)?, Ok(Some(_)));
+        if !exists {
+            return Err(status.error("rename to", &to));
+        }
+        if how == Rename::New {
+            return Err(Error::endpoint(format!("{} is there already", crate::error::shown(&to))).kind_of(Kind::Exists));
+        }
+        // Without posix-rename there is a moment without the name; the old file is put back if the rename fails.
+        let aside = from.with_extension("old");
+        if let Some(status) = self.wire.rename(&to, &aside)? {
+            return Err(status.error("move aside", &to));
+        }
+        match self.wire.rename(&from, &to)? {
+            None => {
+                self.wire.remove(&aside)?;
+                Ok(())
+            }
+            Some(status) => {
+                self.wire.rename(&aside, &to)?;
+                Err(status.error("rename to", &to))
+            }
+        }
+    }
+
+    fn remove(&mut self, path: &Path) -> Result<()> {
+        let path = self.at(path);
+        match self.wire.remove(&path)?.map(|s| s.error("remove", &path)) {
+            Some(e) if e.kind() != Kind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn make_folder(&mut self, path: &Path) -> Result<()> {
+        let path = self.at(path);
+        match self.wire.make_folder(&path)? {
+            None => Ok(()),
+            Some(status) => match self.wire.stat(&path)? {
+                Ok(Some(_)) => Ok(()),
+                _ => Err(status.error("make the folder", &path)),
+            },
+        }
+    }
+
+    fn sync_folder(&mut self, path: &Path) -> Result<()> {
+        if !self.caps.sync {
+            return Ok(());
+        }
+        let path = self.at(path);
+        // A server that gives no handle for a folder can't sync it; the file itself is synced already.
+        let Ok(handle) = self.wire.open_folder(&path)? else { return Ok(()) };
+        self.wire.sync(&handle)?;
+        self.wire.close(&handle)?;
+        Ok(())
+    }
+
+    fn send(&mut self, path: &Path, _: &mut dyn Read, _: &Direct) -> Result<()> {
+        Err(Error::endpoint(format!("SFTP sends no file straight to {}", path.display())).kind_of(Kind::Unsupported))
+    }
+}
+
+impl Drop for SftpSession {
+    fn drop(&mut self) {
+        // A dead connection must not hold the worker for the whole time limit, once for each object that is closed.
+        self.session.set_timeout(500);
+    }
+}
