@@ -1,0 +1,278 @@
+//! `status`, `history`, `show`: reading the journal. They end 0, also before the first run.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Context, print_bytes, print_line};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::job::{Event, Job, State};
+use crate::journal::{Journal, Query, Row, counts};
+use crate::relay::steps::rfc3339;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct HistoryArgs {
+    /// Only this route
+    #[arg(long)]
+    route: Option<String>,
+    /// Only in this state
+    #[arg(long)]
+    state: Option<String>,
+    /// At most so many
+    #[arg(long)]
+    limit: Option<u64>,
+    /// As JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// The job's number
+    job: u64,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn status(args: &StatusArgs, context: &Context) -> Result<u8> {
+    let config = context.config()?;
+    let status = status_of(&config)?;
+    if args.json {
+        print_line(&status.to_string());
+        return Ok(0);
+    }
+    let mut out = String::new();
+    let text = |v: &Value| v.as_str().map(str::to_owned).unwrap_or_else(|| if v.is_null() { "-".into() } else { v.to_string() });
+    out.push_str(&format!("{:<20} {:<10} {:>8} {:>9} {:>10} {:>7}  {}\n", "ROUTE", "STATE", "WAITING", "IN FLIGHT", "DELIVERED", "ERRORS", "LAST DELIVERY"));
+    for r in status["routes"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "{:<20} {:<10} {:>8} {:>9} {:>10} {:>7}  {}\n",
+            text(&r["name"]),
+            text(&r["state"]),
+            text(&r["waiting"]),
+            text(&r["in_flight"]),
+            text(&r["delivered"]),
+            text(&r["errors"]),
+            text(&r["last_delivery"])
+        ));
+        if !r["reason"].is_null() {
+            out.push_str(&format!("  {}\n", text(&r["reason"])));
+        }
+        if r["passed_over"].as_u64().unwrap_or(0) > 0 {
+            out.push_str(&format!("  {} names passed over (unfinished, links, devices)\n", r["passed_over"]));
+        }
+    }
+    let endpoints = status["endpoints"].as_array().cloned().unwrap_or_default();
+    if !endpoints.is_empty() {
+        out.push_str(&format!("\n{:<20} {:<10} {}\n", "ENDPOINT", "STATE", "SINCE"));
+    }
+    for e in endpoints {
+        out.push_str(&format!("{:<20} {:<10} {}\n", text(&e["name"]), text(&e["state"]), text(&e["since"])));
+        if !e["error"].is_null() {
+            out.push_str(&format!("  {}\n", text(&e["error"])));
+        }
+    }
+    print_bytes(out.as_bytes());
+    Ok(0)
+}
+
+/// `status --json`.
+fn status_of(config: &Config) -> Result<Value> {
+    let reader = Journal::read(&config.home)?;
+    let running = config.home.is_dir() && crate::durable::lock(&config.home)?.is_none();
+    let live: Value = match &reader {
+        Some(r) if running => r.status("live")?.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or(Value::Null),
+        _ => Value::Null,
+    };
+    let paused = reader.as_ref().map(|r| r.paused()).transpose()?.unwrap_or_default();
+    let mut routes = Vec::new();
+    for route in &config.routes {
+        let name = &route.name;
+        let of = |state| reader.as_ref().map_or(Ok((0, None)), |r| r.count(name, state));
+        let (delivered, last) = of(State::Delivered)?;
+        let errors = of(State::Failed)?.0 + of(State::Held)?.0 + of(State::Unconfirmed)?.0;
+        let open = reader.as_ref().map_or(Ok(0), |r| r.count_open(name))?;
+        let now = &live["routes"][name];
+        let state = if !running {
+            "stopped"
+        } else if paused.contains(name) {
+            "paused"
+        } else if !now["reason"].is_null() {
+            "blocked"
+        } else if route.schedule.is_some() {
+            "scheduled"
+        } else {
+            "watching"
+        };
+        routes.push(json!({
+            "name": name, "state": state, "reason": now["reason"],
+            "waiting": if running { now["waiting"].clone() } else { json!(open) },
+            "in_flight": if running { now["in_flight"].clone() } else { json!(0) },
+            "delivered": delivered, "errors": errors,
+            "passed_over": now["passed_over"].as_u64().unwrap_or(0),
+            "last_delivery": last.map(rfc3339),
+        }));
+    }
+    for r in &mut routes {
+        for key in ["waiting", "in_flight"] {
+            if r[key].is_null() {
+                r[key] = json!(0);
+            }
+        }
+    }
+    let endpoints: Vec<Value> = config
+        .endpoints
+        .keys()
+        .map(|name| {
+            let e = &live["endpoints"][name];
+            json!({ "name": name, "state": e["state"].as_str().unwrap_or("unknown"), "since": e["since"], "error": e["error"] })
+        })
+        .collect();
+    Ok(json!({ "routes": routes, "endpoints": endpoints }))
+}
+
+pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
+    let config = context.config()?;
+    let state = args.state.as_deref().map(|word| {
+        State::named(word).ok_or_else(|| {
+            let words: Vec<&str> = State::ALL.iter().map(|s| s.word()).collect();
+            Error::config(format!("there is no state {word}")).hint(format!("the states are {}", words.join(", ")))
+        })
+    });
+    let query = Query { route: args.route.clone(), state: state.transpose()?, limit: args.limit };
+    let Some(reader) = Journal::read(&config.home)? else { return Ok(0) };
+    if !args.json {
+        print_line(&format!("{:>6} {:<16} {:<13} {:<19} {:>10}  {}", "JOB", "ROUTE", "STATE", "RECEIVED", "SIZE", "FILE"));
+    }
+    reader.query(&query, &mut |row| {
+        if args.json {
+            print_line(&job_json(&row.job).to_string());
+        } else {
+            let j = &row.job;
+            let received = rfc3339(j.received_at);
+            let size = j.seal.as_ref().map_or("-".to_owned(), |s| s.size.to_string());
+            let reason = if j.reason.is_empty() { String::new() } else { format!("\n         {}", j.reason) };
+            print_line(&format!(
+                "{:>6} {:<16} {:<13} {:<19} {:>10}  {}{reason}",
+                j.id,
+                j.route,
+                j.state.word(),
+                &received[..19.min(received.len())],
+                size,
+                j.file
+            ));
+        }
+        Ok(())
+    })?;
+    Ok(0)
+}
+
+pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
+    let config = context.config()?;
+    let row = match Journal::read(&config.home)? {
+        Some(reader) => reader.job(args.job)?,
+        None => None,
+    };
+    let Some(row) = row else {
+        eprintln!("there is no job {}: `passerelle history` lists them", args.job);
+        return Ok(0);
+    };
+    let mut value = job_json(&row.job);
+    value["steps"] = steps(&row).into();
+    if args.json {
+        print_line(&value.to_string());
+        return Ok(0);
+    }
+    let j = &row.job;
+    let mut out = format!("job {}  {}  {}\n  route     {}\n  received  {}\n", j.id, j.file, j.state.word(), j.route, rfc3339(j.received_at));
+    if let Some(seal) = &j.seal {
+        out.push_str(&format!("  original  {} bytes, sha256:{}\n", seal.size, seal.hash));
+    }
+    if let Some(path) = &j.path {
+        out.push_str(&format!("  lies in   {path}\n"));
+    }
+    if let Some(c) = counts(j) {
+        out.push_str(&format!("  records   {} read, {} written, {} skipped, {} rejected\n", c.read, c.written, c.skipped, c.rejected));
+    }
+    for remark in j.made.as_ref().map(|m| m.remarks.as_slice()).unwrap_or_default() {
+        out.push_str(&format!("            {remark}\n"));
+    }
+    for d in &j.deliveries {
+        out.push_str(&format!("  to        {} {} ({})\n", d.endpoint, d.name, d.progress.word()));
+    }
+    if !j.reason.is_empty() {
+        out.push_str(&format!("  reason    {}\n", j.reason));
+    }
+    if let Some(hint) = j.error.as_ref().and_then(Error::advice) {
+        out.push_str(&format!("  remedy    {hint}\n"));
+    }
+    out.push_str("  steps\n");
+    for step in steps(&row) {
+        out.push_str(&format!(
+            "    {}  {:<14} {}\n",
+            step["at"].as_str().unwrap_or(""),
+            step["step"].as_str().unwrap_or(""),
+            step["detail"].as_str().unwrap_or("")
+        ));
+    }
+    print_bytes(out.as_bytes());
+    Ok(0)
+}
+
+/// A job as `history --json` has it.
+pub(crate) fn job_json(j: &Job) -> Value {
+    let deliveries: Vec<Value> = j
+        .deliveries
+        .iter()
+        .map(|d| {
+            let path = if d.folder.0.is_empty() { d.name.to_string() } else { format!("{}/{}", d.folder, d.name) };
+            json!({ "endpoint": d.endpoint, "path": path, "size": j.made.as_ref().map(|m| m.size), "state": d.progress.word() })
+        })
+        .collect();
+    json!({
+        "job": j.id, "route": j.route, "file": j.file.to_string(),
+        "size": j.seal.as_ref().map(|s| s.size), "hash": j.seal.as_ref().map(|s| format!("sha256:{}", s.hash)),
+        "state": j.state.word(), "reason": if j.reason.is_empty() { Value::Null } else { json!(j.reason) }, "attempts": j.attempts,
+        "received_at": rfc3339(j.received_at), "delivered_at": j.delivered_at.map(rfc3339),
+        "records": counts(j).map(|c| json!({ "read": c.read, "skipped": c.skipped, "written": c.written, "rejected": c.rejected, "unchanged": c.unchanged, "parked": c.parked, "deleted": c.deleted })),
+        "deliveries": deliveries, "error": j.error.as_ref().map(ToString::to_string),
+    })
+}
+
+fn steps(row: &Row) -> Vec<Value> {
+    let mut out = vec![
+        json!({ "step": "claimed", "at": rfc3339(row.job.received_at), "detail": row.job.replay_of.map_or(String::new(), |of| format!("replay of job {of}")) }),
+    ];
+    out.extend(row.events.iter().map(|(at, event)| step(&row.job, *at, event)));
+    out
+}
+
+fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
+    let to = |d: &usize| job.deliveries.get(*d).map(|d| format!("{} {}", d.endpoint, d.name)).unwrap_or_default();
+    let detail = match event {
+        Event::Sealed(s) => format!("{} bytes, sha256:{}", s.size, s.hash),
+        Event::Transformed { made, .. } => format!("{} bytes", made.size),
+        Event::Uploaded { delivery } | Event::Published { delivery } => to(delivery),
+        Event::Publishing { delivery, name, .. } => format!("{} as {name}", job.deliveries.get(*delivery).map(|d| d.endpoint.as_str()).unwrap_or_default()),
+        Event::NotPublished { again, .. } => {
+            if *again {
+                "the temporary file was gone: it is sent again".into()
+            } else {
+                "nothing was renamed".into()
+            }
+        }
+        Event::Archived { path } | Event::Failed { path } => path.clone(),
+        Event::Postponed { error } | Event::Failing { error } | Event::Unconfirmed { error, .. } | Event::Vanished { error } => error.to_string(),
+        Event::Duplicate { of } => format!("of job {of}"),
+        Event::Retried | Event::Confirmed | Event::Resubmitted | Event::Removed => "by an operator".into(),
+    };
+    json!({ "step": event.word(), "at": rfc3339(at), "detail": detail })
+}

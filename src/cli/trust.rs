@@ -1,0 +1,78 @@
+//! `trust`: the only way a host key gets into `known_hosts`.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use super::{Context, print_line};
+use crate::endpoints::sftp::{handshake, trust};
+use crate::error::{Blame, Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The endpoint
+    endpoint: String,
+    /// Add the key only if this is its fingerprint, and do not ask
+    #[arg(long, value_name = "SHA256:…")]
+    fingerprint: Option<String>,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
+    let config = context.config()?;
+    let endpoint = config.endpoints.get(&args.endpoint).ok_or_else(|| {
+        let near = crate::options::nearest(&args.endpoint, config.endpoints.keys().map(String::as_str)).map(|n| format!("did you mean {n}?"));
+        Error::config(format!("there is no endpoint {}", args.endpoint)).hint(near.unwrap_or_else(|| "`passerelle config show` lists the endpoints".into()))
+    })?;
+    if endpoint.url.scheme() != "sftp" {
+        return Err(
+            Error::config(format!("{} is no SFTP server: only SSH servers have host keys", args.endpoint)).hint("certificates are trusted through ca_file")
+        );
+    }
+    let session = handshake(endpoint).map_err(|e| e.on_endpoint(&endpoint.name))?;
+    let (key, _) = session.host_key().ok_or_else(|| Error::endpoint("the server shows no host key"))?;
+    let shown = trust::fingerprint(key);
+    print_line(&format!("{}:{} shows {} {shown}", endpoint.host(), endpoint.port(), trust::key_type(key)));
+    if trust::check(&session, endpoint).is_ok() {
+        print_line(&format!("it is in {} already", endpoint.known_hosts.display()));
+        return Ok(0);
+    }
+    let yes = match &args.fingerprint {
+        Some(wanted) if wanted.trim_end_matches('=') == shown => true,
+        Some(wanted) => {
+            return Err(Error::endpoint(format!("the fingerprint is {shown}, not {wanted}"))
+                .on_endpoint(&endpoint.name)
+                .hint("do not trust it: ask the server's keeper which one is right"));
+        }
+        None if std::io::stdin().is_terminal() => {
+            ask(&format!("Does the server's keeper confirm this fingerprint? Add it to {}? [y/N] ", endpoint.known_hosts.display()))
+        }
+        None => {
+            return Err(Error::config("nobody is there to ask")
+                .hint(format!("compare the fingerprint with the server's keeper, then: passerelle trust {} --fingerprint {shown}", endpoint.name)));
+        }
+    };
+    if !yes {
+        print_line("nothing was changed");
+        return Ok(3);
+    }
+    let path = &endpoint.known_hosts;
+    let failed = |e: &std::io::Error| Error::io(Blame::Config, "write", path, e);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| failed(&e))?;
+    }
+    let before = std::fs::read(path).unwrap_or_default();
+    let gap = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).mode(0o644).open(path).map_err(|e| failed(&e))?;
+    file.write_all(format!("{gap}{}", trust::line(&endpoint.host(), endpoint.port(), key)).as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|e| failed(&e))?;
+    print_line(&format!("added to {}", path.display()));
+    Ok(0)
+}
+
+fn ask(question: &str) -> bool {
+    eprint!("{question}");
+    let mut answer = String::new();
+    // A closed input is a no.
+    let _ = std::io::stdin().lock().read_line(&mut answer);
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "o" | "oui")
+}

@@ -1,0 +1,221 @@
+//! The engine: what the dispatcher grants, a worker does, step by step, and every fact goes through [`World::record`].
+//!
+//! ```text
+//! claimed ─► transforming ─► delivering ─► delivered          errors: failed ─► (retry) claimed
+//!    └──────────┴───────────────┴──► waiting ──┘              held, unconfirmed: an operator decides
+//! ```
+//! It knows every port below it (journal, folders, endpoints) and nothing above it (signals, terminal, web).
+
+pub mod dispatch;
+pub mod engine;
+pub mod operate;
+pub mod publish;
+pub mod recover;
+pub mod steps;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::config::{Config, DestinationConfig, Route};
+use crate::durable;
+use crate::endpoints::pool::Pool;
+use crate::error::{Error, Result};
+use crate::job::{Event, Job, Name};
+use crate::journal::{Fact, Journal};
+use crate::stop::Stop;
+use crate::watch::{CLAIMED, Memory};
+
+/// The key under which local folders' trouble is kept, one a folder: a full disk under one says nothing of another.
+pub fn endpoint_key(d: &DestinationConfig) -> String {
+    match &d.endpoint {
+        Some(e) => e.name.clone(),
+        None => format!("local:{}", d.path),
+    }
+}
+
+/// Is told the job and the bytes that moved, at each step of long work.
+pub type Progress = Arc<dyn Fn(&Job, u64) + Send + Sync>;
+
+/// All that a worker needs. A reload makes a new one; work in hand keeps the one it began with.
+pub struct World {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The journal.
+    pub journal: Journal,
+    /// Connections, by endpoint key.
+    pools: HashMap<String, Arc<Pool>>,
+    /// The wish to stop.
+    pub stop: Stop,
+    /// What looks remember, by route.
+    pub watches: HashMap<String, Arc<Mutex<Memory>>>,
+    /// Code tables read from files, and what the file was like then.
+    pub lookups: steps::LookupCache,
+    /// Told about each step of long work: the job and the bytes moved.
+    pub progress: Progress,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "relay at {}", self.config.home.display())
+    }
+}
+
+impl World {
+    /// The world of a configuration. Memories of looks are taken over from the world before, if there is one.
+    pub fn new(config: Arc<Config>, journal: Journal, stop: Stop, before: Option<&World>) -> Result<Self> {
+        let mut pools = HashMap::new();
+        for d in config.routes.iter().flat_map(|r| &r.destinations) {
+            let key = endpoint_key(d);
+            if let std::collections::hash_map::Entry::Vacant(place) = pools.entry(key) {
+                let pool = match &d.endpoint {
+                    Some(e) => Pool::new(e)?,
+                    None => Pool::local(),
+                };
+                place.insert(Arc::new(pool));
+            }
+        }
+        let watches = config.routes.iter().map(|r| (r.name.clone(), before.and_then(|b| b.watches.get(&r.name)).cloned().unwrap_or_default())).collect();
+        let progress = before.map_or_else(|| Arc::new(|_: &Job, _: u64| {}) as Progress, |b| b.progress.clone());
+        Ok(Self { config, journal, pools, stop, watches, lookups: steps::LookupCache::default(), progress })
+    }
+
+    /// The route of that name.
+    pub fn route(&self, name: &str) -> Option<&Arc<Route>> {
+        self.config.routes.iter().find(|r| r.name == name)
+    }
+
+    /// The route of a job, which the configuration may have lost since.
+    pub fn route_of(&self, job: &Job) -> Result<&Arc<Route>> {
+        self.route(&job.route)
+            .ok_or_else(|| Error::endpoint(format!("the configuration has no route {} any more", job.route)).hint("put the route back, and the job goes on"))
+    }
+
+    /// The connections for a destination.
+    pub fn pool(&self, d: &DestinationConfig) -> Result<&Arc<Pool>> {
+        self.pools.get(&endpoint_key(d)).ok_or_else(|| Error::relay(format!("there is no pool for {}", endpoint_key(d))))
+    }
+
+    /// All pools.
+    pub fn pools(&self) -> impl Iterator<Item = (&String, &Arc<Pool>)> {
+        self.pools.iter()
+    }
+
+    /// Records facts about jobs, all in one commit: legality first, then the journal, then memory. Nobody else may write
+    /// to the journal's events.
+    pub fn record(&self, facts: Vec<(&mut Job, Event)>) -> Result<()> {
+        if facts.is_empty() {
+            return Ok(());
+        }
+        let at = Timestamp::now();
+        let mut after = Vec::with_capacity(facts.len());
+        for (job, event) in &facts {
+            let mut next = (**job).clone();
+            next.apply(event, at)
+                .map_err(|e| Error::relay(e.to_string()).hint("this is a fault of passerelle: please report it with `passerelle show JOB --json`"))?;
+            after.push(Fact { job: next, event: event.clone(), at });
+        }
+        let names: Vec<&'static str> = after.iter().map(|f| f.event.word()).collect();
+        crash_point(&names, "before");
+        let jobs: Vec<Job> = after.iter().map(|f| f.job.clone()).collect();
+        self.journal.record(after)?;
+        crash_point(&names, "after");
+        for ((job, _), next) in facts.into_iter().zip(jobs) {
+            *job = next;
+        }
+        Ok(())
+    }
+
+    /// Records facts about one job that belong together, in one commit.
+    pub fn record_all(&self, job: &mut Job, events: Vec<Event>) -> Result<()> {
+        let at = Timestamp::now();
+        let mut after = Vec::with_capacity(events.len());
+        let mut next = job.clone();
+        for event in events {
+            next.apply(&event, at)
+                .map_err(|e| Error::relay(e.to_string()).hint("this is a fault of passerelle: please report it with `passerelle show JOB --json`"))?;
+            after.push(Fact { job: next.clone(), event, at });
+        }
+        let names: Vec<&'static str> = after.iter().map(|f| f.event.word()).collect();
+        crash_point(&names, "before");
+        self.journal.record(after)?;
+        crash_point(&names, "after");
+        *job = next;
+        Ok(())
+    }
+
+    /// Records one fact.
+    pub fn record_one(&self, job: &mut Job, event: Event) -> Result<()> {
+        self.record(vec![(job, event)])
+    }
+
+    /// Where a job's original lies while the job is open.
+    pub fn original(&self, job: &Job) -> Result<PathBuf> {
+        let route = self.route_of(job)?;
+        let kept = route.source.on_success == crate::config::OnSuccess::Keep || job.replay_of.is_some();
+        Ok(if kept { self.work(job).join("original") } else { self.claimed(route, job) })
+    }
+
+    /// Where a claimed file lies.
+    pub fn claimed(&self, route: &Route, job: &Job) -> PathBuf {
+        route.source.path.join(CLAIMED).join(job.claimed_name().path())
+    }
+
+    /// The folder of what a job has made so far.
+    pub fn work(&self, job: &Job) -> PathBuf {
+        self.config.home.join("work").join(job.id.to_string())
+    }
+
+    /// The errors folder of a job, with the relative folder of a recursive source.
+    pub fn errors(&self, route: &str, file: &Name) -> PathBuf {
+        self.config.home.join("errors").join(route).join(Name(file.folder().to_vec()).path())
+    }
+
+    /// The memory of looks at a route.
+    pub fn with_memory<T>(&self, route: &str, work: impl FnOnce(&mut Memory) -> T) -> T {
+        match self.watches.get(route) {
+            Some(memory) => work(&mut memory.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => work(&mut Memory::default()),
+        }
+    }
+}
+
+/// Locks of a running relay; they end with it.
+#[derive(Debug)]
+pub struct Locks(#[allow(dead_code)] Vec<std::fs::File>);
+
+/// Makes the folders of home and locks it; none: another relay has it.
+pub fn lock_home(config: &Config) -> Result<Option<Locks>> {
+    let home = &config.home;
+    let relay = |e: Error| e.blamed_on(crate::error::Blame::Relay);
+    durable::make_folder(home, 0o750).map_err(relay)?;
+    durable::make_folder(&home.join("work"), 0o700).map_err(relay)?;
+    for folder in ["archive", "errors"] {
+        durable::make_folder(&home.join(folder), durable::folder_mode(config.archive_mode)).map_err(relay)?;
+    }
+    Ok(durable::lock(home).map_err(relay)?.map(|lock| Locks(vec![lock])))
+}
+
+/// The refusal of a second relay.
+pub fn already_running(home: &Path) -> Error {
+    Error::relay(format!("another relay already runs with home {}", home.display()))
+        .hint("stop it first, or give this one another home; `passerelle status` shows what it does")
+}
+
+/// In builds for tests, ends the process as `kill -9` would, before or after the commit of the named fact.
+#[cfg(debug_assertions)]
+pub fn crash_point(facts: &[&str], when: &str) {
+    if let Ok(wanted) = std::env::var("PASSERELLE_CRASH_AT")
+        && wanted.split_once(':').is_some_and(|(w, fact)| w == when && facts.contains(&fact))
+    {
+        // The process ends here; there is nothing to do with a result.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        std::thread::sleep(std::time::Duration::from_secs(60));
+    }
+}
+
+/// Nothing, in the builds that users have.
+#[cfg(not(debug_assertions))]
+pub fn crash_point(_: &[&str], _: &str) {}

@@ -1,0 +1,580 @@
+//! Who runs next: the order of a route, the connections of an endpoint, backoff, pause. Pure: facts and `now` in, work out.
+//!
+//! A waiting job holds no thread: it is parked here. Nothing here does any I/O.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Retry};
+use crate::error::{Error, Kind};
+use crate::job::{Job, JobId, Next, Progress};
+
+/// Claimed jobs of a route that are held at once; more stay in A's folder.
+pub const WINDOW: usize = 256;
+/// How many jobs are published, or finished, in one go.
+pub const RUN_MAX: usize = 64;
+/// After a refused login or host key, nobody knocks again for so long: accounts get locked.
+const LOGIN_DELAY: Duration = Duration::from_secs(15 * 60);
+/// How often a name that B has not taken yet is looked at.
+const TAKEN_DELAY: Duration = Duration::from_millis(500);
+const TAKEN_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// One thing for a worker to do.
+#[derive(Debug)]
+pub enum Work {
+    /// Look at a route's source, and claim at most so many.
+    Look {
+        /// The route.
+        route: String,
+        /// At most so many.
+        room: usize,
+        /// The route's `before` command runs first.
+        scheduled: bool,
+    },
+    /// Seal and transform.
+    Prepare(Job),
+    /// Send one delivery.
+    Upload(Job, usize),
+    /// Publish a run at this destination.
+    Publish(Vec<Job>, usize),
+    /// Find out what became of a rename.
+    Resolve(Job, usize),
+    /// Put originals where they belong.
+    Finish(Vec<Job>),
+    /// Put into `errors`.
+    Fail(Job),
+}
+
+/// What a look came to.
+#[derive(Debug, Default)]
+pub struct LookResult {
+    /// The jobs that were claimed.
+    pub claimed: Vec<Job>,
+    /// Ready, but not claimed yet.
+    pub left: usize,
+    /// Matching, but not ready.
+    pub unready: usize,
+    /// Passed over.
+    pub passed_over: u64,
+    /// When to look again.
+    pub again: Option<Duration>,
+}
+
+/// What a worker gives back.
+#[derive(Debug)]
+pub enum Done {
+    /// A look.
+    Looked(String, Result<LookResult, Error>),
+    /// Jobs, as they are now, and the failure of one of them by its place. `destination` is what was worked on.
+    Jobs {
+        /// All that were given.
+        jobs: Vec<Job>,
+        /// Which one failed, and why.
+        failed: Option<(usize, Error)>,
+        /// The destination that was worked on.
+        destination: Option<usize>,
+    },
+}
+
+#[derive(Debug)]
+struct Slot {
+    job: Job,
+    busy: bool,
+    /// Not before this time, by destination; the last one is for the job as a whole.
+    not_before: HashMap<Option<usize>, Instant>,
+    failures: HashMap<Option<usize>, u32>,
+    last_error: Option<Error>,
+}
+
+/// What is known of an endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointState {
+    /// Works that use it now.
+    pub in_flight: usize,
+    /// Nobody tries it before this time.
+    pub down_until: Option<Instant>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last failure.
+    pub error: Option<Error>,
+    /// It answered since the relay began.
+    pub up: bool,
+    /// Since when it is as it is.
+    pub since: Option<jiff::Timestamp>,
+}
+
+/// What is known of a route.
+#[derive(Debug, Default)]
+pub struct RouteState {
+    jobs: BTreeMap<JobId, Slot>,
+    /// An operator paused it.
+    pub paused: bool,
+    /// Why its source can't be looked at.
+    pub blocked: Option<Error>,
+    looking: bool,
+    /// When to look next; none: only when told.
+    pub due: Option<Instant>,
+    /// Something changed since the last look began.
+    dirty: bool,
+    last_look: Option<Instant>,
+    look_cost: Duration,
+    /// A failed job holds the later ones back.
+    pub halted_by: Option<JobId>,
+    /// Ready in the folder, not claimed.
+    pub left: usize,
+    /// Passed over by the last look.
+    pub passed_over: u64,
+    unready: usize,
+    looks: u64,
+    scheduled_now: bool,
+}
+
+/// All scheduling state.
+#[derive(Debug)]
+pub struct Dispatcher {
+    /// By name.
+    pub routes: HashMap<String, RouteState>,
+    /// By endpoint key.
+    pub endpoints: HashMap<String, EndpointState>,
+    limits: HashMap<String, usize>,
+    keys: HashMap<(String, usize), String>,
+    retries: HashMap<String, Retry>,
+    halts: HashMap<String, bool>,
+    order: Vec<String>,
+    workers: usize,
+    busy: usize,
+    /// `run --once`: everything is tried once.
+    once: bool,
+}
+
+/// Whether everything is tried once, or for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Until told to stop.
+    Daemon,
+    /// What is ready now.
+    Once,
+}
+
+impl Dispatcher {
+    /// A dispatcher for a configuration.
+    pub fn new(config: &Config, mode: Mode) -> Self {
+        let mut d = Self {
+            routes: HashMap::new(),
+            endpoints: HashMap::new(),
+            limits: HashMap::new(),
+            keys: HashMap::new(),
+            retries: HashMap::new(),
+            halts: HashMap::new(),
+            order: Vec::new(),
+            workers: config.jobs,
+            busy: 0,
+            once: mode == Mode::Once,
+        };
+        d.configure(config);
+        d
+    }
+
+    /// Takes a configuration over; jobs in hand stay.
+    pub fn configure(&mut self, config: &Config) {
+        self.workers = config.jobs;
+        self.order = config.routes.iter().map(|r| r.name.clone()).collect();
+        for route in &config.routes {
+            self.routes.entry(route.name.clone()).or_default();
+            self.retries.insert(route.name.clone(), route.retry.clone());
+            self.halts.insert(route.name.clone(), route.halt_on_error);
+            for (i, d) in route.destinations.iter().enumerate() {
+                let key = super::endpoint_key(d);
+                self.limits.insert(key.clone(), d.endpoint.as_ref().map_or(usize::MAX, |e| e.connections));
+                self.endpoints.entry(key.clone()).or_default();
+                self.keys.insert((route.name.clone(), i), key);
+            }
+        }
+        let order = self.order.clone();
+        self.routes.retain(|name, r| order.contains(name) || r.jobs.values().any(|s| s.busy));
+    }
+
+    /// Adds a job: claimed before, or put back by an operator.
+    pub fn add(&mut self, job: Job) {
+        if let Some(route) = self.routes.get_mut(&job.route) {
+            if route.halted_by == Some(job.id) {
+                route.halted_by = None;
+            }
+            route.jobs.insert(job.id, Slot { job, busy: false, not_before: HashMap::new(), failures: HashMap::new(), last_error: None });
+        }
+    }
+
+    /// Something changed in a route's source, or its schedule came.
+    pub fn hint(&mut self, route: &str) {
+        if let Some(r) = self.routes.get_mut(route) {
+            r.dirty = true;
+        }
+    }
+    /// A route's schedule came.
+    pub fn schedule(&mut self, route: &str) {
+        if let Some(r) = self.routes.get_mut(route) {
+            r.dirty = true;
+            r.scheduled_now = true;
+        }
+    }
+    /// The first failed job of a route whose later files wait behind it; none: nothing holds them back.
+    pub fn set_halted(&mut self, route: &str, by: Option<JobId>) {
+        if let Some(r) = self.routes.get_mut(route) {
+            r.halted_by = by;
+        }
+    }
+    /// Lifts every wait: an operator asked for it, or the configuration is new.
+    pub fn lift_waits(&mut self) {
+        for e in self.endpoints.values_mut() {
+            e.down_until = None;
+        }
+        for slot in self.routes.values_mut().flat_map(|r| r.jobs.values_mut()) {
+            slot.not_before.clear();
+        }
+    }
+
+    /// Whether nothing is in hand and nothing may begin now.
+    pub fn idle(&mut self, now: Instant) -> bool {
+        self.busy == 0 && self.peek(now).is_none() && (!self.once || self.looked_enough())
+    }
+
+    /// `run --once`: every route was looked at, and what must settle was watched for it.
+    fn looked_enough(&self) -> bool {
+        self.routes.values().all(|r| r.paused || (r.looks > 0 && !r.dirty && (r.due.is_none() || r.blocked.is_some())))
+    }
+
+    fn peek(&mut self, now: Instant) -> Option<()> {
+        let workers = std::mem::replace(&mut self.workers, 0);
+        let any = self.order.clone().into_iter().any(|name| self.look_due(&name, now) || self.job_work(&name, now, Take::Peek).is_some());
+        self.workers = workers;
+        any.then_some(())
+    }
+
+    /// The next deadline, for the thread that waits.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let looks = self
+            .routes
+            .values()
+            .filter(|r| !r.paused && !r.looking)
+            .filter_map(|r| if r.dirty { Some(r.last_look.map_or(now, |l| l + pause(r))) } else { r.due });
+        let jobs = self.routes.values().flat_map(|r| r.jobs.values()).filter(|s| !s.busy).flat_map(|s| s.not_before.values().copied());
+        let endpoints = self.endpoints.values().filter_map(|e| e.down_until);
+        looks.chain(jobs).chain(endpoints).filter(|d| *d > now).min()
+    }
+
+    /// All work that may begin now.
+    pub fn work(&mut self, now: Instant) -> Vec<Work> {
+        let mut out = Vec::new();
+        for name in self.order.clone() {
+            if self.busy < self.workers && self.look_due(&name, now) {
+                out.extend(self.start_look(&name, now));
+            }
+        }
+        // One thing a route in turn, so that a busy route does not starve the others.
+        loop {
+            let mut any = false;
+            for name in self.order.clone() {
+                if self.busy >= self.workers {
+                    return out;
+                }
+                if let Some(work) = self.job_work(&name, now, Take::Start) {
+                    self.busy += 1;
+                    out.push(work);
+                    any = true;
+                }
+            }
+            if !any {
+                return out;
+            }
+        }
+    }
+
+    fn look_due(&self, name: &str, now: Instant) -> bool {
+        let Some(r) = self.routes.get(name) else { return false };
+        if r.paused || r.looking || r.jobs.len() >= WINDOW {
+            return false;
+        }
+        let rested = r.last_look.is_none_or(|l| now >= l + pause(r));
+        (r.dirty && rested) || r.due.is_some_and(|d| now >= d)
+    }
+
+    fn start_look(&mut self, name: &str, now: Instant) -> Option<Work> {
+        let r = self.routes.get_mut(name)?;
+        r.looking = true;
+        r.dirty = false;
+        r.due = None;
+        r.last_look = Some(now);
+        r.looks += 1;
+        self.busy += 1;
+        Some(Work::Look { route: name.to_owned(), room: WINDOW - r.jobs.len(), scheduled: std::mem::take(&mut r.scheduled_now) })
+    }
+
+    /// The first thing that a job of this route can have done now.
+    fn job_work(&mut self, name: &str, now: Instant, take: Take) -> Option<Work> {
+        let r = self.routes.get(name)?;
+        let destinations = self.keys.keys().filter(|(route, _)| route == name).count();
+        let free = |slot: &Slot, what: Option<usize>| !slot.busy && slot.not_before.get(&what).is_none_or(|t| now >= *t);
+        let halted = |id: JobId| r.halted_by.is_some_and(|h| id > h);
+        // Finishing and failing first: they make room.
+        let ids = |wanted: &dyn Fn(&Slot) -> bool, most: usize| -> Vec<JobId> {
+            r.jobs.iter().filter(|(_, s)| free(s, None) && wanted(s)).map(|(id, _)| *id).take(most).collect()
+        };
+        let finished = ids(&|s| s.job.next() == Next::Finish, RUN_MAX);
+        if !finished.is_empty() {
+            return self.take(name, &finished, take, Work::Finish);
+        }
+        let failing = ids(&|s| s.job.next() == Next::Fail, 1);
+        if !failing.is_empty() {
+            return self.take(name, &failing, take, |mut j| Work::Fail(j.remove(0)));
+        }
+        if r.paused {
+            return None;
+        }
+        for destination in 0..destinations {
+            let key = self.keys.get(&(name.to_owned(), destination))?;
+            if !self.endpoint_free(key, now) {
+                continue;
+            }
+            let run = publish_run(r, destination, now, &halted, self.halts.get(name).copied().unwrap_or(false));
+            if let Some((ids, next)) = run {
+                let key = key.clone();
+                self.occupy(&key, take);
+                return match next {
+                    Next::Resolve(delivery) => self.take(name, &ids, take, |mut j| Work::Resolve(j.remove(0), delivery)),
+                    _ => self.take(name, &ids, take, |j| Work::Publish(j, destination)),
+                };
+            }
+            let upload = r.jobs.iter().find_map(|(id, s)| {
+                let at = s.job.deliveries.iter().position(|d| d.destination == destination)?;
+                (free(s, Some(destination)) && !halted(*id) && s.job.next_of(at) == Next::Upload(at) && !s.job.failing && !s.job.state.at_rest())
+                    .then_some((*id, at))
+            });
+            if let Some((id, at)) = upload {
+                let key = key.clone();
+                self.occupy(&key, take);
+                return self.take(name, &[id], take, |mut j| Work::Upload(j.remove(0), at));
+            }
+        }
+        let r = self.routes.get(name)?;
+        let prepare = r.jobs.iter().find(|(id, s)| free(s, None) && r.halted_by.is_none_or(|h| **id <= h) && s.job.next() == Next::Prepare).map(|(id, _)| *id);
+        prepare.and_then(|id| self.take(name, &[id], take, |mut j| Work::Prepare(j.remove(0))))
+    }
+
+    fn endpoint_free(&self, key: &str, now: Instant) -> bool {
+        let Some(e) = self.endpoints.get(key) else { return true };
+        let limit = self.limits.get(key).copied().unwrap_or(usize::MAX);
+        match e.down_until {
+            Some(until) if now < until => false,
+            // One attempt tells whether it is back.
+            Some(_) => e.in_flight == 0,
+            None => e.in_flight < limit,
+        }
+    }
+
+    fn occupy(&mut self, key: &str, take: Take) {
+        if take == Take::Start
+            && let Some(e) = self.endpoints.get_mut(key)
+        {
+            e.in_flight += 1;
+        }
+    }
+
+    fn take(&mut self, name: &str, ids: &[JobId], take: Take, make: impl FnOnce(Vec<Job>) -> Work) -> Option<Work> {
+        let r = self.routes.get_mut(name)?;
+        let mut jobs = Vec::with_capacity(ids.len());
+        for id in ids {
+            let slot = r.jobs.get_mut(id)?;
+            slot.busy |= take == Take::Start;
+            jobs.push(slot.job.clone());
+        }
+        Some(make(jobs))
+    }
+
+    /// Takes in what a worker gives back. Gives the jobs that give up and go to `errors`, with their errors.
+    pub fn done(&mut self, done: Done, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
+        self.busy = self.busy.saturating_sub(1);
+        match done {
+            Done::Looked(route, result) => {
+                self.looked(&route, result, now);
+                Vec::new()
+            }
+            Done::Jobs { jobs, failed, destination } => self.jobs_done(jobs, failed, destination, now, jitter),
+        }
+    }
+
+    fn looked(&mut self, name: &str, result: Result<LookResult, Error>, now: Instant) {
+        let Some(r) = self.routes.get_mut(name) else { return };
+        r.looking = false;
+        r.look_cost = r.last_look.map_or(Duration::ZERO, |l| now.saturating_duration_since(l));
+        match result {
+            Ok(found) => {
+                r.blocked = None;
+                r.left = found.left;
+                r.unready = found.unready;
+                r.passed_over = found.passed_over;
+                // In a single run a file is watched for one settle; what is still not ready then stays.
+                let watch = found.again.filter(|_| !self.once || r.looks == 1);
+                r.due = watch.map(|a| now + a);
+                for job in found.claimed {
+                    r.jobs.insert(job.id, Slot { job, busy: false, not_before: HashMap::new(), failures: HashMap::new(), last_error: None });
+                }
+                if r.left > 0 && r.jobs.len() < WINDOW {
+                    r.dirty = true;
+                }
+            }
+            Err(e) => r.blocked = Some(e),
+        }
+    }
+
+    fn jobs_done(&mut self, jobs: Vec<Job>, failed: Option<(usize, Error)>, destination: Option<usize>, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
+        let mut give_up = Vec::new();
+        let name = jobs.first().map(|j| j.route.clone()).unwrap_or_default();
+        let endpoint = destination.and_then(|d| self.keys.get(&(name.clone(), d)).cloned());
+        let retry = self.retries.get(&name).cloned();
+        let trouble = failed.as_ref().filter(|(_, e)| e.blame() == crate::error::Blame::Endpoint && e.kind() != Kind::Exists);
+        if let Some(e) = endpoint.as_ref().and_then(|k| self.endpoints.get_mut(k)) {
+            e.in_flight = e.in_flight.saturating_sub(1);
+            match &trouble {
+                Some((_, error)) => {
+                    e.failures += 1;
+                    let delay = match error.kind() {
+                        Kind::Login => LOGIN_DELAY,
+                        _ => retry.as_ref().map_or(Duration::from_secs(1), |r| r.delay(e.failures)).mul_f64(jitter),
+                    };
+                    if e.error.is_none() {
+                        e.since = Some(jiff::Timestamp::now());
+                    }
+                    e.down_until = Some(now + delay);
+                    e.error = Some(error.clone());
+                }
+                None => {
+                    if !e.up || e.error.is_some() {
+                        e.since = Some(jiff::Timestamp::now());
+                    }
+                    (e.failures, e.down_until, e.error, e.up) = (0, None, None, true);
+                }
+            }
+        }
+        let halt = self.halts.get(&name).copied().unwrap_or(false);
+        let once = self.once;
+        let Some(r) = self.routes.get_mut(&name) else { return give_up };
+        for (i, job) in jobs.into_iter().enumerate() {
+            let id = job.id;
+            let error = failed.as_ref().filter(|(at, _)| *at == i).map(|(_, e)| e.clone());
+            if job.state == crate::job::State::Failed && halt {
+                r.halted_by = Some(r.halted_by.map_or(id, |h| h.min(id)));
+            }
+            if job.next() == Next::Rest {
+                r.jobs.remove(&id);
+                r.dirty |= r.left > 0;
+                continue;
+            }
+            let Some(slot) = r.jobs.get_mut(&id) else { continue };
+            slot.busy = false;
+            slot.job = job;
+            let Some(error) = error else {
+                slot.failures.remove(&destination);
+                slot.not_before.remove(&destination);
+                continue;
+            };
+            let failures = slot.failures.entry(destination).or_default();
+            *failures += 1;
+            let delay = if error.kind() == Kind::Exists {
+                (TAKEN_DELAY * (*failures).min(10)).min(TAKEN_DELAY_MAX)
+            } else {
+                retry.as_ref().map_or(Duration::from_secs(1), |r| r.delay(*failures)).mul_f64(jitter)
+            };
+            // In a single run everything is tried once.
+            slot.not_before.insert(destination, now + if once { Duration::from_secs(86_400) } else { delay });
+            slot.last_error = Some(error.clone());
+            let patience = retry.as_ref().map(|r| r.give_up);
+            let failing = slot.job.failing_since.and_then(|s| Duration::try_from(jiff::Timestamp::now().duration_since(s)).ok());
+            if error.kind() != Kind::Exists && failing.zip(patience).is_some_and(|(f, p)| f >= p) {
+                slot.busy = true;
+                give_up.push((slot.job.clone(), error));
+            }
+        }
+        give_up
+    }
+
+    /// A job that gave up is back, to be moved to `errors`.
+    pub fn replace(&mut self, job: Job) {
+        if let Some(slot) = self.routes.get_mut(&job.route).and_then(|r| r.jobs.get_mut(&job.id)) {
+            slot.busy = false;
+            slot.not_before.clear();
+            slot.job = job;
+        }
+    }
+
+    /// How many jobs of a route are in workers' hands, and how many wait here.
+    pub fn counts(&self, route: &str) -> (usize, usize) {
+        self.routes.get(route).map_or((0, 0), |r| {
+            let busy = r.jobs.values().filter(|s| s.busy).count();
+            (busy, r.jobs.len() - busy)
+        })
+    }
+
+    /// Why the first job of a route does not go on.
+    pub fn reason(&self, route: &str) -> Option<String> {
+        let r = self.routes.get(route)?;
+        if let Some(e) = &r.blocked {
+            return Some(e.to_string());
+        }
+        if let Some(h) = r.halted_by {
+            return Some(format!("job {h} failed, and on_error is \"halt\": `passerelle retry {h}`, or remove its file from errors"));
+        }
+        r.jobs.values().find_map(|s| s.last_error.as_ref().filter(|_| !s.not_before.is_empty())).map(ToString::to_string)
+    }
+
+    /// Whether a job is known here.
+    pub fn holds(&self, route: &str, id: JobId) -> bool {
+        self.routes.get(route).is_some_and(|r| r.jobs.contains_key(&id))
+    }
+
+    /// Jobs that are neither delivered nor failed, whatever they wait for.
+    pub fn waiting(&self) -> usize {
+        self.routes.values().map(|r| r.jobs.len()).sum()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Take {
+    Start,
+    Peek,
+}
+
+/// Between two looks: short, but no more than a third of the time goes into looking.
+fn pause(r: &RouteState) -> Duration {
+    (r.look_cost * 2).max(Duration::from_millis(20))
+}
+
+/// The jobs that may be published next at a destination: the first ones of the route, without a gap, all sent.
+fn publish_run(r: &RouteState, destination: usize, now: Instant, halted: &dyn Fn(JobId) -> bool, halt: bool) -> Option<(Vec<JobId>, Next)> {
+    let mut run = Vec::new();
+    for (id, slot) in &r.jobs {
+        if halted(*id) || (halt && slot.job.failing) {
+            break;
+        }
+        let delivery = slot.job.deliveries.iter().position(|d| d.destination == destination);
+        let Some(at) = delivery else {
+            // Not planned yet, or nothing to publish: what has no deliveries holds nobody back once it is made.
+            if slot.job.made.is_some() || slot.job.failing {
+                continue;
+            }
+            break;
+        };
+        if slot.job.deliveries[at].progress == Progress::Published || slot.job.failing || slot.job.state.at_rest() {
+            continue;
+        }
+        let free = !slot.busy && slot.not_before.get(&Some(destination)).is_none_or(|t| now >= *t);
+        match slot.job.next_of(at) {
+            Next::Resolve(_) if free && run.is_empty() => return Some((vec![*id], Next::Resolve(at))),
+            Next::Publish(_) if free => run.push(*id),
+            _ => break,
+        }
+        if run.len() == RUN_MAX {
+            break;
+        }
+    }
+    (!run.is_empty()).then_some((run, Next::Publish(destination)))
+}

@@ -1,0 +1,617 @@
+//! The threads: a dispatcher that owns all scheduling, workers that do one thing after the other, a watcher a source.
+//!
+//! Channels carry owned jobs; no lock is held across a step. Stopping is politeness: a killed relay recovers the same way.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
+
+use super::dispatch::{Dispatcher, Done, LookResult, Mode, Work};
+use super::{World, operate, recover, steps};
+use crate::config::{Config, OnSuccess, Route};
+use crate::durable;
+use crate::error::{Blame, Error, Kind, Result};
+use crate::job::{Event, Job, Name, State, numbered};
+use crate::journal::NewJob;
+use crate::watch::{self, CLAIMED, Candidate, companion_name};
+
+/// How often operators' requests and sources without events are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// A command of the user's that runs longer than this is stopped.
+const HOOK_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// What the dispatcher is told.
+pub enum Message {
+    /// Something changed in a route's source.
+    Hint(String),
+    /// A worker is done.
+    Done(Box<Done>),
+    /// A new configuration.
+    Reload(Box<Config>),
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Delivered everywhere.
+    pub delivered: u64,
+    /// Failed, held or unconfirmed.
+    pub failed: u64,
+    /// Still waiting.
+    pub waiting: u64,
+    /// Records rejected in files that were otherwise delivered.
+    pub rejected: u64,
+}
+
+impl Tally {
+    /// The exit status of a run: 1 before 3.
+    pub fn exit_status(&self) -> u8 {
+        if self.failed > 0 {
+            1
+        } else if self.waiting > 0 {
+            3
+        } else {
+            0
+        }
+    }
+}
+
+/// Runs until told to stop, or (`Mode::Once`) until all that is ready was tried once.
+pub fn run(world: World, mode: Mode, inbox: (SyncSender<Message>, Receiver<Message>)) -> Result<Tally> {
+    let world = Arc::new(world);
+    let mut engine = Engine::start(&world, mode, inbox)?;
+    let result = engine.turn();
+    engine.end();
+    result
+}
+
+struct Engine {
+    world: Arc<World>,
+    dispatcher: Dispatcher,
+    mode: Mode,
+    inbox: Receiver<Message>,
+    outbox: SyncSender<Message>,
+    work: Option<Sender<(Arc<World>, Work)>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    watchers: HashMap<String, notify::RecommendedWatcher>,
+    schedules: HashMap<String, Instant>,
+    polls: HashMap<String, Instant>,
+    tally: Tally,
+    fatal: Option<Error>,
+    status: String,
+    status_at: Instant,
+    _source_locks: Vec<std::fs::File>,
+}
+
+impl Engine {
+    fn start(world: &Arc<World>, mode: Mode, (outbox, inbox): (SyncSender<Message>, Receiver<Message>)) -> Result<Self> {
+        let (work, queue) = channel::<(Arc<World>, Work)>();
+        let queue = Arc::new(Mutex::new(queue));
+        let mut threads = Vec::new();
+        for n in 0..world.config.jobs {
+            let (queue, outbox) = (queue.clone(), outbox.clone());
+            let thread = std::thread::Builder::new().name(format!("worker-{n}")).spawn(move || work_loop(&queue, &outbox));
+            threads.push(thread.map_err(|e| Error::relay(format!("can't start a worker: {e}")))?);
+        }
+        let mut engine = Self {
+            world: world.clone(),
+            dispatcher: Dispatcher::new(&world.config, mode),
+            mode,
+            inbox,
+            outbox,
+            work: Some(work),
+            threads,
+            watchers: HashMap::new(),
+            schedules: HashMap::new(),
+            polls: HashMap::new(),
+            tally: Tally::default(),
+            fatal: None,
+            status: String::new(),
+            status_at: Instant::now(),
+            _source_locks: Vec::new(),
+        };
+        engine.open_sources()?;
+        for job in recover::recover(world)? {
+            engine.dispatcher.add(job);
+        }
+        engine.pauses()?;
+        Ok(engine)
+    }
+
+    /// Makes, locks and watches each route's source.
+    fn open_sources(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self._source_locks.clear();
+        let mut locked: Vec<std::path::PathBuf> = Vec::new();
+        for route in self.world.config.routes.clone() {
+            let source = &route.source;
+            if source.create && !source.path.is_dir() {
+                durable::make_folder(&source.path, 0o755)?;
+            }
+            let claimed = source.path.join(CLAIMED);
+            if source.on_success != OnSuccess::Keep && source.path.is_dir() && !locked.contains(&claimed) {
+                if let Err(e) = durable::make_folder(&claimed, 0o700) {
+                    tracing::error!(route = route.name, "{e}");
+                } else {
+                    let lock = durable::lock(&claimed)?;
+                    let refused = || {
+                        Error::relay(format!("another relay already takes files from {}", source.path.display()))
+                            .hint(format!("stop that one, or give this one (home {}) another source", self.world.config.home.display()))
+                    };
+                    self._source_locks.push(lock.ok_or_else(refused)?);
+                    locked.push(claimed);
+                }
+            }
+            self.watch(&route);
+            self.schedules.remove(&route.name);
+            match route.schedule.as_ref().filter(|_| self.mode == Mode::Daemon) {
+                Some(schedule) => {
+                    if let Some(wait) = schedule.next(&Zoned::now()) {
+                        self.schedules.insert(route.name.clone(), now + wait);
+                    }
+                }
+                None if self.mode == Mode::Once => self.dispatcher.schedule(&route.name),
+                None => self.dispatcher.hint(&route.name),
+            }
+            self.polls.insert(route.name.clone(), now + source.poll_interval);
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, route: &Arc<Route>) {
+        if self.mode == Mode::Once || route.schedule.is_some() || self.watchers.contains_key(&route.name) {
+            return;
+        }
+        let (name, outbox) = (route.name.clone(), self.outbox.clone());
+        let wake = move || {
+            // A full inbox means that the dispatcher is awake and will see the dirty flag of a later hint; the rescan is the truth.
+            let _ = outbox.try_send(Message::Hint(name.clone()));
+        };
+        match self.world.with_memory(&route.name, |m| watch::wake(&route.source, m, wake)) {
+            Ok(Some(watcher)) => {
+                self.watchers.insert(route.name.clone(), watcher);
+            }
+            Ok(None) => tracing::info!(route = route.name, "the source is polled every {:?}", route.source.poll_interval),
+            Err(why) => tracing::warn!(route = route.name, "{why}"),
+        }
+    }
+
+    fn pauses(&mut self) -> Result<()> {
+        let reader = self.world.journal.reader()?;
+        self.halts(&reader)?;
+        let paused = reader.paused()?;
+        for (name, route) in &mut self.dispatcher.routes {
+            route.paused = paused.contains(name);
+        }
+        Ok(())
+    }
+
+    /// A failed file holds the later ones of its route back until it is retried, put back or removed; also after a restart.
+    fn halts(&mut self, reader: &crate::journal::Reader) -> Result<()> {
+        for route in self.world.config.routes.iter().filter(|r| r.halt_on_error) {
+            let failed = reader.in_state(Some(&route.name), State::Failed)?;
+            self.dispatcher.set_halted(&route.name, failed.first().copied());
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<Tally> {
+        let mut last_tick = Instant::now().checked_sub(TICK);
+        loop {
+            let now = Instant::now();
+            if let Some(e) = self.fatal.take() {
+                return Err(e);
+            }
+            if self.world.stop.is_set() {
+                return Ok(self.tally);
+            }
+            if last_tick.is_none_or(|t| now.saturating_duration_since(t) >= TICK) {
+                last_tick = Some(now);
+                self.tick(now)?;
+            }
+            for work in self.dispatcher.work(now) {
+                if let Some(sender) = &self.work {
+                    // Workers live as long as this sender.
+                    let _ = sender.send((self.world.clone(), work));
+                }
+            }
+            if self.mode == Mode::Once && self.dispatcher.idle(Instant::now()) {
+                return Ok(self.final_tally());
+            }
+            let deadline = self.dispatcher.deadline(now).map_or(TICK, |d| d.saturating_duration_since(now)).min(TICK);
+            match self.inbox.recv_timeout(deadline.max(Duration::from_millis(1))) {
+                Ok(message) => self.take(message)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.tally),
+            }
+            while let Ok(message) = self.inbox.try_recv() {
+                self.take(message)?;
+            }
+        }
+    }
+
+    /// What only time brings: schedules, polls, operators' requests, the status for `passerelle status`.
+    fn tick(&mut self, now: Instant) -> Result<()> {
+        for route in self.world.config.routes.clone() {
+            let name = &route.name;
+            if let Some(schedule) = &route.schedule {
+                if self.schedules.get(name).is_some_and(|due| now >= *due) {
+                    self.dispatcher.schedule(name);
+                    if let Some(wait) = schedule.next(&Zoned::now()) {
+                        self.schedules.insert(name.clone(), now + wait.max(Duration::from_millis(1)));
+                    }
+                }
+            } else if self.polls.get(name).is_some_and(|due| now >= *due) && self.mode == Mode::Daemon {
+                self.polls.insert(name.clone(), now + route.source.poll_interval);
+                if self.world.config.routes.iter().any(|r| r.name == *name && r.source.path.is_dir()) && !self.watchers.contains_key(name) {
+                    self.watch(&route);
+                }
+                self.dispatcher.hint(name);
+            }
+        }
+        let reader = self.world.journal.reader()?;
+        self.halts(&reader)?;
+        for (id, request) in reader.requests()? {
+            let (answer, jobs) = operate::carry_out(&self.world, &request)?;
+            for job in jobs {
+                if !self.dispatcher.holds(&job.route, job.id) {
+                    self.dispatcher.add(job);
+                }
+            }
+            self.dispatcher.lift_waits();
+            self.world.pools().for_each(|(_, p)| p.clear());
+            self.pauses()?;
+            self.world.journal.answer(id, &answer)?;
+        }
+        if now.saturating_duration_since(self.status_at) >= Duration::from_secs(1) || self.status.is_empty() {
+            self.status_at = now;
+            self.publish_status()?;
+        }
+        Ok(())
+    }
+
+    fn publish_status(&mut self) -> Result<()> {
+        let status = operate::live_status(&self.world, &self.dispatcher);
+        if status != self.status {
+            self.world.journal.set_status("live", status.clone())?;
+            self.status = status;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Hint(route) => self.dispatcher.hint(&route),
+            Message::Reload(config) => {
+                let world = World::new(Arc::new(*config), self.world.journal.clone(), self.world.stop.clone(), Some(&self.world))?;
+                self.world = Arc::new(world);
+                self.dispatcher.configure(&self.world.config);
+                self.watchers.clear();
+                self.open_sources()?;
+                self.dispatcher.lift_waits();
+                self.pauses()?;
+                let known: Vec<Job> = self.world.journal.reader()?.open_jobs()?;
+                for job in known {
+                    if !self.dispatcher.holds(&job.route, job.id) {
+                        self.dispatcher.add(job);
+                    }
+                }
+            }
+            Message::Done(done) => self.done(*done)?,
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, mut done: Done) -> Result<()> {
+        match &mut done {
+            Done::Looked(route, Err(e)) => {
+                if e.blame() == Blame::Relay {
+                    self.fatal = Some(e.clone());
+                } else if self.dispatcher.routes.get(route).is_some_and(|r| r.blocked.as_ref() != Some(e)) && e.blame() != Blame::Stopped {
+                    tracing::warn!(route = *route, "{e}{}", hint_text(e));
+                }
+                self.world.with_memory(route, |_| ());
+                let due = Instant::now() + self.world.route(route).map_or(TICK, |r| r.source.poll_interval).min(Duration::from_secs(5));
+                if self.mode == Mode::Daemon
+                    && let Some(r) = self.dispatcher.routes.get_mut(route)
+                {
+                    r.due = Some(due);
+                }
+            }
+            Done::Looked(..) => {}
+            Done::Jobs { jobs, failed, .. } => {
+                if let Some((at, e)) = failed.clone() {
+                    match e.blame() {
+                        Blame::Relay => self.fatal = Some(e),
+                        Blame::Stopped => *failed = None,
+                        Blame::File | Blame::Config => {
+                            self.world.record_one(&mut jobs[at], Event::Failing { error: e })?;
+                            *failed = None;
+                        }
+                        Blame::Endpoint => self.postpone(&mut jobs[at], &e)?,
+                    }
+                }
+                for job in jobs {
+                    self.count(job);
+                }
+            }
+        }
+        // Up to a fifth more or less, so that many routes do not knock together.
+        let jitter = 0.8 + f64::from(durable::random_bytes::<1>()?[0]) / 255.0 * 0.4;
+        for (mut job, error) in self.dispatcher.done(done, Instant::now(), jitter) {
+            let patience = self.world.route(&job.route).map_or(Duration::ZERO, |r| r.retry.give_up);
+            let error = Error::file(format!("given up after {patience:?}: {}", error.message()))
+                .at(error.step().unwrap_or("deliver"))
+                .hint(format!("repair what was in the way, then: passerelle retry {}", job.id));
+            self.world.record_one(&mut job, Event::Failing { error })?;
+            self.dispatcher.replace(job);
+        }
+        Ok(())
+    }
+
+    /// Notes that a job waits, once for each reason.
+    fn postpone(&self, job: &mut Job, e: &Error) -> Result<()> {
+        if job.state == State::Waiting && job.error.as_ref().is_some_and(|old| old.message() == e.message()) {
+            return Ok(());
+        }
+        if job.state.at_rest() {
+            return Ok(());
+        }
+        tracing::warn!(job = job.id, route = job.route, file = %job.file, "waiting: {e}{}", hint_text(e));
+        self.world.record_one(job, Event::Postponed { error: e.clone() })
+    }
+
+    fn count(&mut self, job: &Job) {
+        match job.state {
+            State::Delivered => {
+                self.tally.delivered += 1;
+                let counts = crate::journal::counts(job);
+                self.tally.rejected += counts.map_or(0, |c| c.rejected);
+                let made = job.made.as_ref();
+                match counts {
+                    Some(c) => {
+                        tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} skipped, {} rejected", c.written, c.skipped, c.rejected)
+                    }
+                    None => tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} bytes", made.map_or(0, |m| m.size)),
+                }
+                for remark in made.map(|m| m.remarks.as_slice()).unwrap_or_default() {
+                    tracing::info!(job = job.id, "{remark}");
+                }
+            }
+            State::Failed | State::Unconfirmed | State::Held => {
+                self.tally.failed += 1;
+                let hint = job.error.as_ref().map(hint_text).unwrap_or_default();
+                tracing::error!(job = job.id, route = job.route, "{}: {}{hint}", job.state.word(), job.reason);
+            }
+            State::Claimed
+            | State::Transforming
+            | State::Delivering
+            | State::Waiting
+            | State::Duplicate
+            | State::Superseded
+            | State::Resubmitted
+            | State::Removed => {}
+        }
+    }
+
+    fn final_tally(&mut self) -> Tally {
+        let blocked = self.dispatcher.routes.values().filter(|r| r.blocked.is_some()).count();
+        self.tally.waiting = (self.dispatcher.waiting() + blocked) as u64;
+        self.tally
+    }
+
+    /// Lets the workers end the step in hand.
+    fn end(&mut self) {
+        self.world.stop.set();
+        self.work = None;
+        self.watchers.clear();
+        let end = Instant::now() + Duration::from_secs(9);
+        // Facts were recorded by the workers themselves: what they still say is not needed, but they must be able to say it.
+        while Instant::now() < end && self.threads.iter().any(|t| !t.is_finished()) {
+            let _ = self.inbox.recv_timeout(Duration::from_millis(20));
+        }
+        let _ = self.world.journal.set_status("live", String::new());
+    }
+}
+
+/// The remedy of an error, on the same line.
+pub fn hint_text(e: &Error) -> String {
+    e.advice().map(|h| format!(" — {h}")).unwrap_or_default()
+}
+
+fn work_loop(queue: &Mutex<Receiver<(Arc<World>, Work)>>, outbox: &SyncSender<Message>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((world, work)) = next else { return };
+        let spare = spare_of(&work);
+        // A panic is a fault of ours; it ends this job's attempt, not the relay.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| perform(&world, work))).unwrap_or_else(|_| failed_by_panic(spare));
+        if outbox.send(Message::Done(Box::new(done))).is_err() {
+            return;
+        }
+    }
+}
+
+enum Spare {
+    Look(String),
+    Jobs(Vec<Job>, Option<usize>),
+}
+
+fn spare_of(work: &Work) -> Spare {
+    match work {
+        Work::Look { route, .. } => Spare::Look(route.clone()),
+        Work::Prepare(j) | Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
+        Work::Upload(j, d) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
+        Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
+        Work::Finish(j) => Spare::Jobs(j.clone(), None),
+    }
+}
+
+fn failed_by_panic(spare: Spare) -> Done {
+    let error = Error::relay("a worker stopped by a fault of passerelle").hint("please report it; start the relay again: it goes on where the journal says");
+    match spare {
+        Spare::Look(route) => Done::Looked(route, Err(error)),
+        Spare::Jobs(jobs, destination) => Done::Jobs { jobs, failed: Some((0, error)), destination },
+    }
+}
+
+fn perform(w: &World, work: Work) -> Done {
+    let one = |mut job: Job, destination: Option<usize>, step: &dyn Fn(&mut Job) -> Result<Option<Error>>| {
+        let failed = step(&mut job).unwrap_or_else(Some).map(|e| (0, e));
+        Done::Jobs { jobs: vec![job], failed, destination }
+    };
+    let destination_of = |job: &Job, delivery: usize| job.deliveries.get(delivery).map(|d| d.destination);
+    match work {
+        Work::Look { route, room, scheduled } => {
+            let result = look(w, &route, room, scheduled);
+            Done::Looked(route, result)
+        }
+        Work::Prepare(job) => one(job, None, &|j| steps::prepare(w, j).map(|()| None)),
+        Work::Fail(job) => one(job, None, &|j| steps::fail(w, j).map(|()| None)),
+        Work::Upload(job, delivery) => {
+            let destination = destination_of(&job, delivery);
+            one(job, destination, &|j| steps::upload(w, j, delivery).map(|()| None))
+        }
+        Work::Resolve(job, delivery) => {
+            let destination = destination_of(&job, delivery);
+            one(job, destination, &|j| steps::resolve_delivery(w, j, delivery))
+        }
+        Work::Publish(mut jobs, destination) => {
+            let failed = match steps::publish(w, &mut jobs, destination) {
+                Ok(published) => published.stopped,
+                Err(e) => Some((0, e)),
+            };
+            Done::Jobs { jobs, failed, destination: Some(destination) }
+        }
+        Work::Finish(mut jobs) => {
+            let failed = steps::finish(w, &mut jobs).err().map(|e| (0, e));
+            Done::Jobs { jobs, failed, destination: None }
+        }
+    }
+}
+
+/// Looks at a source and claims what is ready.
+fn look(w: &World, name: &str, room: usize, scheduled: bool) -> Result<LookResult> {
+    let Some(route) = w.route(name).cloned() else { return Ok(LookResult::default()) };
+    if let Some(before) = route.source.before.as_ref().filter(|_| scheduled) {
+        run_hook("before", &before.iter().map(|a| Name(a.clone().into_bytes())).collect::<Vec<_>>(), &w.stop);
+    }
+    if route.source.on_success != OnSuccess::Keep && route.source.path.is_dir() {
+        durable::make_folder(&route.source.path.join(CLAIMED), 0o700)?;
+    }
+    let looked = w.with_memory(name, |m| watch::look(&route.source, m, Instant::now()))?;
+    for notice in &looked.notices {
+        tracing::warn!(route = name, "{notice}");
+    }
+    recover::errors_folder(w, &route, &looked)?;
+    let mut ready = looked.ready;
+    if route.source.on_success == OnSuccess::Keep {
+        let reader = w.journal.reader()?;
+        let mut fresh = Vec::new();
+        for c in ready {
+            if !reader.taken(name, &c.file, &c.found)? {
+                fresh.push(c);
+            }
+        }
+        ready = fresh;
+    }
+    let most = room.min(route.source.max_files.unwrap_or(usize::MAX));
+    let left = ready.len().saturating_sub(most);
+    ready.truncate(most);
+    let claimed = claim(w, &route, ready)?;
+    // More than one look may take is taken in the next one.
+    let again = if left > 0 && route.source.max_files.is_some() { Some(route.source.poll_interval) } else { looked.again };
+    let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { left };
+    Ok(LookResult { claimed, left, unready: looked.unready, passed_over: looked.passed_over, again })
+}
+
+/// Takes files out of A's folder: one commit of the intents, the renames, one sync of each folder.
+fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<Vec<Job>> {
+    if ready.is_empty() {
+        return Ok(Vec::new());
+    }
+    let new = ready.iter().map(|c| NewJob { route: route.name.clone(), file: c.file.clone(), found: c.found, replay_of: None, id: None }).collect();
+    let jobs = w.journal.create(new, jiff::Timestamp::now())?;
+    super::crash_point(&["claiming"], "after");
+    if route.source.on_success == OnSuccess::Keep {
+        return Ok(jobs);
+    }
+    let mut claimed = Vec::with_capacity(jobs.len());
+    let mut folders = std::collections::BTreeSet::new();
+    let mut trouble = None;
+    for (job, candidate) in jobs.into_iter().zip(&ready) {
+        if trouble.is_some() {
+            w.journal.drop_intent(job.id)?;
+            continue;
+        }
+        match durable::rename_new(&candidate.path, &w.claimed(route, &job)) {
+            Ok(()) => {
+                for template in [&route.source.done_file, &route.source.checksum_file].into_iter().flatten() {
+                    let companion = companion_name(template, &job.file);
+                    let to = route.source.path.join(CLAIMED).join(numbered(job.id, companion.last()).path());
+                    let _ = durable::rename_new(&route.source.path.join(companion.path()), &to);
+                }
+                folders.insert(candidate.path.parent().unwrap_or(&route.source.path).to_owned());
+                claimed.push(job);
+            }
+            // Another relay, or A itself, was faster.
+            Err(e) if e.kind() == Kind::NotFound => w.journal.drop_intent(job.id)?,
+            Err(e) => {
+                w.journal.drop_intent(job.id)?;
+                trouble = Some(e.at("claim"));
+            }
+        }
+    }
+    super::crash_point(&["claimed"], "after");
+    durable::sync_folder(&route.source.path.join(CLAIMED))?;
+    folders.iter().try_for_each(|f| durable::sync_folder(f))?;
+    match trouble {
+        // What was claimed goes on; the next look tells the trouble again.
+        Some(e) if claimed.is_empty() => Err(e),
+        Some(e) => {
+            tracing::warn!(route = route.name, "{e}{}", hint_text(&e));
+            Ok(claimed)
+        }
+        None => Ok(claimed),
+    }
+}
+
+/// Runs a command of the user's: an argument list, never a shell, with a time limit. Its failure is told, and decides nothing.
+pub fn run_hook(what: &str, args: &[Name], stop: &crate::stop::Stop) {
+    use std::os::unix::ffi::OsStrExt;
+    let Some((program, rest)) = args.split_first() else { return };
+    let as_os = |n: &Name| std::ffi::OsStr::from_bytes(&n.0).to_owned();
+    let started = Command::new(as_os(program))
+        .args(rest.iter().map(as_os))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(e) => return tracing::warn!("{what}: {program} can't be started: {}", crate::error::reason(&e)),
+    };
+    let end = Instant::now() + HOOK_TIME_MAX;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return,
+            Ok(Some(status)) => return tracing::warn!("{what}: {program} ended with {status}"),
+            Ok(None) if Instant::now() < end && !stop.is_set() => std::thread::sleep(Duration::from_millis(20)),
+            Ok(None) | Err(_) => {
+                // It may have ended just now.
+                let _ = child.kill();
+                let _ = child.wait();
+                return tracing::warn!("{what}: {program} was stopped: it ran too long, or the relay stops");
+            }
+        }
+    }
+}
+
+/// A bounded inbox for the dispatcher.
+pub fn inbox() -> (SyncSender<Message>, Receiver<Message>) {
+    sync_channel(4096)
+}

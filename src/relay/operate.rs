@@ -1,0 +1,155 @@
+//! What operators ask for: retry, replay, confirm, pause, resume. The same code beside a running relay and without one.
+
+use serde_json::json;
+
+use super::dispatch::Dispatcher;
+use super::{World, recover};
+use crate::error::Result;
+use crate::job::{Event, Job, JobId, State};
+use crate::journal::{Answer, NewJob, Paused, Reader, Request};
+
+/// Carries out a request; gives the answer and the jobs that go on.
+pub fn carry_out(w: &World, request: &Request) -> Result<(Answer, Vec<Job>)> {
+    let mut answer = Answer::default();
+    let mut jobs = Vec::new();
+    let reader = w.journal.reader()?;
+    match request {
+        Request::Retry { jobs: ids, force } => {
+            for id in ids {
+                match retry(w, &reader, *id, *force)? {
+                    Ok(job) => {
+                        answer.done.push(format!("job {id} is tried again"));
+                        jobs.push(job);
+                    }
+                    Err(why) => answer.refused.push(why),
+                }
+            }
+        }
+        Request::Replay { jobs: ids, force } => {
+            for id in ids {
+                match replay(w, &reader, *id, *force)? {
+                    Ok(job) => {
+                        answer.done.push(format!("job {id} is delivered once more as job {}", job.id));
+                        jobs.push(job);
+                    }
+                    Err(why) => answer.refused.push(why),
+                }
+            }
+        }
+        Request::Confirm { job: id } => match reader.job(*id)? {
+            Some(row) if row.job.state == State::Unconfirmed => {
+                let mut job = row.job;
+                w.record_one(&mut job, Event::Confirmed)?;
+                answer.done.push(format!("job {id} is called delivered"));
+                jobs.push(job);
+            }
+            other => answer.refused.push(not_in_state(*id, other.map(|r| r.job.state), "unconfirmed")),
+        },
+        Request::Pause { routes } => set_paused(w, routes, Paused::Yes, &mut answer)?,
+        Request::Resume { routes } => set_paused(w, routes, Paused::No, &mut answer)?,
+    }
+    Ok((answer, jobs))
+}
+
+fn not_in_state(id: JobId, state: Option<State>, wanted: &str) -> String {
+    match state {
+        Some(state) => format!("job {id} is {}, not {wanted}", state.word()),
+        None => format!("there is no job {id}: `passerelle history` lists them"),
+    }
+}
+
+fn set_paused(w: &World, routes: &[String], paused: Paused, answer: &mut Answer) -> Result<()> {
+    for route in routes {
+        if w.route(route).is_none() {
+            let near =
+                crate::options::nearest(route, w.config.routes.iter().map(|r| r.name.as_str())).map(|n| format!(": did you mean {n}?")).unwrap_or_default();
+            answer.refused.push(format!("there is no route {route}{near}"));
+            continue;
+        }
+        w.journal.set_paused(route, paused)?;
+        answer.done.push(format!("route {route} is {}", if paused == Paused::Yes { "paused" } else { "running again" }));
+    }
+    Ok(())
+}
+
+fn retry(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<Job, String>> {
+    let Some(row) = reader.job(id)? else { return Ok(Err(not_in_state(id, None, "failed"))) };
+    let mut job = row.job;
+    if !matches!(job.state, State::Failed | State::Held | State::Unconfirmed) {
+        return Ok(Err(not_in_state(id, Some(job.state), "failed, held or unconfirmed")));
+    }
+    if w.route(&job.route).is_none() {
+        return Ok(Err(format!("job {id}: its route {} is not in the configuration", job.route)));
+    }
+    if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {
+        return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
+    }
+    if job.state == State::Failed
+        && let Err(e) = recover::reclaim(w, &job)
+    {
+        return Ok(Err(format!("job {id}: {e}")));
+    }
+    w.record_one(&mut job, Event::Retried)?;
+    Ok(Ok(job))
+}
+
+fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<Job, String>> {
+    let Some(row) = reader.job(id)? else { return Ok(Err(not_in_state(id, None, "delivered"))) };
+    let job = row.job;
+    if job.state != State::Delivered {
+        return Ok(Err(not_in_state(id, Some(job.state), "delivered")));
+    }
+    if w.route(&job.route).is_none() {
+        return Ok(Err(format!("job {id}: its route {} is not in the configuration", job.route)));
+    }
+    match job.path.as_deref() {
+        Some(path) if std::path::Path::new(path).is_file() => {}
+        _ => return Ok(Err(format!("job {id}: its original is no longer in the archive"))),
+    }
+    if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {
+        return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
+    }
+    // A replay of a replay goes back to the archived original.
+    let of = job.replay_of.unwrap_or(id);
+    let new = NewJob { route: job.route.clone(), file: job.file.clone(), found: job.found, replay_of: Some(of), id: None };
+    let mut jobs = w.journal.create(vec![new], jiff::Timestamp::now())?;
+    Ok(Ok(jobs.remove(0)))
+}
+
+/// What `status` shows of a running relay.
+pub fn live_status(w: &World, d: &Dispatcher) -> String {
+    let routes: serde_json::Map<String, serde_json::Value> = w
+        .config
+        .routes
+        .iter()
+        .filter_map(|route| {
+            let r = d.routes.get(&route.name)?;
+            let (busy, parked) = d.counts(&route.name);
+            let reason = d.reason(&route.name);
+            let value = json!({
+                "scheduled": route.schedule.is_some(), "reason": reason, "waiting": r.left + parked, "in_flight": busy, "passed_over": r.passed_over,
+            });
+            Some((route.name.clone(), value))
+        })
+        .collect();
+    let endpoints: serde_json::Map<String, serde_json::Value> = w
+        .config
+        .endpoints
+        .keys()
+        .map(|name| {
+            let state = d.endpoints.get(name);
+            let word = match state {
+                Some(s) if s.error.is_some() => "down",
+                Some(s) if s.up => "up",
+                _ => "unknown",
+            };
+            let value = json!({
+                "state": word,
+                "since": state.and_then(|s| s.since).map(super::steps::rfc3339),
+                "error": state.and_then(|s| s.error.as_ref()).map(ToString::to_string),
+            });
+            (name.clone(), value)
+        })
+        .collect();
+    json!({ "routes": routes, "endpoints": endpoints }).to_string()
+}

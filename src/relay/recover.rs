@@ -1,0 +1,209 @@
+//! Start-up: what the journal says and what lies in the folders, brought together. Losing the journal loses no file.
+//!
+//! The same path for a polite stop, a `kill -9` and a power cut. Nothing is sent here: jobs go on where their facts end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{World, steps};
+use crate::config::{OnSuccess, Route};
+use crate::durable;
+use crate::error::{Error, Kind, Result};
+use crate::job::{Event, Job, JobId, Name, Next, State, parse_numbered};
+use crate::journal::NewJob;
+use crate::watch::{CLAIMED, Looked, companion_name};
+
+/// The open jobs, after the folders were looked at.
+pub fn recover(w: &World) -> Result<Vec<Job>> {
+    w.journal.raise_numbers(highest_number(w))?;
+    let reader = w.journal.reader()?;
+    let mut open = Vec::new();
+    for mut job in reader.open_jobs()? {
+        if let Some(job) = settle(w, &mut job)?.then_some(job) {
+            open.push(job);
+        }
+    }
+    for route in w.config.routes.iter().filter(|r| r.source.on_success != OnSuccess::Keep) {
+        adopt(w, route, &mut open)?;
+    }
+    sweep(w, &open);
+    open.sort_by_key(|j| j.id);
+    Ok(open)
+}
+
+/// Whether an open job goes on. A claim that never happened is forgotten.
+fn settle(w: &World, job: &mut Job) -> Result<bool> {
+    let Some(route) = w.route(&job.route) else {
+        tracing::warn!(job = job.id, "its route {} is not in the configuration any more: the job stays as it is", job.route);
+        return Ok(false);
+    };
+    let kept = route.source.on_success == OnSuccess::Keep || job.replay_of.is_some();
+    if job.seq > 0 || kept || w.claimed(route, job).exists() {
+        return Ok(true);
+    }
+    w.journal.drop_intent(job.id)?;
+    Ok(false)
+}
+
+/// Claimed files that the journal does not know: their names carry their numbers.
+fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
+    let claimed = route.source.path.join(CLAIMED);
+    let Ok(entries) = std::fs::read_dir(&claimed) else { return Ok(()) };
+    let reader = w.journal.reader()?;
+    for entry in entries.flatten() {
+        use std::os::unix::ffi::OsStrExt;
+        let name = entry.file_name();
+        let Some((id, file)) = parse_numbered(name.as_bytes()) else { continue };
+        let file = Name(file.to_vec());
+        if open.iter().any(|j| j.id == id) || !entry.path().is_file() {
+            continue;
+        }
+        match reader.job(id)? {
+            Some(row) if row.job.state == State::Failed && row.job.route == route.name => {
+                // A retry was cut between the move and its record.
+                let mut job = row.job;
+                w.record_one(&mut job, Event::Retried)?;
+                open.push(job);
+            }
+            Some(row) if row.job.route == route.name && row.job.claimed_name() == Name(name.as_bytes().to_vec()) => {
+                tracing::warn!(job = id, "{} lies in {} although the job is {}", file, claimed.display(), row.job.state.word());
+            }
+            Some(_) => {}
+            None if matches_route(route, &file) => {
+                let Ok(meta) = entry.path().symlink_metadata() else { continue };
+                let new = NewJob { route: route.name.clone(), file, found: durable::found(&meta), replay_of: None, id: Some(id) };
+                let jobs = w.journal.create(vec![new], Timestamp::now())?;
+                tracing::warn!(job = id, route = route.name, "{} was claimed, and the journal did not know: it goes on under its number", shown_name(&name));
+                open.extend(jobs);
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn shown_name(name: &std::ffi::OsStr) -> String {
+    crate::error::shown(Path::new(name))
+}
+
+/// Several routes may share a folder: a claimed file is the one's whose `include` it matches. Companions are no jobs.
+fn matches_route(route: &Route, file: &Name) -> bool {
+    let companion = [&route.source.done_file, &route.source.checksum_file].into_iter().flatten().any(|t| {
+        // A companion's name is made of another name: `x.csv.done` of `x.csv`.
+        let made = companion_name(t, &Name(b"\x01".to_vec()));
+        let text = String::from_utf8_lossy(&made.0).into_owned();
+        text.split_once('\u{1}').is_some_and(|(before, after)| {
+            file.0.starts_with(before.as_bytes()) && file.0.ends_with(after.as_bytes()) && !(before.is_empty() && after.is_empty())
+        })
+    });
+    !companion && (route.source.include.is_match(file.path()) || route.source.outright.iter().any(|o| o.as_bytes() == file.0))
+}
+
+/// The highest number of a job in the journal and in the names of claimed, archived and failed files.
+fn highest_number(w: &World) -> JobId {
+    let known = w.journal.reader().and_then(|r| r.highest()).unwrap_or(0);
+    if known > 0 {
+        return known;
+    }
+    let mut highest = 0;
+    let mut look = |name: &std::ffi::OsStr| {
+        use std::os::unix::ffi::OsStrExt;
+        if let Some((id, _)) = parse_numbered(name.as_bytes()) {
+            highest = highest.max(id);
+        }
+    };
+    for folder in ["archive", "errors", "work"] {
+        walk(&w.config.home.join(folder), 8, &mut look);
+    }
+    for route in &w.config.routes {
+        walk(&route.source.path.join(CLAIMED), 1, &mut look);
+    }
+    highest
+}
+
+fn walk(folder: &Path, depth: u32, each: &mut dyn FnMut(&std::ffi::OsStr)) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        each(&entry.file_name());
+        if depth > 0 && entry.file_type().is_ok_and(|t| t.is_dir()) {
+            walk(&entry.path(), depth - 1, each);
+        }
+    }
+}
+
+/// Removes what no open job has made in `work`.
+fn sweep(w: &World, open: &[Job]) {
+    let Ok(entries) = std::fs::read_dir(w.config.home.join("work")) else { return };
+    for entry in entries.flatten() {
+        let id = entry.file_name().to_str().and_then(|n| n.parse::<JobId>().ok());
+        let in_use = id.is_some_and(|id| open.iter().any(|j| j.id == id && j.next() != Next::Rest));
+        let known = id.is_some_and(|id| {
+            w.journal.reader().and_then(|r| r.job(id)).is_ok_and(|r| r.is_some_and(|r| matches!(r.job.state, State::Unconfirmed | State::Held)))
+        });
+        if id.is_some() && !in_use && !known {
+            // What stays is swept the next time.
+            let _ = durable::remove_folder(&entry.path());
+        }
+    }
+}
+
+/// What operators did in `errors`: a file dragged back into the source is resubmitted, a deleted one is removed.
+pub fn errors_folder(w: &World, route: &Route, looked: &Looked) -> Result<()> {
+    let reader = w.journal.reader()?;
+    for id in reader.in_state(Some(&route.name), State::Failed)? {
+        let Some(row) = reader.job(id)? else { continue };
+        let mut job = row.job;
+        let Some(path) = job.path.clone() else { continue };
+        let path = Path::new(&path);
+        match path.symlink_metadata() {
+            Ok(_) => continue,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            // A folder that can't be read says nothing.
+            Err(_) => continue,
+        }
+        if !w.config.home.join("errors").is_dir() {
+            continue;
+        }
+        let event = if looked.names.contains(&job.file) { Event::Resubmitted } else { Event::Removed };
+        tracing::info!(job = id, route = route.name, "{}: the file is no longer in errors", event.word());
+        w.record_one(&mut job, event)?;
+        if steps::note_is_of(path, id) {
+            durable::remove(&steps::note_path(path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a failed job's file back where claimed files lie.
+pub fn reclaim(w: &World, job: &Job) -> Result<()> {
+    let route = w.route_of(job)?.clone();
+    let Some(path) = job.path.as_ref().map(Path::new) else {
+        return Err(Error::file(format!("job {} has no file in errors", job.id)).hint("export it again"));
+    };
+    if route.source.on_success == OnSuccess::Keep || job.replay_of.is_some() {
+        durable::remove(path)?;
+        return durable::remove(&steps::note_path(path));
+    }
+    let claimed = w.claimed(&route, job);
+    if let Some(folder) = claimed.parent() {
+        durable::make_folder(folder, 0o700)?;
+    }
+    match durable::move_new(path, &claimed, &w.stop) {
+        Ok(()) => {}
+        Err(e) if e.kind() == Kind::NotFound && claimed.exists() => {}
+        Err(e) if e.kind() == Kind::NotFound => return Err(Error::file(format!("{} is no longer there", path.display())).hint("export the file again")),
+        Err(e) => return Err(e),
+    }
+    for companion in steps::companions(&route, job) {
+        let from = path.with_file_name(companion.path());
+        if from.exists() {
+            durable::move_new(&from, &claimed.with_file_name(companion.path()), &w.stop)?;
+        }
+    }
+    if steps::note_is_of(path, job.id) {
+        durable::remove(&steps::note_path(path))?;
+    }
+    Ok(())
+}
