@@ -1,0 +1,152 @@
+//! Every mistake at once, with file:line:column, the line underlined and the nearest name; secrets stay hidden.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::world::World;
+
+fn check(text: &str) -> (i32, String) {
+    let w = World::new(text);
+    let out = w.run(&["config", "check"]);
+    (out.code, out.stderr + &out.stdout)
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place_and_the_nearest_name() {
+    let (code, text) = check(
+        "jobz = 3\n[endpoints.b]\nurl = \"sftp//b\"\n[routes.r.source]\npath = \"a\"\nsettle = \"2 parsecs\"\nempty = \"skipp\"\n[routes.r.input]\nformat = \"csv\"\ndelimeter = \";\"\nencoding = \"windows-1253x\"\n[routes.r.map]\nx = \"Nom | uper\"\ny = \"(Nom\"\n[routes.r.destination]\nendpoint = \"bb\"\npath = \"b\"\n",
+    );
+    assert_eq!(code, 2, "{text}");
+    for wanted in [
+        "passerelle.toml:1:1",
+        "did you mean `jobs`?",
+        "passerelle.toml:3:7",
+        "passerelle.toml:6:10",
+        "\"500ms\"",
+        "did you mean \"skip\"?",
+        "did you mean `delimiter`?",
+        "there is no encoding of that name",
+        "there is no filter uper",
+        "did you mean upper?",
+        "passerelle.toml:14:",
+        "close the bracket (",
+        "there is no endpoint `bb`",
+    ] {
+        assert!(text.contains(wanted), "«{wanted}» is not in:\n{text}");
+    }
+    assert!(text.contains("uper\"") && text.contains("^^^^"), "the line is shown and underlined:\n{text}");
+}
+
+#[test]
+fn a_column_that_is_never_declared_is_told_where_columns_are_known() {
+    let (code, text) = check(&format!(
+        "{}[routes.r.input]\nformat = \"csv\"\nheader = false\ncolumns = [\"Nom\", \"Solde\"]\n[routes.r.map]\nx = \"Nmo\"\ny = \"Solde > 3\"\n",
+        World::route("r", "a", "b")
+    ));
+    assert_eq!(code, 2);
+    assert!(text.contains("map.x: there is no column Nmo") && text.contains("did you mean Nom?"), "{text}");
+    assert!(text.contains("text is compared with a number"), "{text}");
+}
+
+#[test]
+fn what_is_not_built_yet_says_so_and_run_refuses() {
+    for later in [
+        "[web]\nlisten = \"127.0.0.1:1\"\n",
+        "[alerts]\nwebhook = \"https://x\"\n",
+        "journal = \"postgres://x@y/z\"\n",
+        "[history]\nkeep = \"1y\"\n",
+        "[archive]\nkeep = \"90d\"\n",
+    ] {
+        let w = World::new(&format!("{later}{}", World::route("r", "a", "b")));
+        w.run(&["config", "check"]).code(2).says("not built yet");
+        w.once().code(2).says("not built yet");
+    }
+    for later in
+        ["[routes.r.sync]\ngroup = \"g\"\nkey = [\"k\"]\n", "[routes.r.expect]\nfiles = 1\n", "[routes.r.input]\nformat = \"xml\"\n", "confirm = \"10m\"\n"]
+    {
+        let w = World::local(later);
+        w.run(&["config", "check"]).code(2).says("not built yet");
+    }
+}
+
+#[test]
+fn later_tables_are_checked_all_the_same() {
+    let (_, text) = check(&format!("[web]\nlisen = \"x\"\n{}[routes.r.sync]\nconflct = \"park\"\n", World::route("r", "a", "b")));
+    assert!(text.contains("did you mean `listen`?") && text.contains("did you mean `conflict`?"), "{text}");
+}
+
+#[test]
+fn values_of_unknown_keys_and_secrets_are_never_shown() {
+    let w = World::new(&format!(
+        "[endpoints.b]\nurl = \"sftp://u:urlcanary@h/x\"\npassword = 12345678\npasswd = \"canary1\"\nheaders = {{ A = \"canary2\", B = 3 }}\n[endpoint.c]\npassword = \"canary3\"\n{}",
+        World::route("r", "a", "b")
+    ));
+    let out = w.run(&["config", "check"]).code(2);
+    for canary in ["urlcanary", "12345678", "canary1", "canary2", "canary3"] {
+        assert!(!out.stderr.contains(canary), "{canary}:\n{}", out.stderr);
+    }
+    w.config("[endpoints.b]\nurl = \"sftp://h\npassword = \"canary4\n");
+    let broken = w.run(&["config", "check"]).code(2).says("not TOML");
+    assert!(!broken.stderr.contains("canary4"), "{}", broken.stderr);
+}
+
+#[test]
+fn secrets_come_from_the_environment_and_files_and_are_masked_when_shown() {
+    let text = format!("[endpoints.b]\nurl = \"sftp://u@h/x\"\npassword = \"${{env:PW}}\"\npassphrase = \"${{file:pp}}\"\n{}", World::route("r", "a", "b"));
+    let w = World::new(&text);
+    w.run(&["config", "check"]).code(2).says("the environment has no variable PW").says("can't read").says("pp");
+    w.write("pp", "canary6\n");
+    let out = w.run_with(&["config", "show"], &[("PW", "canary5")]).ok();
+    assert!(out.stdout.contains("password = \"***\"") && out.stdout.contains("jobs = 8") && out.stdout.contains("[routes.r.source]"), "{}", out.stdout);
+    assert!(!out.stdout.contains("canary"), "{}", out.stdout);
+    assert!(toml::from_str::<toml::Table>(&out.stdout).is_ok(), "{}", out.stdout);
+}
+
+#[test]
+fn the_schema_is_json_schema_and_knows_every_key_of_the_contract() {
+    let w = World::local("");
+    let schema = w.json(&["config", "schema"]);
+    let route = &schema["properties"]["routes"]["additionalProperties"]["properties"];
+    for key in ["schedule", "where", "rejects", "source", "input", "let", "check", "map", "output", "destination", "retry", "expect", "sync"] {
+        assert!(!route[key].is_null(), "{key}");
+    }
+    assert_eq!(route["source"]["properties"]["settle"]["default"], "2s");
+}
+
+#[test]
+fn loops_and_routes_that_fight_for_files_are_refused() {
+    let (code, text) = check(&World::route("r", "a", "a"));
+    assert!(code == 2 && text.contains("its own source"), "{text}");
+    let (code, text) = check(&format!("{}{}", World::route("r", "a", "b"), World::route("s", "a", "c")));
+    assert!(code == 2 && text.contains("take the same files"), "{text}");
+    let (code, text) = check(&World::route("r", "a", "b").replace("path = \"a\"", "path = \"relay\""));
+    assert!(code == 2 && text.contains("home lies in the source"), "{text}");
+}
+
+#[test]
+fn files_that_others_may_read_or_write_are_refused_with_the_remedy() {
+    let w = World::new(&format!("[endpoints.b]\nurl = \"sftp://u@h/x\"\nidentity_file = \"key\"\n{}", World::route("r", "a", "b")));
+    w.write("key", "x");
+    fs::set_permissions(w.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
+    w.run(&["config", "check"]).code(2).says("chmod 600");
+    fs::set_permissions(w.path("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    w.run(&["config", "check"]).ok();
+    fs::set_permissions(w.path("passerelle.toml"), fs::Permissions::from_mode(0o666)).unwrap();
+    w.run(&["config", "check"]).code(2).says("chmod o-w");
+}
+
+#[test]
+fn a_missing_configuration_says_where_it_is_looked_for() {
+    let w = World::local("");
+    fs::remove_file(w.path("passerelle.toml")).unwrap();
+    w.once().code(2).says("passerelle.toml").says("--config");
+    w.write("elsewhere.toml", World::route("r", "a", "b"));
+    let out = w.run_with(&["config", "check"], &[("PASSERELLE_CONFIG", "elsewhere.toml")]);
+    assert_eq!(out.code, 0, "{}", out.stderr);
+}
+
+#[test]
+fn a_password_in_clear_over_the_network_is_warned_about() {
+    let w = World::new(&format!("[endpoints.b]\nurl = \"ftp://u@b.example/x\"\npassword = \"x\"\n{}", World::route("r", "a", "b")));
+    w.run(&["config", "check"]).ok().says("readable for everybody");
+}

@@ -1,0 +1,165 @@
+//! Real exports of `PASSERELLE_DATA`, every field against an independent reading by Python's csv module.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::servers::Sshd;
+use crate::world::World;
+
+/// Where the real exports are. They are third parties' and stay outside the project; without them these tests fail.
+pub fn data() -> PathBuf {
+    let dir = std::env::var_os("PASSERELLE_DATA").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    assert!(dir.is_dir(), "the real exports are not at {}: set PASSERELLE_DATA to the folder that holds them", dir.display());
+    dir
+}
+
+/// What Python reads: the records after `skip` lines, empty ones left out.
+fn python(file: &Path, encoding: &str, delimiter: &str, quote: &str, skip: usize) -> Vec<Vec<String>> {
+    let script = "import csv,json,sys\nf,e,d,q,s=sys.argv[1:]\nlines=open(f,encoding=e,newline='').read().splitlines(True)[int(s):]\nkw={'quotechar':q} if q else {'quoting':csv.QUOTE_NONE}\nprint(json.dumps([r for r in csv.reader(lines,delimiter=d,**kw) if r]))";
+    let out = Command::new("python3")
+        .args(["-c", script])
+        .arg(file)
+        .args([encoding, delimiter, quote, &skip.to_string()])
+        .output()
+        .expect("python3 reads the files a second time");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// How a file is written: its name, our keys, Python's encoding, delimiter, quote and skipped lines, whether it has a header, and its width.
+struct Dialect(&'static str, &'static str, &'static str, &'static str, &'static str, usize, bool, Option<usize>);
+
+const FILES: &[Dialect] = &[
+    Dialect("accounting/fr/odicom-123456789FEC20200331.txt", "delimiter = '|'\nencoding = 'iso-8859-1'\nquote = ''", "latin-1", "|", "", 0, true, None),
+    Dialect("accounting/fr/sage-coala-FEC-2020.txt", "delimiter = \"\\t\"\nquote = ''", "utf-8", "\t", "", 0, true, None),
+    Dialect("bank/csv/20171001-20171106.csv", "", "utf-8", ",", "\"", 0, true, None),
+    Dialect("bank/csv/2018-04-14_10-52-13_bunq-transactieoverzicht.csv", "", "utf-8", ",", "\"", 0, true, None),
+    Dialect("bank/csv/20180226-1000594757-umsatz.CSV", "delimiter = ';'", "ascii", ";", "\"", 0, true, None),
+    Dialect("bank/csv/20180226_12345678.csv", "", "ascii", ",", "\"", 0, true, None),
+    Dialect("bank/csv/MonzoDataExport_February2018_2018-02-26_174335.csv", "", "ascii", ",", "\"", 0, true, None),
+    Dialect("bank/csv/Movements_1234512345_201805271848.csv", "delimiter = ';'\nencoding = 'windows-1250'", "cp1250", ";", "\"", 0, true, None),
+    Dialect("bank/csv/TH_20180101-20180523_page_1.csv", "delimiter = ';'\nencoding = 'windows-1250'", "cp1250", ";", "\"", 0, true, None),
+    Dialect("bank/csv/TransactionHistory_20180418043121.csv", "skip = 5\nallow_optional_columns = true", "ascii", ",", "\"", 5, true, None),
+    Dialect("bank/csv/export_BE11123456789012_20180304_1422.csv", "delimiter = ';'", "ascii", ";", "\"", 0, true, None),
+    Dialect("bank/csv/kta_ei.dat", "delimiter = '|'\nquote = ''\nskip = 1\nheader = false", "utf-8", "|", "", 1, false, None),
+    Dialect(
+        "bank/csv/test_delimiter_tab.csv",
+        "delimiter = \"\\t\"\nquote = ''\nencoding = 'windows-1252'\nheader = false",
+        "cp1252",
+        "\t",
+        "",
+        0,
+        false,
+        None,
+    ),
+    Dialect("bank/csv/test_raiffeisen_01.csv", "delimiter = ';'\nheader = false", "utf-8", ";", "\"", 0, false, Some(7)),
+    Dialect("bank/csv/test_row_format_CD_flag.csv", "delimiter = ';'\nheader = false", "utf-8", ";", "\"", 0, false, None),
+];
+
+#[test]
+fn every_field_of_the_fec_and_bank_exports_arrives_as_another_reader_sees_it() {
+    let data = data();
+    let all: usize = fs::read_dir(data.join("bank/csv")).unwrap().count();
+    assert_eq!(FILES.iter().filter(|d| d.0.starts_with("bank/")).count(), all, "a bank export has no dialect here");
+    for Dialect(file, keys, encoding, delimiter, quote, skip, header, width) in FILES {
+        let w = World::local(&format!("[routes.r.input]\nformat = 'csv'\n{keys}\n[routes.r.output]\nformat = 'ndjson'\nname = 'out.ndjson'\n"));
+        fs::copy(data.join(file), w.path("a/in.csv")).unwrap();
+        w.once().ok();
+        let mut rows = python(&data.join(file), encoding, delimiter, quote, *skip);
+        let head = if *header { Some(rows.remove(0)) } else { None };
+        let columns = head.as_ref().map_or_else(|| rows[0].len(), Vec::len);
+        // What the contract rejects: a width that differs. Missing cells are empty where the route allows them.
+        let rejected = rows.len();
+        rows.retain(|r| width.is_none_or(|w| r.len() == w));
+        let rejected = rejected - rows.len();
+        let records: Vec<serde_json::Map<String, serde_json::Value>> = w.read("b/out.ndjson").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(records.len(), rows.len(), "{file}");
+        for (i, (record, row)) in records.iter().zip(&rows).enumerate() {
+            let mut wanted = row.clone();
+            wanted.resize(columns, String::new());
+            let found: Vec<&str> = record.values().map(|v| v.as_str().unwrap()).collect();
+            assert_eq!(found, wanted, "{file}, record {}", i + 1);
+        }
+        if let Some(head) = head {
+            // Repeated names are told apart; all others stand as A wrote them.
+            let names: Vec<&String> = records[0].keys().collect();
+            assert_eq!(names.len(), head.len(), "{file}");
+            for (name, wanted) in names.iter().zip(&head) {
+                assert!(
+                    *name == wanted || name.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with('_')) || wanted.trim().is_empty(),
+                    "{file}: {name} for {wanted}"
+                );
+            }
+        }
+        let counts = &w.history()[0]["records"];
+        assert_eq!((counts["rejected"].as_u64(), counts["written"].as_u64()), (Some(rejected as u64), Some(rows.len() as u64)), "{file}");
+    }
+}
+
+#[test]
+fn pair_02_is_relayed_over_sftp_with_the_expected_bytes_and_rejects() {
+    let pair = data().join("pairs/02-raiffeisen-to-ynab");
+    let server = Sshd::start();
+    let w = World::new(&format!(
+        "{}{}endpoint = \"b\"\n{}",
+        server.endpoint("b"),
+        World::route("r", "a", ""),
+        r#"
+[routes.r.input]
+format  = "csv"
+delimiter = ";"
+header  = false
+columns = ["booked", "text", "valued", "amount", "currency", "e1", "e2"]
+decimal = ","
+thousands = "."
+dates   = "%d.%m.%Y"
+types   = { valued = "date", amount = "decimal" }
+
+[routes.r.map]
+Date     = "valued"
+Payee    = "text | regex_replace('\\s+', ' ') | trim"
+Category = "''"
+Memo     = "text | regex_replace('\\r\\n|\\r|\\n', ' ')"
+Outflow  = "(-amount) | round(2) if amount < 0 else ''"
+Inflow   = "amount | round(2) if amount >= 0 else ''"
+"#
+    ));
+    fs::copy(pair.join("input.csv"), w.path("a/input.csv")).unwrap();
+    w.once().ok();
+    let expected = fs::read(pair.join("expected.csv")).unwrap();
+    assert!(server.files()["input.csv"] == expected, "the bytes differ:\n{}", String::from_utf8_lossy(&server.files()["input.csv"]));
+    // Their number among the records and their cells, as the pair gives them.
+    let wanted = fs::read_to_string(pair.join("expected-rejected.csv")).unwrap();
+    let rejects = w.read("relay/errors/r/input.csv.rejects.csv");
+    let lines: Vec<&str> = rejects.lines().collect();
+    assert_eq!(lines.len(), wanted.lines().count(), "{rejects}");
+    assert!(lines[1].contains("3 fields instead of 7") && lines[1].contains("A null transaction, just to confuse things;;"), "{rejects}");
+    let line: usize = lines[1].split(';').next().unwrap().parse().unwrap();
+    let text = fs::read_to_string(pair.join("input.csv")).unwrap();
+    assert!(text.lines().nth(line - 1).unwrap().contains("A null transaction"), "line {line}");
+    assert_eq!(w.history()[0]["records"]["read"], 74);
+}
+
+#[test]
+fn a_large_file_takes_the_memory_of_a_small_one() {
+    let w = World::local(
+        "[routes.r.input]\nformat = 'csv'\n[routes.r.map]\na = 'a | upper'\nb = 'b'\n[routes.r.output]\nformat = 'ndjson'\nfields = { b = { required = true } }\n",
+    );
+    let peak = |rows: usize| {
+        let mut text = String::from("a,b,c\n");
+        (0..rows).for_each(|i| text.push_str(&format!("name {i},{i},\"a text, quoted\"\n")));
+        w.write("in.csv", text);
+        let out = Command::new("/usr/bin/time")
+            .args(["-f", "%M"])
+            .arg(env!("CARGO_BIN_EXE_passerelle"))
+            .args(["transform", "r", "in.csv", "-o", "out"])
+            .current_dir(w.dir.path())
+            .output();
+        let out = out.expect("/usr/bin/time measures the memory: `scripts/test` installs it");
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        text.lines().last().unwrap().trim().parse::<u64>().unwrap_or_else(|_| panic!("{text}"))
+    };
+    let (small, large) = (peak(1_000), peak(300_000));
+    assert!(large < small + 16 * 1024, "{small} KiB for 1,000 records, {large} KiB for 300,000");
+}

@@ -1,0 +1,73 @@
+//! The configurations in `config/` and the demo work as they stand.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::world::World;
+
+fn config_folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+#[test]
+fn every_example_is_right() {
+    let mut checked = 0;
+    for entry in fs::read_dir(config_folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        let w = World::new("");
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        fs::copy(&path, w.path(&name)).unwrap();
+        // What an example takes from its surroundings.
+        for key in ["keys/b_ed25519", "keys/password", "keys/ca.pem"] {
+            w.write(key, "secret\n");
+            fs::set_permissions(w.path(key), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        let out = w.run_with(&["-c", &name, "config", "check"], &[("B_PASSWORD", "x"), ("API_TOKEN", "x")]);
+        assert_eq!(out.code, 0, "{name}:\n{}", out.stderr);
+        assert!(!out.stderr.contains("warning"), "{name}:\n{}", out.stderr);
+        checked += 1;
+    }
+    assert!(checked >= 6, "only {checked} examples were found");
+}
+
+#[test]
+fn the_local_csv_example_relays_its_sample() {
+    let w = World::new("");
+    fs::copy(config_folder().join("csv-to-csv.toml"), w.path("passerelle.toml")).unwrap();
+    for folder in ["export/clients", "import/clients"] {
+        fs::create_dir_all(w.path(folder)).unwrap();
+    }
+    w.write(
+        "export/clients/clients.csv",
+        b"CodeClient;RaisonSociale;Solde;Cree;Actif\r\n007; Soci\xe9t\xe9 ;1 234,50;31/12/2025;O\r\n008;X;0;01/01/2026;N\r\n",
+    );
+    w.once().ok();
+    assert_eq!(w.read("import/clients/clients.csv"), "code,name,balance,since\n007,SOCIÉTÉ,1234.50,2025-12-31\n");
+}
+
+#[test]
+fn the_demo_shows_bs_files_and_what_to_look_at() {
+    let w = World::new("");
+    let out = w.run(&["demo", "d", "--once"]).ok();
+    for wanted in ["BOULANGERIE MÉRY", "1234.50,2025-12-31", "\"customer\":{\"id\":\"C00101\"}", "relay/archive", "relay/errors", "Try next"] {
+        assert!(out.stdout.contains(wanted), "{wanted}:\n{}", out.stdout);
+    }
+    assert_eq!(w.read("d/b/customers/customers_clients.csv").lines().count(), 4);
+    assert_eq!(w.names("d/relay/errors/clients"), ["broken.csv", "broken.csv.error.json", "clients.csv.rejects.csv"]);
+    w.run(&["demo", "d", "--once"]).ok();
+}
+
+#[test]
+fn the_reference_names_every_key_filter_test_command_and_exit_status() {
+    let reference = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/REFERENCE.md")).unwrap();
+    let printed = Command::new(env!("CARGO_BIN_EXE_passerelle")).args(["config", "schema", "--reference"]).output().unwrap();
+    let tables = String::from_utf8(printed.stdout).unwrap();
+    assert!(reference.contains(tables.trim()), "config/REFERENCE.md is not up to date: scripts/reference writes it");
+    for word in ["`run --once`", "`transform", "`confirm-delivered", "| 0 |", "| 4 |", "never sent again by itself"] {
+        assert!(reference.contains(word), "{word}");
+    }
+}

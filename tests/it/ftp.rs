@@ -1,0 +1,129 @@
+//! vsftpd as B: plain FTP, and FTPS whose data connections must resume the control connection's TLS session.
+
+use crate::servers::{Ca, Vsftpd, free_port};
+use crate::world::World;
+
+fn world(endpoint: &str, destination: &str) -> World {
+    World::new(&format!("{endpoint}{}endpoint = \"b\"\n{destination}", World::route("r", "a", "")))
+}
+
+#[test]
+fn files_arrive_byte_for_byte_over_ftp() {
+    let server = Vsftpd::start("");
+    let w = world(&server.endpoint("b", "ftp"), "verify = \"hash\"\n");
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 253) as u8).chain(*b"\r\n\n\r").collect();
+    w.write("a/x.bin", &bytes);
+    w.write("a/é b.txt", "accents");
+    w.once().ok();
+    assert!(server.files()["x.bin"] == bytes, "the bytes differ");
+    assert_eq!(server.files()["é b.txt"], b"accents");
+    assert_eq!(server.files().len(), 2, "no temporary file stays");
+}
+
+#[test]
+fn the_policies_for_an_existing_name_hold_over_ftp() {
+    for (policy, code, b) in [
+        ("wait", 3, vec![("x", "old")]),
+        ("replace", 0, vec![("x", "new")]),
+        ("rename", 0, vec![("x", "old"), ("x-1", "new")]),
+        ("fail", 1, vec![("x", "old")]),
+    ] {
+        let server = Vsftpd::start("");
+        let w = world(&server.endpoint("b", "ftp"), &format!("if_exists = \"{policy}\"\n"));
+        std::fs::write(server.dir.path().join("root/in/x"), "old").unwrap();
+        w.write("a/x", "new");
+        w.once().code(code);
+        let found: Vec<(String, String)> =
+            server.files().into_iter().filter(|(n, _)| !n.ends_with(".part")).map(|(n, c)| (n, String::from_utf8(c).unwrap())).collect();
+        let wanted: Vec<(String, String)> = b.iter().map(|(n, c)| ((*n).to_owned(), (*c).to_owned())).collect();
+        assert_eq!(found, wanted, "{policy}");
+    }
+}
+
+#[test]
+fn ftps_resumes_its_session_for_every_file() {
+    let ca = Ca::new();
+    let server = Vsftpd::tls(&ca, "");
+    let w = world(&format!("{}{}", server.endpoint("b", "ftps"), ca.ca_file()), "");
+    for i in 0..12 {
+        w.write(&format!("a/{i}.bin"), vec![i; 300_000]);
+    }
+    w.write("a/one.byte", "1");
+    w.once().ok();
+    assert_eq!(server.files().len(), 13);
+    assert!(server.files()["11.bin"] == vec![11; 300_000]);
+}
+
+#[test]
+fn implicit_ftps_works_too() {
+    let ca = Ca::new();
+    let server = Vsftpd::tls(&ca, "implicit_ssl=YES\n");
+    let w = world(&format!("{}tls = \"implicit\"\n{}", server.endpoint("b", "ftps"), ca.ca_file()), "");
+    w.write("a/x", "1");
+    w.write("a/y", "2");
+    w.once().ok();
+    assert_eq!(server.files().len(), 2);
+}
+
+#[test]
+fn active_mode_works() {
+    let server = Vsftpd::start("");
+    let w = world(&format!("{}passive = false\n", server.endpoint("b", "ftp")), "");
+    w.write("a/x", "1");
+    w.once().ok();
+    assert_eq!(server.files()["x"], b"1");
+}
+
+#[test]
+fn certificates_are_verified_and_the_remedy_is_told() {
+    let (ca, other, expired) = (Ca::new(), Ca::for_host("other.example", 30), Ca::for_host("localhost", -1));
+    let server = Vsftpd::tls(&ca, "");
+    let w = world(&server.endpoint("b", "ftps"), "");
+    w.write("a/x", "1");
+    w.once().code(3).says("certificate").says("ca_file");
+    let wrong_host = Vsftpd::tls(&other, "");
+    w.config(&format!("{}{}{}endpoint = \"b\"\n", wrong_host.endpoint("b", "ftps"), other.ca_file(), World::route("r", "a", "")));
+    w.once().code(3).says("hostname mismatch");
+    let too_old = Vsftpd::tls(&expired, "");
+    w.config(&format!("{}{}{}endpoint = \"b\"\n", too_old.endpoint("b", "ftps"), expired.ca_file(), World::route("r", "a", "")));
+    w.once().code(3).says("expired");
+    assert!(w.names("relay/errors").is_empty());
+}
+
+#[test]
+fn refused_logins_closed_ports_and_missing_folders_wait_over_ftp() {
+    let server = Vsftpd::start("");
+    let w = world(&server.endpoint("b", "ftp"), "");
+    let text = w.read("passerelle.toml");
+    w.write("a/x", "1");
+    w.config(&text.replace("anonymous@", "somebody@"));
+    w.once().code(3).says("the login of somebody was refused");
+    w.config(&text.replace(&format!(":{}", server.port), &format!(":{}", free_port())));
+    w.once().code(3).says("refuses the connection");
+    w.config(&text.replace("/in\"", "/nowhere\""));
+    w.once().code(3).says("nowhere");
+    assert_eq!(w.states(), ["waiting"]);
+    w.config(&text);
+    w.once().ok();
+    assert_eq!(server.files()["x"], b"1");
+}
+
+#[test]
+fn a_name_with_a_line_end_is_refused_before_it_is_sent() {
+    let server = Vsftpd::start("");
+    let w = world(&server.endpoint("b", "ftp"), "");
+    w.write("a/x\r\nDELE y", "1");
+    w.once().code(1).says("line end");
+    assert!(server.files().is_empty());
+    assert_eq!(w.states(), ["failed"]);
+}
+
+#[test]
+fn the_folder_is_made_when_asked_for() {
+    let server = Vsftpd::start("");
+    let w = world(&server.endpoint("b", "ftp"), "create = true\n");
+    w.config(&w.read("passerelle.toml").replace("path = \"\"", "path = \"new/deep\""));
+    w.write("a/x", "1");
+    w.once().ok();
+    assert_eq!(std::fs::read(server.dir.path().join("root/in/new/deep/x")).unwrap(), b"1");
+}

@@ -1,0 +1,187 @@
+//! nginx with WebDAV as B; a scripted server only where a real one can't be made to cut a connection.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use crate::servers::{Ca, Nginx, free_port};
+use crate::world::World;
+
+fn world(url: &str, endpoint: &str, destination: &str) -> World {
+    World::new(&format!("[endpoints.b]\nurl = \"{url}\"\n{endpoint}{}endpoint = \"b\"\n{destination}", World::route("r", "a", "")))
+}
+
+#[test]
+fn put_sends_files_straight_to_their_names() {
+    let server = Nginx::start(None);
+    let w = world(&format!("http://localhost:{}/dav", server.port), "", "");
+    let bytes: Vec<u8> = (0..2_000_000u32).map(|i| (i % 255) as u8).collect();
+    w.write("a/x.bin", &bytes);
+    w.write("a/é b#%.txt", "name");
+    w.once().ok();
+    assert!(server.files("dav")["x.bin"] == bytes);
+    assert_eq!(server.files("dav")["é b#%.txt"], b"name");
+}
+
+#[test]
+fn webdav_puts_a_temporary_name_and_moves_it() {
+    let ca = Ca::new();
+    let server = Nginx::start(Some(&ca));
+    let w = world(&format!("https://localhost:{}/dav", server.port), &format!("publish = \"move\"\n{}", ca.ca_file()), "create = true\n");
+    w.config(&w.read("passerelle.toml").replace("path = \"\"", "path = \"new\""));
+    for i in 0..10 {
+        w.write(&format!("a/{i}.txt"), format!("{i}"));
+    }
+    w.once().ok();
+    assert_eq!(server.files("dav/new").len(), 10);
+    let log = std::fs::read_to_string(server.dir.path().join("access.log")).unwrap();
+    assert!(log.contains("\"PUT /dav/new/.0.txt.") && log.contains("\"MOVE /dav/new/.0.txt."), "{log}");
+}
+
+#[test]
+fn the_policies_for_an_existing_name_hold_over_webdav() {
+    for (policy, code, b) in [
+        ("wait", 3, vec![("x", "old")]),
+        ("replace", 0, vec![("x", "new")]),
+        ("rename", 0, vec![("x", "old"), ("x-1", "new")]),
+        ("fail", 1, vec![("x", "old")]),
+    ] {
+        let server = Nginx::start(None);
+        let w = world(&format!("http://localhost:{}/dav", server.port), "publish = \"move\"\n", &format!("if_exists = \"{policy}\"\n"));
+        std::fs::write(server.dir.path().join("www/dav/x"), "old").unwrap();
+        w.write("a/x", "new");
+        w.once().code(code);
+        let found: Vec<(String, String)> =
+            server.files("dav").into_iter().filter(|(n, _)| !n.ends_with(".part")).map(|(n, c)| (n, String::from_utf8(c).unwrap())).collect();
+        let wanted: Vec<(String, String)> = b.iter().map(|(n, c)| ((*n).to_owned(), (*c).to_owned())).collect();
+        assert_eq!(found, wanted, "{policy}");
+    }
+}
+
+#[test]
+fn answers_are_told_apart_by_whose_fault_they_are() {
+    let server = Nginx::start(None);
+    let base = format!("http://localhost:{}", server.port);
+    for (path, code, words, state) in
+        [("/closed", 3, "401", "waiting"), ("/readonly", 3, "405", "waiting"), ("/dav/missing", 3, "does not exist", "waiting"), ("/small", 1, "413", "failed")]
+    {
+        let w = world(&format!("{base}{path}"), "", "");
+        w.write("a/x", "more than ten bytes");
+        w.once().code(code).says(words);
+        assert_eq!(w.states(), [state], "{path}");
+    }
+    let w = world(&format!("{base}/closed").replace("http://", "http://user@"), "password = \"secret\"\n", "");
+    w.write("a/x", "1");
+    w.once().ok();
+    assert_eq!(server.files("closed")["x"], b"1");
+}
+
+#[test]
+fn certificates_are_verified_over_https() {
+    let ca = Ca::new();
+    let server = Nginx::start(Some(&ca));
+    let w = world(&format!("https://localhost:{}/dav", server.port), "", "");
+    w.write("a/x", "1");
+    w.once().code(3).says("certificate").says("ca_file");
+    w.config(&w.read("passerelle.toml").replace("[endpoints.b]\n", &format!("[endpoints.b]\n{}", ca.ca_file())));
+    w.once().ok();
+    let closed = world(&format!("http://localhost:{}/dav", free_port()), "", "");
+    closed.write("a/x", "1");
+    closed.once().code(3).says("refuses the connection");
+}
+
+/// A server that notes each request and answers as told: `None` cuts the connection after the body.
+fn scripted(answers: Vec<Option<&'static str>>) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let requests = seen.clone();
+    std::thread::spawn(move || {
+        let mut answers = answers.into_iter();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+            let mut request = Vec::new();
+            let mut buf = [0; 4096];
+            let whole = loop {
+                let text = String::from_utf8_lossy(&request).into_owned();
+                if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                    let length: usize =
+                        head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length:").map(|v| v.trim().parse().unwrap())).unwrap_or(0);
+                    if body.len() >= length {
+                        break Some(text);
+                    }
+                }
+                match stream.read(&mut buf) {
+                    Ok(0) | Err(_) => break None,
+                    Ok(n) => request.extend_from_slice(&buf[..n]),
+                }
+            };
+            let Some(text) = whole else { continue };
+            requests.lock().unwrap().push(text);
+            if let Some(answer) = answers.next().flatten() {
+                let _ = write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        }
+    });
+    (port, seen)
+}
+
+#[test]
+fn post_and_multipart_carry_an_idempotency_key_and_the_headers() {
+    let (port, seen) = scripted(vec![Some("201 Created"), Some("204 No Content")]);
+    let w = world(&format!("http://127.0.0.1:{port}/import"), "method = \"POST\"\nheaders = { Authorization = \"Bearer ${env:T}\" }\n", "");
+    w.write("a/x.csv", "a;b\n");
+    assert_eq!(w.run_with(&["run", "--once"], &[("T", "s3cret")]).code, 0);
+    w.config(&w.read("passerelle.toml").replace("\"POST\"", "\"multipart\"\nfield = \"upload\""));
+    w.write("a/y.csv", "c;d\n");
+    assert_eq!(w.run_with(&["run", "--once"], &[("T", "s3cret")]).code, 0);
+    let seen = seen.lock().unwrap();
+    assert!(
+        seen[0].starts_with("POST /import HTTP/1.1\r\n") && seen[0].contains("Authorization: Bearer s3cret") && seen[0].ends_with("\r\n\r\na;b\n"),
+        "{}",
+        seen[0]
+    );
+    assert!(seen[0].contains("Idempotency-Key: "), "{}", seen[0]);
+    assert!(seen[1].contains("name=\"upload\"; filename=\"y.csv\"") && seen[1].contains("\r\n\r\nc;d\n\r\n--"), "{}", seen[1]);
+    for folder in ["relay", "b"] {
+        for (name, bytes) in w.files(folder) {
+            assert!(!String::from_utf8_lossy(&bytes).contains("s3cret"), "the secret stands in {name}");
+        }
+    }
+}
+
+#[test]
+fn a_post_that_was_cut_after_its_body_is_unconfirmed_and_never_sent_again_by_itself() {
+    let (port, seen) = scripted(vec![None, Some("200 OK")]);
+    let w = world(&format!("http://127.0.0.1:{port}/import"), "method = \"POST\"\n", "");
+    w.write("a/x", "1");
+    w.once().code(1).says("confirm-delivered");
+    w.once().ok();
+    assert_eq!((w.states(), seen.lock().unwrap().len()), (vec!["unconfirmed".to_owned()], 1));
+    w.run(&["confirm-delivered", "1"]).ok();
+    w.once().ok();
+    assert_eq!((w.states(), w.archived("r"), seen.lock().unwrap().len()), (vec!["delivered".to_owned()], vec!["1_x".to_owned()], 1));
+    w.write("a/y", "2");
+    w.run(&["retry", "1"]).code(2).says("not failed, held or unconfirmed");
+}
+
+#[test]
+fn a_put_that_was_cut_is_sent_again() {
+    let (port, seen) = scripted(vec![None, Some("201 Created")]);
+    let w = world(&format!("http://127.0.0.1:{port}/in"), "", "[routes.r.retry]\ninitial_delay = \"50ms\"\n");
+    w.write("a/x", "1");
+    let _relay = w.start();
+    w.until("delivered", || w.states() == ["delivered"]);
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_server_in_trouble_makes_the_file_wait_and_a_refusal_of_the_file_fails_it() {
+    let (port, _) = scripted(vec![Some("503 Service Unavailable"), Some("422 Unprocessable Content")]);
+    let w = world(&format!("http://127.0.0.1:{port}/in"), "", "");
+    w.write("a/x", "1");
+    w.once().code(3).says("503");
+    w.once().code(1).says("422");
+    assert_eq!(w.states(), ["failed"]);
+}

@@ -1,0 +1,17 @@
+//! End-to-end tests, one file a behaviour: the real program, real servers on loopback, real files.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod bad_input; // what is wrong with files, names, folders and servers ends in a clear message, and nothing is lost
+mod config; // every mistake at once, with its place; what is not built yet says so; secrets stay hidden
+mod crash; // kill -9 at every recorded fact, then start again
+mod data; // real exports of ../shared/data, every field against an independent reading
+mod examples; // config/ and the demo work as they stand
+mod ftp; // vsftpd, plain and with TLS session reuse
+mod http; // nginx with WebDAV, and a server that is cut
+mod operators; // retry, replay, pause, errors folder, beside a relay and without one
+mod relay; // intake, order, archive, errors of local routes
+mod servers;
+mod sftp; // OpenSSH
+mod tidy; // the rules of the house, as a test
+mod world;

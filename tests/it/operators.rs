@@ -1,0 +1,148 @@
+//! What operators do: retry, replay, pause, drag and delete in errors; beside a running relay and without one.
+
+use std::fs;
+
+use crate::world::World;
+
+fn mapped() -> World {
+    World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"x\"\n")
+}
+
+#[test]
+fn a_failed_file_has_a_note_and_is_retried_under_its_number() {
+    let w = mapped();
+    w.write("a/x.csv", "y\n1\n");
+    w.once().code(1).says("the file has no column x");
+    let note: serde_json::Value = serde_json::from_str(&w.read("relay/errors/r/x.csv.error.json")).unwrap();
+    assert_eq!(
+        (note["file"].as_str(), note["route"].as_str(), note["step"].as_str(), note["job"].as_u64()),
+        (Some("x.csv"), Some("r"), Some("transform"), Some(1))
+    );
+    for key in ["error", "hint", "attempts", "received_at", "failed_at"] {
+        assert!(!note[key].is_null(), "{key}");
+    }
+    w.write("relay/errors/r/x.csv", "x\n1\n");
+    w.run(&["retry", "1"]).ok().says("tried again");
+    w.once().ok();
+    assert_eq!((w.read("b/x.csv"), w.states(), w.names("relay/errors")), ("x\n1\n".into(), vec!["delivered".to_owned()], vec![]));
+    w.run(&["retry", "1"]).code(2).says("is delivered");
+    w.run(&["retry", "9"]).code(2).says("there is no job 9");
+}
+
+#[test]
+fn retry_works_beside_a_running_relay_and_for_all() {
+    let w = mapped();
+    w.write("a/x.csv", "y\n1\n");
+    w.write("a/z.csv", "y\n1\n");
+    let _relay = w.start();
+    w.until("failed", || w.states() == ["failed", "failed"]);
+    for name in ["x", "z"] {
+        w.write(&format!("relay/errors/r/{name}.csv"), "x\n1\n");
+    }
+    w.run(&["retry", "--all", "--route", "r"]).ok();
+    w.until("delivered", || w.states() == ["delivered", "delivered"]);
+    assert_eq!(w.names("b"), ["x.csv", "z.csv"]);
+}
+
+#[test]
+fn a_second_failure_of_the_same_name_overwrites_nothing() {
+    let w = mapped();
+    for n in 0..2 {
+        w.write("a/x.csv", format!("y\n{n}\n"));
+        w.once().code(1);
+    }
+    assert_eq!(w.names("relay/errors/r"), ["2_x.csv", "2_x.csv.error.json", "x.csv", "x.csv.error.json"]);
+}
+
+#[test]
+fn a_file_dragged_back_into_the_source_is_a_new_job_and_the_old_one_resubmitted() {
+    let w = mapped();
+    w.write("a/x.csv", "y\n1\n");
+    w.once().code(1);
+    w.write("relay/errors/r/x.csv", "x\n1\n");
+    fs::rename(w.path("relay/errors/r/x.csv"), w.path("a/x.csv")).unwrap();
+    w.once().ok();
+    assert_eq!((w.states(), w.names("relay/errors/r")), (vec!["resubmitted".to_owned(), "delivered".to_owned()], vec![]));
+}
+
+#[test]
+fn a_file_deleted_from_errors_is_removed() {
+    let w = mapped();
+    w.write("a/x.csv", "y\n1\n");
+    w.once().code(1);
+    fs::remove_file(w.path("relay/errors/r/x.csv")).unwrap();
+    w.once().ok();
+    assert_eq!((w.states(), w.names("relay/errors/r")), (vec!["removed".to_owned()], vec![]));
+}
+
+#[test]
+fn an_archived_file_is_delivered_once_more_as_a_new_job() {
+    let w = World::local("");
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.run(&["replay", "1"]).ok().says("as job 2");
+    w.once().ok();
+    assert_eq!((w.read("b/x.csv"), w.states(), w.archived("r")), ("1".into(), vec!["delivered".to_owned(); 2], vec!["1_x.csv".to_owned()]));
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.run(&["replay", "1"]).code(2).says("job 2 has published the same name since");
+    w.run(&["replay", "1", "--force"]).ok();
+    let _relay = w.start();
+    w.until_file("b/x.csv");
+}
+
+#[test]
+fn a_paused_route_takes_nothing_and_the_pause_survives_restarts() {
+    let w = World::local("");
+    w.run(&["pause", "r"]).ok();
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    assert!(w.names("b").is_empty());
+    let _relay = w.start();
+    w.until("paused", || w.json(&["status", "--json"])["routes"][0]["state"] == "paused");
+    w.run(&["resume", "r"]).ok();
+    w.until_file("b/x.csv");
+    w.run(&["pause", "q"]).code(2).says("there is no route q");
+}
+
+#[test]
+fn reading_commands_end_0_before_the_first_run() {
+    let w = World::local("");
+    assert_eq!(w.json(&["status", "--json"])["routes"][0]["state"], "stopped");
+    assert_eq!(w.run(&["history", "--json"]).ok().stdout, "");
+    w.run(&["history"]).ok();
+    w.run(&["show", "1"]).ok();
+    w.run(&["history", "--state", "delivred"]).code(2).says("there is no state");
+    assert!(!w.path("relay").exists(), "reading makes nothing");
+}
+
+#[test]
+fn a_file_given_up_goes_to_errors_and_waiting_for_b_never_counts() {
+    let w = World::local("[routes.r.retry]\ninitial_delay = \"50ms\"\ngive_up = \"400ms\"\n");
+    fs::remove_dir(w.path("b")).unwrap();
+    w.write("a/x.csv", "1");
+    {
+        let _relay = w.start();
+        w.until("given up", || w.states() == ["failed"]);
+    }
+    assert!(w.read("relay/errors/r/x.csv.error.json").contains("given up after"));
+    fs::create_dir(w.path("b")).unwrap();
+    w.write("b/y.csv", "old");
+    w.write("a/y.csv", "new");
+    let _relay = w.start();
+    w.until("waiting", || w.states().last().unwrap() == "waiting");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(w.states().last().unwrap(), "waiting");
+}
+
+#[test]
+fn completions_and_the_manual_page_are_printed() {
+    let w = World::local("");
+    for shell in ["bash", "zsh", "fish"] {
+        w.run(&["completions", shell]).ok().says("confirm-delivered");
+    }
+    w.run(&["man"]).ok().says(".TH passerelle");
+    w.run(&["--help"]).ok().says("Exit status");
+    w.run(&["retry"]).code(2);
+    w.run(&["nonsense"]).code(2);
+}

@@ -1,0 +1,334 @@
+//! Intake, order, archive and errors of local routes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use crate::world::World;
+
+#[test]
+fn a_file_goes_byte_for_byte_to_b_and_its_original_into_the_archive() {
+    let w = World::local("");
+    let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
+    w.write("a/x.bin", &bytes);
+    w.once().ok();
+    assert_eq!(w.files("b"), BTreeMap::from([("x.bin".to_owned(), bytes.clone())]));
+    assert_eq!(w.archived("r"), ["1_x.bin"]);
+    assert!(w.names("a").is_empty() && w.names("relay/errors").is_empty());
+    let job = &w.history()[0];
+    assert_eq!((job["state"].as_str(), job["size"].as_u64(), job["file"].as_str()), (Some("delivered"), Some(100_000), Some("x.bin")));
+    assert!(job["hash"].as_str().unwrap().starts_with("sha256:"));
+    let shown = w.json(&["show", "1", "--json"]);
+    let steps: Vec<&str> = shown["steps"].as_array().unwrap().iter().map(|s| s["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["claimed", "sealed", "transformed", "uploaded", "publishing", "published", "archived"]);
+}
+
+#[test]
+fn the_relays_folders_are_private_and_the_operators_are_readable() {
+    let w = World::local("");
+    w.write("a/x", "1");
+    w.once().ok();
+    let mode = |p: &str| fs::metadata(w.path(p)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("relay/work"), mode("relay/journal.db"), mode("a/.passerelle")), (0o700, 0o600, 0o700));
+    assert_eq!((mode("relay/archive"), mode("relay/archive/r")), (0o750, 0o750));
+    let archived = w.names("relay/archive/r");
+    assert_eq!(mode(&format!("relay/archive/r/{}", archived[0])), 0o640);
+}
+
+#[test]
+fn a_running_relay_delivers_within_seconds_and_stops_politely() {
+    let w = World::local("");
+    let mut relay = w.start();
+    w.until_file("relay/journal.db");
+    w.write("a/x.csv", "1;2\n");
+    w.until_file("b/x.csv");
+    w.until("archived", || w.states() == ["delivered"]);
+    let status = w.json(&["status", "--json"]);
+    assert_eq!((status["routes"][0]["state"].as_str(), status["routes"][0]["delivered"].as_u64()), (Some("watching"), Some(1)));
+    relay.signal("TERM");
+    assert_eq!(relay.wait(), Some(0));
+    assert_eq!(w.json(&["status", "--json"])["routes"][0]["state"], "stopped");
+}
+
+#[test]
+fn a_file_renamed_in_is_taken_at_once_and_a_growing_one_only_when_it_settled() {
+    let w = World::new(&World::route("r", "a", "b").replace("50ms", "3s"));
+    let _relay = w.start();
+    w.until_file("a/.passerelle");
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    w.write("a/x.tmp", "whole");
+    fs::rename(w.path("a/x.tmp"), w.path("a/x.csv")).unwrap();
+    w.write("a/y.csv", "whole");
+    w.until_file("b/x.csv");
+    let renamed = start.elapsed();
+    w.until_file("b/y.csv");
+    assert!(renamed < start.elapsed(), "the renamed file was not first");
+    assert!(start.elapsed() >= Duration::from_secs(3), "y.csv did not settle");
+}
+
+#[test]
+fn a_file_that_is_open_for_writing_waits_until_it_is_closed() {
+    let w = World::local("");
+    let mut writer = fs::File::create(w.path("a/x.csv")).unwrap();
+    std::io::Write::write_all(&mut writer, b"half").unwrap();
+    let _relay = w.start();
+    w.until_file("a/.passerelle");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(w.names("b").is_empty(), "a half-written file was taken");
+    std::io::Write::write_all(&mut writer, b" and whole").unwrap();
+    drop(writer);
+    w.until_file("b/x.csv");
+    assert_eq!(w.read("b/x.csv"), "half and whole");
+}
+
+#[test]
+fn files_are_published_in_the_order_of_sort() {
+    let w = World::local("[routes.r.source]\n").dir;
+    drop(w);
+    let w = World::new("[routes.r.source]\npath = \"a\"\nsettle = \"50ms\"\nsort = \"name\"\n[routes.r.destination]\npath = \"b\"\n");
+    for i in (0..300).rev() {
+        w.write(&format!("a/{i:04}.csv"), i.to_string());
+    }
+    w.once().ok();
+    let files: Vec<String> = w.history().iter().map(|j| j["file"].as_str().unwrap().to_owned()).collect();
+    let mut sorted = files.clone();
+    sorted.sort();
+    assert_eq!((files.len(), &files), (300, &sorted));
+    assert_eq!(w.names("b").len(), 300);
+    let published = |job: &str| {
+        let shown = w.json(&["show", job, "--json"]);
+
+        shown["steps"].as_array().unwrap().iter().find(|s| s["step"] == "published").unwrap()["at"].as_str().unwrap().to_owned()
+    };
+    assert!(published("1") <= published("150") && published("150") <= published("300"));
+}
+
+#[test]
+fn subfolders_are_kept_everywhere_when_recursive() {
+    let w = World::new("[routes.r.source]\npath = \"a\"\nsettle = \"50ms\"\nrecursive = true\n[routes.r.destination]\npath = \"b\"\n");
+    w.write("a/x/y/1.csv", "1");
+    w.write("a/2.csv", "2");
+    w.once().ok();
+    assert_eq!(w.names("b"), ["2.csv", "x/y/1.csv"]);
+    assert!(w.archived("r").iter().any(|n| n.starts_with("x/y/")), "{:?}", w.archived("r"));
+    assert!(w.history().iter().any(|j| j["file"] == "x/y/1.csv"));
+}
+
+#[test]
+fn an_empty_file_is_archived_sent_or_refused_as_the_route_says() {
+    for (empty, code, b, state) in [("skip", 0, 0, "delivered"), ("send", 0, 1, "delivered"), ("fail", 1, 0, "failed")] {
+        let w = World::new(&World::route("r", "a", "b").replace("[routes.r.destination]", &format!("empty = \"{empty}\"\n[routes.r.destination]")));
+        w.write("a/x.csv", "");
+        w.once().code(code);
+        assert_eq!((w.names("b").len(), w.states()), (b, vec![state.to_owned()]), "{empty}");
+        if empty == "skip" {
+            assert_eq!(w.history()[0]["records"]["written"], 0);
+        }
+    }
+}
+
+#[test]
+fn the_same_name_and_content_is_skipped_only_when_asked() {
+    for (duplicates, second) in [("relay", "delivered"), ("skip", "duplicate")] {
+        let w = World::new(&World::route("r", "a", "b").replace("[routes.r.destination]", &format!("duplicates = \"{duplicates}\"\n[routes.r.destination]")));
+        for content in ["same", "same", "other"] {
+            w.write("a/x.csv", content);
+            w.once().ok();
+            let _ = fs::remove_file(w.path("b/x.csv"));
+        }
+        assert_eq!(w.states(), ["delivered", second, "delivered"]);
+        assert_eq!(w.archived("r").len(), 3, "the duplicate's original is archived too");
+    }
+}
+
+#[test]
+fn a_kept_file_is_never_taken_twice_and_a_changed_one_is() {
+    let w = World::new(&World::route("r", "a", "b").replace("[routes.r.destination]", "on_success = \"keep\"\n[routes.r.destination]"));
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    w.once().ok();
+    assert_eq!((w.read("b/x.csv"), w.read("a/x.csv"), w.states().len()), ("1".into(), "1".into(), 1));
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.write("a/x.csv", "22");
+    w.once().ok();
+    assert_eq!((w.read("b/x.csv"), w.states().len()), ("22".into(), 2));
+}
+
+#[test]
+fn done_and_checksum_files_are_archived_with_their_file() {
+    let w = World::new(&World::route("r", "a", "b").replace("[routes.r.destination]", "done_file = \"{name}.done\"\n[routes.r.destination]"));
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    assert!(w.names("b").is_empty(), "taken before it was announced");
+    w.write("a/x.csv.done", "");
+    w.once().ok();
+    assert_eq!((w.names("b"), w.archived("r"), w.names("a")), (vec!["x.csv".to_owned()], vec!["1_x.csv".to_owned(), "1_x.csv.done".to_owned()], vec![]));
+}
+
+#[test]
+fn a_name_that_b_has_not_taken_makes_the_file_wait_be_replaced_renamed_or_fail() {
+    for (policy, code, state, left) in [
+        ("wait", 3, "waiting", vec![("x.csv", "old")]),
+        ("replace", 0, "delivered", vec![("x.csv", "new")]),
+        ("rename", 0, "delivered", vec![("x-1.csv", "new"), ("x.csv", "old")]),
+        ("fail", 1, "failed", vec![("x.csv", "old")]),
+    ] {
+        let w = World::local(&format!("if_exists = \"{policy}\"\n"));
+        w.write("b/x.csv", "old");
+        w.write("a/x.csv", "new");
+        w.once().code(code);
+        let b: Vec<(String, String)> =
+            w.files("b").into_iter().filter(|(n, _)| !n.ends_with(".part")).map(|(n, c)| (n, String::from_utf8(c).unwrap())).collect();
+        let wanted: Vec<(String, String)> = left.into_iter().map(|(n, c)| (n.to_owned(), c.to_owned())).collect();
+        assert_eq!((b, w.states()), (wanted, vec![state.to_owned()]), "{policy}");
+        if policy == "wait" {
+            fs::remove_file(w.path("b/x.csv")).unwrap();
+            w.once().ok();
+            assert_eq!((w.read("b/x.csv"), w.states()), ("new".into(), vec!["delivered".to_owned()]));
+        }
+    }
+}
+
+#[test]
+fn a_file_goes_to_every_destination_and_one_in_trouble_does_not_hold_the_others() {
+    let w = World::new("[routes.r.source]\npath = \"a\"\nsettle = \"50ms\"\n[[routes.r.destination]]\npath = \"b\"\n[[routes.r.destination]]\npath = \"c\"\n");
+    w.write("a/x.csv", "1");
+    w.once().code(3).says("does not exist");
+    assert_eq!((w.names("b"), w.states()), (vec!["x.csv".to_owned()], vec!["waiting".to_owned()]));
+    fs::create_dir(w.path("c")).unwrap();
+    w.once().ok();
+    assert_eq!((w.names("c"), w.states()), (vec!["x.csv".to_owned()], vec!["delivered".to_owned()]));
+    assert_eq!(w.history()[0]["deliveries"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn names_of_any_bytes_arrive_as_they_are() {
+    let w = World::local("");
+    let mut names: Vec<Vec<u8>> =
+        ["-rf", "a b", "é ü ñ", "100%", "#1", "a\nb", "tab\there", "'\"", "日本語.csv"].iter().map(|n| n.as_bytes().to_vec()).collect();
+    names.push(b"caf\xe9.csv".to_vec());
+    names.push("x".repeat(250).into_bytes());
+    for name in &names {
+        fs::write(w.path("a").join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
+    }
+    w.once().ok();
+    for name in &names {
+        assert_eq!(&fs::read(w.path("b").join(std::ffi::OsStr::from_bytes(name))).unwrap(), name);
+    }
+    assert_eq!(w.history().len(), names.len());
+    assert!(w.run(&["history"]).ok().stdout.contains("a\\nb"), "control characters are shown escaped");
+}
+
+#[test]
+fn links_and_fifos_are_passed_over_and_counted() {
+    let w = World::local("");
+    std::os::unix::fs::symlink("/etc/passwd", w.path("a/link.csv")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(w.path("a/fifo.csv")).status().unwrap().success());
+    w.write("a/x.csv", "1");
+    let _relay = w.start();
+    w.until_file("b/x.csv");
+    w.until("counted", || w.json(&["status", "--json"])["routes"][0]["passed_over"] == 2);
+    assert_eq!(w.names("b"), ["x.csv"]);
+}
+
+#[test]
+fn a_marker_is_written_after_the_file_and_bs_import_function_is_run() {
+    let w = World::local("done_file = \"{stem}.ok\"\nafter = [\"cp\", \"{path}\", \"imported-{name}\"]\nmode = \"0604\"\n");
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    assert_eq!(w.names("b"), ["x.csv", "x.ok"]);
+    assert_eq!(w.read("imported-x.csv"), "1");
+    assert_eq!(fs::metadata(w.path("b/x.csv")).unwrap().permissions().mode() & 0o777, 0o604);
+}
+
+#[test]
+fn a_schedule_runs_as_export_before_each_look() {
+    let w = World::new(
+        "[routes.r]\nevery = \"300ms\"\n[routes.r.source]\npath = \"a\"\nsettle = \"0s\"\nbefore = [\"sh\", \"-c\", \"date +%N > a/$(date +%s%N).csv\"]\n[routes.r.destination]\npath = \"b\"\n",
+    );
+    let _relay = w.start();
+    w.until("three exports", || w.names("b").len() >= 3);
+    assert_eq!(w.json(&["status", "--json"])["routes"][0]["state"], "scheduled");
+}
+
+#[test]
+fn a_second_relay_is_refused_on_the_same_home_and_on_the_same_source() {
+    let w = World::local("");
+    let _relay = w.start();
+    w.until_file("a/.passerelle");
+    w.until("running", || w.json(&["status", "--json"])["routes"][0]["state"] == "watching");
+    w.once().code(4).says("another relay already runs");
+    w.write("other.toml", format!("home = \"relay2\"\n{}", World::route("r", "a", "b2")));
+    w.run(&["-c", "other.toml", "run", "--once"]).code(4).says("already takes files from");
+}
+
+#[test]
+fn a_reload_takes_the_new_configuration_and_refuses_a_bad_one() {
+    let w = World::local("");
+    let mut relay = w.start();
+    w.until("running", || w.json(&["status", "--json"])["routes"][0]["state"] == "watching");
+    w.config("[routes.r.sauce]\n");
+    relay.signal("HUP");
+    w.until("refused", || w.read("relay.log").contains("is refused"));
+    w.write("a/x.csv", "1");
+    w.until_file("b/x.csv");
+    fs::create_dir(w.path("c")).unwrap();
+    w.config(&World::route("r", "a", "c"));
+    relay.signal("HUP");
+    w.until("reloaded", || w.read("relay.log").contains("is reloaded"));
+    w.write("a/y.csv", "2");
+    w.until_file("c/y.csv");
+    assert_eq!(relay.child.try_wait().unwrap(), None);
+}
+
+#[test]
+fn files_of_a_missing_folder_wait_and_the_route_says_so() {
+    let w = World::local("");
+    fs::remove_dir(w.path("b")).unwrap();
+    w.write("a/x.csv", "1");
+    let _relay = w.start();
+    w.until("blocked", || {
+        let route = &w.json(&["status", "--json"])["routes"][0];
+        route["state"] == "blocked" && route["reason"].as_str().unwrap().contains("does not exist")
+    });
+    assert!(w.names("relay/errors").is_empty());
+    fs::create_dir(w.path("b")).unwrap();
+    w.until_file("b/x.csv");
+    w.until("watching again", || w.json(&["status", "--json"])["routes"][0]["state"] == "watching");
+}
+
+#[test]
+fn a_thousand_files_and_eight_workers_deliver_each_exactly_once() {
+    let w = World::local("");
+    let written: BTreeMap<String, Vec<u8>> = (0..1000).map(|i| (format!("{i}.txt"), format!("content {i}").into_bytes())).collect();
+    written.iter().for_each(|(n, b)| w.write(&format!("a/{n}"), b));
+    w.once().ok();
+    assert_eq!(w.files("b"), written);
+    w.assert_nothing_lost(&written);
+}
+
+#[test]
+fn a_failed_file_holds_later_ones_back_only_with_halt() {
+    let csv = "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"x\"\n";
+    for (on_error, b) in [("continue", 2), ("halt", 1)] {
+        let w = World::new(&format!(
+            "[routes.r]\non_error = \"{on_error}\"\n{}{csv}",
+            World::route("r", "a", "b").replace("[routes.r.destination]", "sort = \"name\"\n[routes.r.destination]")
+        ));
+        w.write("a/1.csv", "x\n1\n");
+        w.write("a/2.csv", "y\n2\n");
+        w.write("a/3.csv", "x\n3\n");
+        w.once().code(1);
+        let published = w.names("b").into_iter().filter(|n| !n.ends_with(".part")).count();
+        assert_eq!(published, b, "{on_error}");
+        if on_error == "halt" {
+            w.write("relay/errors/r/2.csv", "x\n2\n");
+            w.run(&["retry", "2"]).ok();
+            w.once().ok();
+            assert_eq!(w.names("b"), ["1.csv", "2.csv", "3.csv"]);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! OpenSSH as B: delivery, policies, host keys, logins, outages.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::servers::{Sshd, free_port};
+use crate::world::World;
+
+fn world(server: &Sshd, destination: &str) -> World {
+    World::new(&format!(
+        "{}[routes.r.retry]\ninitial_delay = \"100ms\"\nmax_delay = \"300ms\"\n{}endpoint = \"b\"\n{destination}",
+        server.endpoint("b"),
+        World::route("r", "a", "")
+    ))
+}
+
+#[test]
+fn large_and_many_files_arrive_whole_under_their_final_names_only() {
+    let server = Sshd::start();
+    let w = world(&server, "verify = \"hash\"\nmode = \"0604\"\n");
+    let large: Vec<u8> = (0..9_000_001u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    w.write("a/large.bin", &large);
+    for i in 0..40 {
+        w.write(&format!("a/{i}.txt"), format!("content {i}"));
+    }
+    w.once().ok();
+    let b = server.files();
+    assert_eq!((b.len(), b["large.bin"] == large, b["7.txt"].clone()), (41, true, b"content 7".to_vec()));
+    assert_eq!(fs::metadata(server.dir.path().join("in/7.txt")).unwrap().permissions().mode() & 0o777, 0o604);
+}
+
+#[test]
+fn the_policies_for_an_existing_name_hold_with_and_without_posix_rename() {
+    for sftp in ["", "-P posix-rename"] {
+        for (policy, code, b) in [
+            ("wait", 3, vec![("x", "old")]),
+            ("replace", 0, vec![("x", "new")]),
+            ("rename", 0, vec![("x", "old"), ("x-1", "new")]),
+            ("fail", 1, vec![("x", "old")]),
+        ] {
+            let server = Sshd::with("", sftp);
+            let w = world(&server, &format!("if_exists = \"{policy}\"\n"));
+            fs::write(server.dir.path().join("in/x"), "old").unwrap();
+            w.write("a/x", "new");
+            w.once().code(code);
+            let found: Vec<(String, String)> =
+                server.files().into_iter().filter(|(n, _)| !n.ends_with(".part")).map(|(n, c)| (n, String::from_utf8(c).unwrap())).collect();
+            let wanted: Vec<(String, String)> = b.iter().map(|(n, c)| ((*n).to_owned(), (*c).to_owned())).collect();
+            assert_eq!(found, wanted, "{policy} {sftp}");
+        }
+    }
+}
+
+#[test]
+fn servers_without_extensions_take_files_too() {
+    let server = Sshd::with("", "-P posix-rename,fsync,limits,statvfs,fstatvfs,hardlink,lsetstat,expand-path,copy-data,home-directory");
+    let w = world(&server, "");
+    w.write("a/x", "1");
+    w.once().ok();
+    assert_eq!(server.files()["x"], b"1");
+}
+
+#[test]
+fn an_unknown_host_key_is_refused_until_it_is_trusted() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    fs::remove_file(server.dir.path().join("known_hosts")).unwrap();
+    w.write("a/x", "1");
+    w.once().code(3).says("is unknown").says("passerelle trust b");
+    w.run(&["trust", "b"]).code(2).says("nobody is there to ask").says("--fingerprint SHA256:");
+    w.run(&["trust", "b", "--fingerprint", "SHA256:wrong"]).code(3).says("not SHA256:wrong");
+    let shown = w.run(&["trust", "b"]).stdout;
+    let fingerprint = shown.split_whitespace().find(|t| t.starts_with("SHA256:")).unwrap().to_owned();
+    let keygen = std::process::Command::new("ssh-keygen").arg("-lf").arg(server.dir.path().join("host.pub")).output().unwrap();
+    assert!(String::from_utf8_lossy(&keygen.stdout).contains(&fingerprint), "as OpenSSH shows it");
+    w.run(&["trust", "b", "--fingerprint", &fingerprint]).ok();
+    w.once().ok();
+    assert_eq!(server.files().len(), 1);
+    assert!(w.names("relay/errors").is_empty());
+}
+
+#[test]
+fn a_changed_or_revoked_host_key_is_refused_with_both_fingerprints() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    let known = server.dir.path().join("known_hosts");
+    let other = fs::read_to_string(server.dir.path().join("other.pub")).unwrap();
+    fs::write(&known, format!("[127.0.0.1]:{} {other}", server.port)).unwrap();
+    w.write("a/x", "1");
+    let out = w.once().code(3).says("has changed");
+    assert!(out.stderr.matches("SHA256:").count() >= 2, "{}", out.stderr);
+    fs::write(&known, format!("@revoked * {}{}", fs::read_to_string(server.dir.path().join("host.pub")).unwrap(), server.known_hosts_line())).unwrap();
+    w.once().code(3).says("is revoked");
+    assert!(server.files().is_empty());
+}
+
+#[test]
+fn a_hashed_known_hosts_file_is_understood() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    assert!(std::process::Command::new("ssh-keygen").arg("-H").arg("-f").arg(server.dir.path().join("known_hosts")).output().unwrap().status.success());
+    w.write("a/x", "1");
+    w.once().ok();
+}
+
+#[test]
+fn a_refused_login_a_closed_port_and_a_missing_folder_wait_and_say_so() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    let text = w.read("passerelle.toml");
+    w.write("a/x", "1");
+    w.config(&text.replace("/user\"", "/other\""));
+    w.once().code(3).says("login").says("was refused").says("check user, key and password");
+    w.config(&text.replace(&format!(":{}", server.port), &format!(":{}", free_port())));
+    w.once().code(3).says("refuses the connection").says("check the port");
+    w.config(&text.replace("path = \"\"", "path = \"nowhere\""));
+    w.once().code(3).says("nowhere does not exist").says("create = true");
+    w.config(&text.replace("127.0.0.1:", "does-not-exist.invalid:"));
+    w.once().code(3).says("is not known");
+    w.config(&text.replace("identity_file", "passphrase = \"x\"\nidentity_file").replace("/user\"", "/missing\""));
+    w.once().code(3).says("there is no such file");
+    assert!(w.names("relay/errors").is_empty(), "an endpoint's trouble condemns no file");
+    w.config(&text);
+    w.once().ok();
+    assert_eq!(server.files()["x"], b"1");
+}
+
+#[test]
+fn an_outage_makes_files_wait_in_order_and_they_follow_by_themselves() {
+    let mut server = Sshd::start();
+    let w = world(&server, "");
+    server.stop();
+    for i in 0..5 {
+        w.write(&format!("a/{i}.txt"), i.to_string());
+        std::thread::sleep(std::time::Duration::from_millis(15));
+    }
+    let _relay = w.start();
+    w.until("down", || w.json(&["status", "--json"])["endpoints"][0]["state"] == "down");
+    server.restart();
+    w.until("all delivered", || server.files().len() == 5 && w.states() == ["delivered"; 5]);
+    w.until("up", || w.json(&["status", "--json"])["endpoints"][0]["state"] == "up");
+}
+
+#[test]
+fn create_makes_the_folder_and_recursive_makes_those_below() {
+    let server = Sshd::start();
+    let w = world(&server, "create = true\n");
+    w.config(&w.read("passerelle.toml").replace("path = \"\"", "path = \"deep/er\"").replace("settle =", "recursive = true\nsettle ="));
+    w.write("a/sub/x", "1");
+    w.once().ok();
+    assert_eq!(fs::read(server.dir.path().join("in/deep/er/sub/x")).unwrap(), b"1");
+}
+
+#[test]
+fn names_of_any_bytes_arrive_over_sftp() {
+    use std::os::unix::ffi::OsStrExt;
+    let server = Sshd::start();
+    let w = world(&server, "");
+    for name in [&b"a b"[..], b"-x", "é".as_bytes(), b"caf\xe9", b"a\nb", b"%41#"] {
+        fs::write(w.path("a").join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
+    }
+    w.once().ok();
+    for name in [&b"a b"[..], b"-x", "é".as_bytes(), b"caf\xe9", b"a\nb", b"%41#"] {
+        assert_eq!(fs::read(server.dir.path().join("in").join(std::ffi::OsStr::from_bytes(name))).unwrap(), name);
+    }
+}
+
+#[test]
+fn a_server_that_takes_each_file_at_once_gets_each_once() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    let taken = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (folder, seen, done) = (server.dir.path().join("in"), taken.clone(), stop.clone());
+    let consumer = std::thread::spawn(move || {
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            for entry in fs::read_dir(&folder).unwrap().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if !name.starts_with('.') {
+                    let content = fs::read_to_string(entry.path()).unwrap();
+                    fs::remove_file(entry.path()).unwrap();
+                    seen.lock().unwrap().push((name, content));
+                }
+            }
+        }
+    });
+    for i in 0..100 {
+        w.write(&format!("a/{i:03}"), format!("whole {i}"));
+    }
+    w.once().ok();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    consumer.join().unwrap();
+    let mut taken = taken.lock().unwrap().clone();
+    taken.sort();
+    assert_eq!(taken, (0..100).map(|i| (format!("{i:03}"), format!("whole {i}"))).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_limited_rate_is_kept() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    w.config(&w.read("passerelle.toml").replace("[endpoints.b]\n", "[endpoints.b]\nlimit_rate = \"1MB\"\n"));
+    w.write("a/x", vec![7; 2_000_000]);
+    let start = std::time::Instant::now();
+    w.once().ok();
+    assert!(start.elapsed() >= std::time::Duration::from_millis(1800), "{:?}", start.elapsed());
+}
