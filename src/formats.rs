@@ -3,6 +3,7 @@
 //! A reader turns a stream of bytes into records, a writer the reverse. Neither opens files or knows routes.
 //! A new format is one file beside this one and one line in [`FORMATS`].
 
+mod charset;
 pub mod csv;
 pub mod json;
 pub mod text;

@@ -3,19 +3,22 @@
 //! Facts decide; a row a job, written in the same transaction, is there for reading. One thread writes and puts what
 //! several threads ask for meanwhile into one transaction. It holds no secret and no file: losing it loses no file.
 
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+mod reader;
 
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+pub use reader::{Reader, Row};
 
 use crate::error::{Error, Result};
 use crate::job::{Event, Found, Job, JobId, Name, State};
 use crate::transform::Counts;
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, params};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 /// The version of the schema; a journal of a later one is refused untouched.
 const VERSION: i64 = 1;
+
 /// How many wishes one transaction takes at most.
 const BATCH_MAX: usize = 512;
 
@@ -114,6 +117,7 @@ pub struct Query {
 }
 
 type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+
 struct Order {
     write: Write,
     done: SyncSender<Result<()>>,
@@ -374,196 +378,8 @@ fn to_text<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn from_text<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
-    serde_json::from_str(text)
-        .map_err(|e| Error::relay(format!("the journal {} holds what this version can't read: {e}", path.display())).hint("use the version that wrote it"))
-}
-
 fn name_text(name: &Name) -> String {
     to_text(name).trim_matches('"').to_owned()
-}
-
-/// A row of `history`.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// The job, folded from its events.
-    pub job: Job,
-    /// Its events and their times.
-    pub events: Vec<(Timestamp, Event)>,
-}
-
-/// Reads the journal beside its writer.
-pub struct Reader {
-    path: PathBuf,
-    connection: Connection,
-}
-
-impl std::fmt::Debug for Reader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.path.display())
-    }
-}
-
-impl Reader {
-    fn open(path: &Path) -> Result<Self> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX))
-            .map_err(broken(path))?;
-        connection.busy_timeout(Duration::from_secs(5)).map_err(broken(path))?;
-        Ok(Self { path: path.to_owned(), connection })
-    }
-
-    fn fail(&self) -> impl Fn(rusqlite::Error) -> Error + '_ {
-        broken(&self.path)
-    }
-
-    /// A job with its events; none of that number.
-    pub fn job(&self, id: JobId) -> Result<Option<Row>> {
-        let row = self
-            .connection
-            .prepare_cached("SELECT route, file, received_at, found, replay_of FROM jobs WHERE id = ?")
-            .and_then(|mut s| {
-                s.query_row([id], |r| {
-                    Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get::<_, i64>(2)?, r.get::<_, String>(3)?, r.get::<_, Option<u64>>(4)?))
-                })
-                .optional()
-            })
-            .map_err(self.fail())?;
-        let Some((route, file, received_at, found, replay_of)) = row else { return Ok(None) };
-        let file: Name = serde_json::from_value(serde_json::Value::String(unescaped(&file))).unwrap_or_default();
-        let mut job = Job::new(id, &route, file, from_text(&found, &self.path)?, time(received_at), replay_of);
-        let mut statement = self.connection.prepare_cached("SELECT at, event FROM events WHERE job = ? ORDER BY seq").map_err(self.fail())?;
-        let rows = statement.query_map([id], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?))).map_err(self.fail())?;
-        let mut events = Vec::new();
-        for row in rows {
-            let (at, text) = row.map_err(self.fail())?;
-            let event: Event = from_text(&text, &self.path)?;
-            job.apply(&event, time(at)).map_err(|e| Error::relay(format!("the journal {}: {e}", self.path.display())))?;
-            events.push((time(at), event));
-        }
-        Ok(Some(Row { job, events }))
-    }
-
-    fn ids(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<JobId>> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(self.fail())?;
-        let rows = statement.query_map(params, |r| r.get::<_, u64>(0)).map_err(self.fail())?;
-        rows.collect::<rusqlite::Result<Vec<_>>>().map_err(self.fail())
-    }
-
-    /// The jobs that are not at rest, oldest first, from a number on.
-    pub fn open_jobs(&self) -> Result<Vec<Job>> {
-        // A job at rest with `failing` set was cut between its event and its file's move; it is open by its state.
-        let ids = self.ids("SELECT id FROM jobs WHERE at_rest = 0 OR state = 'duplicate' AND delivered_at IS NULL ORDER BY id", [])?;
-        ids.into_iter().filter_map(|id| self.job(id).transpose()).map(|row| row.map(|r| r.job)).collect()
-    }
-
-    /// Jobs, newest first.
-    pub fn query(&self, q: &Query, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
-        let state = q.state.map(State::word);
-        let limit = q.limit.and_then(|l| i64::try_from(l).ok()).unwrap_or(-1);
-        let ids = self.ids(
-            "SELECT id FROM jobs WHERE (?1 IS NULL OR route = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY id DESC LIMIT ?3",
-            params![q.route, state, limit],
-        )?;
-        for id in ids {
-            if let Some(row) = self.job(id)? {
-                each(row)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The earlier job of a route that relayed a file of this name and content.
-    pub fn duplicate_of(&self, route: &str, file: &Name, hash: &str, before: JobId) -> Result<Option<JobId>> {
-        let ids = self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND hash = ? AND id < ? AND state IN ('delivered', 'delivering', 'waiting', 'unconfirmed') LIMIT 1", params![route, name_text(file), hash, before])?;
-        Ok(ids.into_iter().next())
-    }
-
-    /// Whether a file that is left in place was taken as it is now.
-    pub fn taken(&self, route: &str, file: &Name, found: &Found) -> Result<bool> {
-        let ids = self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND found = ? LIMIT 1", params![route, name_text(file), to_text(found)])?;
-        Ok(!ids.is_empty())
-    }
-
-    /// The failed job whose file of this name was put back into the source.
-    pub fn failed_with(&self, route: &str, file: &Name) -> Result<Vec<JobId>> {
-        self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND state = 'failed' ORDER BY id DESC", params![route, name_text(file)])
-    }
-
-    /// The jobs of a route, or of all, in a state.
-    pub fn in_state(&self, route: Option<&str>, state: State) -> Result<Vec<JobId>> {
-        self.ids("SELECT id FROM jobs WHERE (?1 IS NULL OR route = ?1) AND state = ?2 ORDER BY id", params![route, state.word()])
-    }
-
-    /// A later job that published one of this job's final names.
-    pub fn later_publisher(&self, job: &Job) -> Result<Option<JobId>> {
-        for d in &job.deliveries {
-            let key = format!("{}\n", final_key(d));
-            let ids = self.ids(
-                "SELECT id FROM jobs WHERE route = ?1 AND id > ?2 AND instr(finals, ?3) > 0 AND state IN ('delivered', 'delivering', 'waiting') LIMIT 1",
-                params![job.route, job.id, key],
-            )?;
-            if let Some(id) = ids.into_iter().next() {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
-    }
-
-    /// How many jobs of a route are in a state, and when the last one was delivered.
-    pub fn count(&self, route: &str, state: State) -> Result<(u64, Option<Timestamp>)> {
-        self.connection
-            .query_row("SELECT count(*), max(delivered_at) FROM jobs WHERE route = ? AND state = ?", params![route, state.word()], |r| {
-                Ok((r.get(0)?, r.get::<_, Option<i64>>(1)?.map(time)))
-            })
-            .map_err(self.fail())
-    }
-
-    /// How many jobs of a route are not at rest.
-    pub fn count_open(&self, route: &str) -> Result<u64> {
-        self.connection.query_row("SELECT count(*) FROM jobs WHERE route = ? AND at_rest = 0", [route], |r| r.get(0)).map_err(self.fail())
-    }
-
-    /// The highest number of a job.
-    pub fn highest(&self) -> Result<JobId> {
-        self.connection.query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |r| r.get(0)).map_err(self.fail())
-    }
-
-    /// The routes that are paused.
-    pub fn paused(&self) -> Result<Vec<String>> {
-        let mut statement = self.connection.prepare_cached("SELECT route FROM paused ORDER BY route").map_err(self.fail())?;
-        let rows = statement.query_map([], |r| r.get(0)).map_err(self.fail())?;
-        rows.collect::<rusqlite::Result<Vec<_>>>().map_err(self.fail())
-    }
-
-    /// Requests without an answer.
-    pub fn requests(&self) -> Result<Vec<(i64, Request)>> {
-        let mut statement = self.connection.prepare_cached("SELECT id, request FROM requests WHERE answer IS NULL ORDER BY id").map_err(self.fail())?;
-        let rows = statement.query_map([], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?))).map_err(self.fail())?;
-        let rows = rows.collect::<rusqlite::Result<Vec<_>>>().map_err(self.fail())?;
-        rows.into_iter().map(|(id, text)| Ok((id, from_text(&text, &self.path)?))).collect()
-    }
-
-    /// The answer to a request, once there is one.
-    pub fn answered(&self, id: i64) -> Result<Option<Answer>> {
-        let text: Option<String> =
-            self.connection.query_row("SELECT answer FROM requests WHERE id = ?", [id], |r| r.get(0)).optional().map_err(self.fail())?.flatten();
-        text.map(|t| from_text(&t, &self.path)).transpose()
-    }
-
-    /// What the running relay noted for `status`.
-    pub fn status(&self, key: &str) -> Result<Option<String>> {
-        self.connection.query_row("SELECT value FROM status WHERE key = ?", [key], |r| r.get(0)).optional().map_err(self.fail())
-    }
-}
-
-fn time(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// The file's name as it was before it was written as JSON text.
-fn unescaped(text: &str) -> String {
-    serde_json::from_str(&format!("\"{text}\"")).unwrap_or_else(|_| text.to_owned())
 }
 
 /// The records of a job, for those that count them.

@@ -8,6 +8,7 @@
 
 pub mod dispatch;
 pub mod engine;
+pub mod intake;
 pub mod operate;
 pub mod publish;
 pub mod recover;

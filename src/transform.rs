@@ -2,6 +2,8 @@
 //!
 //! It opens no file and knows no route: streams come in, streams go out, and what is counted adds up.
 
+pub mod compile;
+mod compute;
 pub mod eval;
 pub mod expr;
 pub mod filters;

@@ -2,26 +2,26 @@
 //!
 //! Nothing is opened or created here, except what a check must read: key files' permissions, the configuration's own.
 
+mod parts;
+mod route;
+mod servers;
+
+use parts::{declared_names, find, normal, style, within};
+pub use parts::{percent_decoded, reading};
+
+use super::raw::{Document, mode, percent};
+use super::{Config, EndpointConfig, LookupConfig, Route, schema};
+use crate::formats;
+use crate::formats::text::{Encoder, Type};
+use crate::naming::Template;
+use crate::options::{Entry, Options, Val};
+use crate::record::Columns;
+use crate::transform::plan::{Mapping, Place, Rule};
+use crate::transform::{Limit, Transformation};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use secrecy::SecretString;
-
-use super::raw::{Document, mode, percent};
-use super::{Config, DestinationConfig, Empty, EndpointConfig, IfExists, LookupConfig, OnSuccess, Retry, Route, Sort, SourceConfig, Verify, schema};
-use crate::formats;
-use crate::formats::text::{Encoder, Reading, Style, Type};
-use crate::naming::{Template, check_folder};
-use crate::options::{Entry, Options, Val, nearest};
-use crate::record::Columns;
-use crate::schedule::Schedule;
-use crate::transform::lookup::Duplicates;
-use crate::transform::plan::{Mapping, Place, Rule};
-use crate::transform::{Limit, Transformation};
 
 struct Builder<'d> {
     doc: &'d mut Document,
@@ -147,120 +147,6 @@ impl Builder<'_> {
         }
     }
 
-    fn endpoint(&mut self, name: &str, entry: &Entry, o: &Options) -> Option<EndpointConfig> {
-        let Some(text) = o.text("url") else {
-            self.mistake(
-                entry.key_span.clone(),
-                format!("the endpoint `{name}` has no url"),
-                "needs a url",
-                Some("as in url = \"sftp://user@host/folder\"".into()),
-            );
-            return None;
-        };
-        let span = o.span_of("url");
-        let mut url = match url::Url::parse(&text) {
-            Ok(url) => url,
-            Err(e) => {
-                self.mistake(span, format!("`endpoints.{name}.url` is no URL: {e}"), "expected scheme://user@host:port/path", None);
-                return None;
-            }
-        };
-        const SCHEMES: &[&str] = &["sftp", "ftp", "ftps", "http", "https"];
-        if !SCHEMES.contains(&url.scheme()) {
-            let hint = nearest(url.scheme(), SCHEMES.iter().copied()).map(|n| format!("did you mean {n}://?"));
-            self.mistake(span, format!("the scheme {}:// is not known", url.scheme()), format!("expected one of {}", SCHEMES.join(", ")), hint);
-            return None;
-        }
-        if url.host_str().is_none_or(str::is_empty) {
-            self.mistake(span, format!("`endpoints.{name}.url` has no host"), "expected scheme://user@host:port/path", None);
-            return None;
-        }
-        let decode = |t: &str| percent_decoded(t);
-        let user = decode(url.username());
-        let in_url = url.password().map(decode);
-        // Neither fails for a URL with a host.
-        let _ = url.set_password(None);
-        let password = o.text("password").or(in_url);
-        let plain = matches!(url.scheme(), "ftp" | "http");
-        let secret = password.is_some() || o.has("headers");
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let loopback = host == "localhost" || host.starts_with("127.") || host == "[::1]";
-        if plain && secret && !loopback {
-            self.warnings.push(format!(
-                "endpoint {name}: the password crosses the network readable for everybody ({}://): use {}s or sftp",
-                url.scheme(),
-                url.scheme()
-            ));
-        }
-        let base = self.base.clone();
-        let path = |key: &str| o.text(key).map(|p| base.join(p));
-        let identity_file = path("identity_file");
-        if let Some(key) = identity_file.as_ref().and_then(|k| std::fs::metadata(k).ok())
-            && key.mode() & 0o077 != 0
-        {
-            let shown = identity_file.as_ref().map(|k| k.display().to_string()).unwrap_or_default();
-            self.mistake(
-                o.span_of("identity_file"),
-                "others may read the private key",
-                "must be readable by its owner only",
-                Some(format!("chmod 600 {shown}")),
-            );
-        }
-        let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-        let known_hosts = path("known_hosts").unwrap_or_else(|| home.join(".ssh/known_hosts"));
-        let seconds = |key: &str| o.duration(key).unwrap_or(Duration::from_secs(60));
-        Some(EndpointConfig {
-            name: name.to_owned(),
-            user,
-            password: password.map(SecretString::from),
-            passphrase: o.text("passphrase").map(SecretString::from),
-            agent: o.flag("agent"),
-            known_hosts,
-            connections: o.count("connections").unwrap_or(4),
-            connect_timeout: seconds("connect_timeout"),
-            timeout: seconds("timeout"),
-            limit_rate: o.size("limit_rate").filter(|r| *r > 0),
-            keepalive: seconds("keepalive"),
-            implicit_tls: o.word("tls") == "implicit",
-            ca_file: path("ca_file"),
-            passive: o.flag("passive"),
-            method: o.word("method"),
-            field: o.word("field"),
-            webdav_move: o.word("publish") == "move",
-            headers: o.map("headers").iter().map(|(n, e)| (n.clone(), SecretString::from(e.as_text().to_owned()))).collect(),
-            client_cert: path("client_cert").map(|cert| (cert, path("client_key"))),
-            identity_file,
-            url,
-        })
-    }
-
-    fn lookup(&mut self, name: &str, entry: &Entry, o: &Options) -> Option<LookupConfig> {
-        let values: Vec<(String, String)> = o.map("values").iter().map(|(k, e)| (k.clone(), e.as_text().to_owned())).collect();
-        let key = o.texts("key").unwrap_or_default();
-        let file = self.template(o, "file", &["name", "stem", "path", "ext"]);
-        match (o.has("file"), o.has("values")) {
-            (true, true) | (false, false) => {
-                self.mistake(entry.key_span.clone(), format!("the lookup `{name}` needs either `file` or `values`"), "one of the two", None);
-                return None;
-            }
-            (true, false) if key.is_empty() => {
-                self.mistake(entry.key_span.clone(), format!("the lookup `{name}` has no key"), "needs `key`, the column by which records are found", None);
-                return None;
-            }
-            _ => {}
-        }
-        let format = o.entry("format").map_or("csv", |f| f.as_text());
-        let Some(format) = formats::named(format) else {
-            return None; // told by the schema, or not built yet
-        };
-        if !format.has_columns() {
-            self.mistake(o.span_of("format"), "a lookup is read from a file with columns", "expected \"csv\"", None);
-            return None;
-        }
-        let duplicates = if o.word("duplicates") == "error" { Duplicates::Error } else { Duplicates::First };
-        Some(LookupConfig { name: name.to_owned(), file, base: self.base.clone(), key, value: o.text("value"), duplicates, values, format, input: o.clone() })
-    }
-
     fn template(&mut self, o: &Options, key: &str, allowed: &[&str]) -> Option<Template> {
         let text = o.text(key)?;
         match Template::parse(&text, allowed) {
@@ -304,161 +190,6 @@ impl Builder<'_> {
             destinations,
             retry,
         })
-    }
-
-    fn schedule(&mut self, o: &Options) -> Option<Schedule> {
-        if o.has("schedule") && o.has("every") {
-            self.mistake(o.span_of("every"), "`schedule` and `every` exclude each other", "one of the two", None);
-        }
-        if let Some(cron) = o.text("schedule") {
-            return match Schedule::cron(&cron) {
-                Ok(schedule) => Some(schedule),
-                Err(why) => {
-                    self.mistake(
-                        o.span_of("schedule"),
-                        format!("`schedule` is no cron expression: {why}"),
-                        "expected minute hour day month weekday, as in \"*/5 * * * *\"",
-                        None,
-                    );
-                    None
-                }
-            };
-        }
-        o.duration("every").map(Schedule::Every)
-    }
-
-    fn globs(&mut self, o: &Options, key: &str, default: &str) -> GlobSet {
-        let mut set = GlobSetBuilder::new();
-        for pattern in o.texts(key).unwrap_or_else(|| if default.is_empty() { Vec::new() } else { vec![default.to_owned()] }) {
-            match GlobBuilder::new(&pattern).literal_separator(true).build() {
-                Ok(glob) => {
-                    set.add(glob);
-                }
-                Err(e) => self.mistake(o.span_of(key), format!("`{key}`: {} is no glob: {}", pattern, e.kind()), "expected a pattern as in \"*.csv\"", None),
-            }
-        }
-        set.build().unwrap_or_else(|_| GlobSet::empty())
-    }
-
-    fn source(&mut self, route: &str, o: &Options) -> Option<SourceConfig> {
-        let Some(path) = o.text("path") else {
-            self.mistake(o.span.clone(), format!("the source of `{route}` has no path"), "needs `path`, A's export folder", None);
-            return None;
-        };
-        let include = self.globs(o, "include", "*");
-        let exclude = self.globs(o, "exclude", "");
-        let outright = o.texts("include").unwrap_or_default().into_iter().filter(|p| !p.contains(['*', '?', '[', '{'])).collect();
-        let on_success = match o.word("on_success").as_str() {
-            "delete" => OnSuccess::Delete,
-            "keep" => OnSuccess::Keep,
-            "move" => {
-                self.mistake(o.span_of("on_success"), "`on_success = \"move\"` is for remote sources", "expected \"archive\", \"delete\" or \"keep\"", None);
-                OnSuccess::Archive
-            }
-            _ => OnSuccess::Archive,
-        };
-        Some(SourceConfig {
-            path: normal(&self.base.join(path)),
-            include,
-            outright,
-            exclude,
-            recursive: o.flag("recursive"),
-            settle: if o.has("settle") { o.duration("settle") } else { None },
-            done_file: self.template(o, "done_file", &["name", "stem", "ext"]),
-            checksum_file: self.template(o, "checksum_file", &["name", "stem", "ext"]),
-            min_size: o.size("min_size"),
-            empty: match o.word("empty").as_str() {
-                "send" => Empty::Send,
-                "fail" => Empty::Fail,
-                _ => Empty::Skip,
-            },
-            poll_only: o.word("watch") == "poll",
-            poll_interval: o.duration("poll_interval").unwrap_or(Duration::from_secs(30)),
-            sort: if o.word("sort") == "name" { Sort::Name } else { Sort::Modified },
-            max_files: o.count("max_files"),
-            on_success,
-            skip_duplicates: o.word("duplicates") == "skip",
-            before: o.texts("before"),
-            create: o.flag("create"),
-        })
-    }
-
-    fn destination(&mut self, route: &str, o: &Options) -> Option<DestinationConfig> {
-        let endpoint = match o.text("endpoint") {
-            None => None,
-            Some(name) => match self.endpoints.get(&name) {
-                Some(endpoint) => Some(endpoint.clone()),
-                None => {
-                    let hint = nearest(&name, self.endpoints.keys().map(String::as_str))
-                        .map_or_else(|| format!("declare it as [endpoints.{name}]"), |n| format!("did you mean \"{n}\"?"));
-                    self.mistake(o.span_of("endpoint"), format!("there is no endpoint `{name}`"), "not declared", Some(hint));
-                    return None;
-                }
-            },
-        };
-        let path = match (o.text("path"), &endpoint) {
-            (Some(path), Some(_)) => {
-                if path.starts_with('/') {
-                    self.mistake(
-                        o.span_of("path"),
-                        "the path of a route stands below the endpoint's URL",
-                        "expected a relative path",
-                        Some("put the leading part into the endpoint's url".into()),
-                    );
-                }
-                if let Err(why) = check_folder(&path) {
-                    self.mistake(o.span_of("path"), format!("`path`: {why}"), "", None);
-                }
-                path
-            }
-            (Some(path), None) => normal(&self.base.join(path)).display().to_string(),
-            (None, Some(_)) => String::new(),
-            (None, None) => {
-                self.mistake(o.span.clone(), format!("a destination of `{route}` has no path"), "needs `path`, B's import folder", None);
-                return None;
-            }
-        };
-        let http_direct = endpoint.as_ref().is_some_and(|e| matches!(e.url.scheme(), "http" | "https") && !e.webdav_move);
-        let if_exists = match o.text("if_exists").as_deref() {
-            Some("wait") => IfExists::Wait,
-            Some("replace") => IfExists::Replace,
-            Some("rename") => IfExists::Rename,
-            Some("fail") => IfExists::Fail,
-            _ if http_direct => IfExists::Replace,
-            _ => IfExists::Wait,
-        };
-        let temp_name = self.template(o, "temp_name", &["name", "stem", "ext", "id", "job"])?;
-        if !temp_name.text().contains("{id}") && !http_direct {
-            self.mistake(o.span_of("temp_name"), "`temp_name` needs {id}, which tells deliveries apart", "needs {id}", None);
-        }
-        let temp_path = o.text("temp_path").map(|p| if endpoint.is_some() { p } else { normal(&self.base.join(p)).display().to_string() });
-        Some(DestinationConfig {
-            endpoint,
-            path,
-            if_exists,
-            temp_name,
-            temp_path,
-            verify: match o.word("verify").as_str() {
-                "hash" => Verify::Hash,
-                "none" => Verify::None,
-                _ => Verify::Size,
-            },
-            mode: o.text("mode").and_then(|m| mode(&m)),
-            done_file: self.template(o, "done_file", &["name", "stem", "ext", "job"]),
-            after: o.texts("after"),
-            create: o.flag("create"),
-        })
-    }
-
-    fn retry(&mut self, o: Option<&Options>) -> Retry {
-        let empty = Options::new(Vec::new(), 0..0, vec![crate::config::schema::ROOT]);
-        let o = o.unwrap_or(&empty);
-        Retry {
-            initial_delay: o.duration("initial_delay").unwrap_or(Duration::from_secs(1)),
-            multiplier: o.integer("multiplier").and_then(|n| u32::try_from(n).ok()).unwrap_or(2),
-            max_delay: o.duration("max_delay").unwrap_or(Duration::from_secs(300)),
-            give_up: o.duration("give_up").unwrap_or(Duration::from_secs(14 * 86_400)),
-        }
     }
 
     fn transformation(&mut self, route: &str, o: &Options) -> Option<Transformation> {
@@ -523,7 +254,7 @@ impl Builder<'_> {
                 Err(e) => {
                     self.mistake(
                         rule.span_of("pattern"),
-                        format!("`pattern` is no regular expression: {}", crate::transform::expr::last_line(&e.to_string())),
+                        format!("`pattern` is no regular expression: {}", crate::transform::compile::last_line(&e.to_string())),
                         "",
                         None,
                     );
@@ -624,90 +355,4 @@ impl Builder<'_> {
             }
         }
     }
-}
-
-fn declared_names(input: &Options) -> Vec<String> {
-    input.texts("columns").unwrap_or_default()
-}
-
-fn find<'e>(entries: &'e [(String, Entry)], name: &str) -> Option<&'e Entry> {
-    entries.iter().find(|(n, _)| n == name).map(|(_, e)| e)
-}
-
-/// The place in the file of a place in an expression, where the text stands in the file as it is.
-fn within(text: &str, entry: &Entry, span: &std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
-    let written = text.get(entry.span.clone())?;
-    let quotes = if written.starts_with("'''") || written.starts_with("\"\"\"") { return None } else { 1 };
-    let inner = written.get(quotes..written.len().checked_sub(quotes)?)?;
-    (inner == entry.as_text()).then(|| entry.span.start + quotes + span.start..entry.span.start + quotes + span.end.max(span.start + 1).min(inner.len()))
-}
-
-/// How A writes, from the keys of `input`.
-pub fn reading(o: &Options) -> Reading {
-    let mut reading = Reading {
-        decimal: o.char("decimal").unwrap_or('.'),
-        thousands: o.char("thousands"),
-        dates: o.text("dates"),
-        datetimes: o.text("datetimes"),
-        ..Reading::default()
-    };
-    for (name, entry) in o.map("bools") {
-        let texts: Vec<String> = match &entry.value {
-            Val::List(items) => items.iter().map(|e| e.as_text().to_owned()).collect(),
-            _ => vec![entry.as_text().to_owned()],
-        };
-        if name == "true" { reading.bools.0 = texts } else { reading.bools.1 = texts }
-    }
-    reading
-}
-
-fn style(o: &Options) -> Style {
-    let bools = o.map("bools");
-    let first = |name: &str| {
-        find(bools, name).map(|e| match &e.value {
-            Val::List(items) => items.first().map(|i| i.as_text().to_owned()).unwrap_or_default(),
-            _ => e.as_text().to_owned(),
-        })
-    };
-    let bools = match (first("true"), first("false")) {
-        (None, None) => None,
-        (yes, no) => Some((yes.unwrap_or_else(|| "true".into()), no.unwrap_or_else(|| "false".into()))),
-    };
-    Style { decimal: o.char("decimal").unwrap_or('.'), dates: o.text("dates"), datetimes: o.text("datetimes"), bools }
-}
-
-/// A path without `.` and `..` parts, as written: nothing is looked up.
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => {
-                out.pop();
-            }
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-/// A percent-encoded text, decoded.
-pub fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = (bytes[i] == b'%').then(|| text.get(i + 1..i + 3)).flatten().and_then(|h| u8::from_str_radix(h, 16).ok());
-        match hex {
-            Some(byte) => {
-                out.push(byte);
-                i += 3;
-            }
-            None => {
-                out.push(bytes[i]);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }

@@ -2,79 +2,29 @@
 //!
 //! A waiting job holds no thread: it is parked here. Nothing here does any I/O.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+mod work;
+
+pub use work::{Done, EndpointState, LookResult, Mode, Work};
 
 use crate::config::{Config, Retry};
 use crate::error::{Error, Kind};
 use crate::job::{Job, JobId, Next, Progress};
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 /// Claimed jobs of a route that are held at once; more stay in A's folder.
 pub const WINDOW: usize = 256;
+
 /// How many jobs are published, or finished, in one go.
 pub const RUN_MAX: usize = 64;
+
 /// After a refused login or host key, nobody knocks again for so long: accounts get locked.
 const LOGIN_DELAY: Duration = Duration::from_secs(15 * 60);
+
 /// How often a name that B has not taken yet is looked at.
 const TAKEN_DELAY: Duration = Duration::from_millis(500);
+
 const TAKEN_DELAY_MAX: Duration = Duration::from_secs(5);
-
-/// One thing for a worker to do.
-#[derive(Debug)]
-pub enum Work {
-    /// Look at a route's source, and claim at most so many.
-    Look {
-        /// The route.
-        route: String,
-        /// At most so many.
-        room: usize,
-        /// The route's `before` command runs first.
-        scheduled: bool,
-    },
-    /// Seal and transform.
-    Prepare(Job),
-    /// Send one delivery.
-    Upload(Job, usize),
-    /// Publish a run at this destination.
-    Publish(Vec<Job>, usize),
-    /// Find out what became of a rename.
-    Resolve(Job, usize),
-    /// Put originals where they belong.
-    Finish(Vec<Job>),
-    /// Put into `errors`.
-    Fail(Job),
-}
-
-/// What a look came to.
-#[derive(Debug, Default)]
-pub struct LookResult {
-    /// The jobs that were claimed.
-    pub claimed: Vec<Job>,
-    /// Ready, but not claimed yet.
-    pub left: usize,
-    /// Matching, but not ready.
-    pub unready: usize,
-    /// Passed over.
-    pub passed_over: u64,
-    /// When to look again.
-    pub again: Option<Duration>,
-}
-
-/// What a worker gives back.
-#[derive(Debug)]
-pub enum Done {
-    /// A look.
-    Looked(String, Result<LookResult, Error>),
-    /// Jobs, as they are now, and the failure of one of them by its place. `destination` is what was worked on.
-    Jobs {
-        /// All that were given.
-        jobs: Vec<Job>,
-        /// Which one failed, and why.
-        failed: Option<(usize, Error)>,
-        /// The destination that was worked on.
-        destination: Option<usize>,
-    },
-}
 
 #[derive(Debug)]
 struct Slot {
@@ -84,23 +34,6 @@ struct Slot {
     not_before: HashMap<Option<usize>, Instant>,
     failures: HashMap<Option<usize>, u32>,
     last_error: Option<Error>,
-}
-
-/// What is known of an endpoint.
-#[derive(Debug, Default)]
-pub struct EndpointState {
-    /// Works that use it now.
-    pub in_flight: usize,
-    /// Nobody tries it before this time.
-    pub down_until: Option<Instant>,
-    /// Failures in a row.
-    pub failures: u32,
-    /// The last failure.
-    pub error: Option<Error>,
-    /// It answered since the relay began.
-    pub up: bool,
-    /// Since when it is as it is.
-    pub since: Option<jiff::Timestamp>,
 }
 
 /// What is known of a route.
@@ -145,15 +78,6 @@ pub struct Dispatcher {
     busy: usize,
     /// `run --once`: everything is tried once.
     once: bool,
-}
-
-/// Whether everything is tried once, or for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Until told to stop.
-    Daemon,
-    /// What is ready now.
-    Once,
 }
 
 impl Dispatcher {

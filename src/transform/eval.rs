@@ -3,21 +3,22 @@
 //! The rules that differ from Jinja's are the contract's: decimals are exact, null is told from text, text is never
 //! compared with a number, and what is undefined rejects the record unless `default` follows.
 
+use super::compute::{arithmetic, compares, fault, picks, position, time_part};
+pub use super::compute::{contains, digits, equal, number, order, truth, whole};
+
+use super::expr::{Args, Cmp, Fact, Node};
+use super::filters;
+use super::lookup::Lookups;
+use crate::formats::text::{Reading, Style, quoted};
+use crate::record::{Columns, Record, Value};
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use rust_decimal::prelude::*;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as Memory};
-
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
-use rust_decimal::prelude::*;
-
-use super::expr::{Args, Cmp, Fact, Node, Op};
-use super::filters;
-use super::lookup::Lookups;
-use crate::formats::text::{Reading, Style, quoted};
-use crate::record::{Columns, Record, Value};
 
 /// Why a value can't be computed.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,10 +40,6 @@ impl Fault {
 
 /// The result of computing.
 pub type Eval<T> = Result<T, Fault>;
-
-fn fault<T>(message: impl Into<String>) -> Eval<T> {
-    Err(Fault::Message(message.into()))
-}
 
 /// The facts of a job that expressions may use. They are the job's, not the clock's: a repeated transformation gives the same bytes.
 #[derive(Clone, Debug)]
@@ -93,8 +90,8 @@ impl State {
         if let Some(found) = self.patterns.borrow().get(text) {
             return Ok(found.clone());
         }
-        let compiled =
-            regex::Regex::new(text).map_err(|e| Fault::Message(format!("the pattern is no regular expression: {}", super::expr::last_line(&e.to_string()))))?;
+        let compiled = regex::Regex::new(text)
+            .map_err(|e| Fault::Message(format!("the pattern is no regular expression: {}", super::compile::last_line(&e.to_string()))))?;
         self.patterns.borrow_mut().insert(text.to_owned(), compiled.clone());
         Ok(compiled)
     }
@@ -338,197 +335,10 @@ impl<'r> Env<'r> {
     }
 }
 
-fn time_part<'r>(d: DateTime, name: &str) -> Eval<Value<'r>> {
-    let part: i64 = match name {
-        "year" => d.year().into(),
-        "month" => d.month().into(),
-        "day" => d.day().into(),
-        "hour" => d.hour().into(),
-        "minute" => d.minute().into(),
-        "second" => d.second().into(),
-        _ => return Err(Fault::Undefined(format!("a date has no part {name}"))),
-    };
-    Ok(Value::Number(part.into()))
-}
-
-fn position(at: i64, len: usize) -> Option<usize> {
-    let at = if at < 0 { at + i64::try_from(len).ok()? } else { at };
-    usize::try_from(at).ok().filter(|at| *at < len)
-}
-
-/// The positions that a Python slice picks.
-fn picks([start, stop, step]: [Option<i64>; 3], len: usize) -> Eval<Vec<usize>> {
-    let len = i64::try_from(len).unwrap_or(i64::MAX);
-    let step = step.unwrap_or(1);
-    if step == 0 {
-        return fault("the step of a slice is 0");
-    }
-    let (low, high) = if step > 0 { (0, len) } else { (-1, len - 1) };
-    let bound = |at: Option<i64>, default: i64| at.map_or(default, |at| if at < 0 { (at + len).max(low) } else { at.min(high) });
-    let (mut at, end) = if step > 0 { (bound(start, 0), bound(stop, len)) } else { (bound(start, len - 1), bound(stop, -1)) };
-    let mut out = Vec::new();
-    while (step > 0 && at < end) || (step < 0 && at > end) {
-        out.extend(usize::try_from(at));
-        at += step;
-    }
-    Ok(out)
-}
-
-/// Whether a value counts as true.
-pub fn truth(value: &Value<'_>) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(b) => *b,
-        Value::Number(n) => !n.is_zero(),
-        Value::Digits(d) => d.chars().take_while(|c| !matches!(c, 'e' | 'E')).any(|c| ('1'..='9').contains(&c)),
-        Value::Text(t) => !t.is_empty(),
-        Value::Date(_) | Value::DateTime(..) => true,
-        Value::List(l) => !l.is_empty(),
-        Value::Map(m) => !m.is_empty(),
-    }
-}
-
-/// The number of a value, none for null. Text is never taken for a number.
-pub fn number(value: &Value<'_>) -> Eval<Option<Decimal>> {
-    match value {
-        Value::Null => Ok(None),
-        Value::Number(n) => Ok(Some(*n)),
-        Value::Digits(d) => digits(d).map(Some),
-        Value::Text(t) => fault(format!("{} is text, not a number: convert it with | decimal or `types`", quoted(t))),
-        other => fault(format!("{} is not a number", other.kind())),
-    }
-}
-
-/// A JSON number as an exact decimal.
-pub fn digits(text: &str) -> Eval<Decimal> {
-    let exact = if text.contains(['e', 'E']) { Decimal::from_scientific(text).ok() } else { Decimal::from_str_exact(text).ok() };
-    exact.ok_or_else(|| Fault::Message(format!("the number {text} has more than 28 digits")))
-}
-
-/// The whole number of a value, none for null.
-pub fn whole(value: &Value<'_>) -> Eval<Option<i64>> {
-    let Some(n) = number(value)? else { return Ok(None) };
-    match n.to_i64() {
-        Some(i) if n.fract().is_zero() => Ok(Some(i)),
-        _ => fault(format!("{n} is not a whole number")),
-    }
-}
-
-fn arithmetic<'r>(op: Op, left: Value<'r>, right: Value<'r>) -> Eval<Value<'r>> {
-    if op == Op::Add {
-        match (&left, &right) {
-            (Value::Text(a), Value::Text(b)) => return Ok(Value::owned(format!("{a}{b}"))),
-            (Value::List(a), Value::List(b)) => return Ok(Value::list(a.iter().chain(b.iter()).cloned().collect())),
-            (Value::List(_), Value::Null) => return Ok(left),
-            (Value::Null, Value::List(_)) => return Ok(right),
-            _ => {}
-        }
-    }
-    if op == Op::Mul
-        && let (Value::Text(text), Value::Number(_)) = (&left, &right)
-    {
-        let times = whole(&right)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        return if text.len().saturating_mul(times) > 65_536 { fault("the repeated text is longer than 64 KiB") } else { Ok(Value::owned(text.repeat(times))) };
-    }
-    let (Some(a), Some(b)) = (number(&left)?, number(&right)?) else {
-        return fault("null can't be computed with: | default(0) gives it a value");
-    };
-    let zero = || Fault::Message("division by zero".into());
-    let result = match op {
-        Op::Add => a.checked_add(b),
-        Op::Sub => a.checked_sub(b),
-        Op::Mul => a.checked_mul(b),
-        Op::Div if b.is_zero() => return Err(zero()),
-        Op::Div => a.checked_div(b).map(|q| q.normalize()),
-        Op::FloorDiv | Op::Rem if b.is_zero() => return Err(zero()),
-        Op::FloorDiv => a.checked_div(b).map(|q| q.floor()),
-        // As in Python, the remainder has the divisor's sign.
-        Op::Rem => a.checked_rem(b).map(|r| if r.is_zero() || r.is_sign_negative() == b.is_sign_negative() { r } else { r + b }),
-        Op::Pow => b.to_i64().filter(|_| b.fract().is_zero()).and_then(|n| a.checked_powi(n)),
-    };
-    result.map(Value::Number).ok_or_else(|| Fault::Message("the result has more than 28 digits".into()))
-}
-
-/// Whether two values are equal; what can't be compared is a fault.
-pub fn equal(a: &Value<'_>, b: &Value<'_>) -> Eval<bool> {
-    compares(Cmp::Eq, a, b)
-}
-
-/// How two values stand to each other; none where one of them is null.
-pub fn order(a: &Value<'_>, b: &Value<'_>) -> Eval<Option<std::cmp::Ordering>> {
-    Ok(Some(match (a, b) {
-        (Value::Null, _) | (_, Value::Null) => return Ok(None),
-        (Value::Text(a), Value::Text(b)) => a.cmp(b),
-        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-        (Value::Date(a), Value::Date(b)) => a.cmp(b),
-        (Value::DateTime(a, x), Value::DateTime(b, y)) => instant(*a, *x).cmp(&instant(*b, *y)),
-        (Value::Date(a), Value::DateTime(b, _)) => a.at(0, 0, 0, 0).cmp(b),
-        (Value::DateTime(a, _), Value::Date(b)) => a.cmp(&b.at(0, 0, 0, 0)),
-        (Value::List(a), Value::List(b)) => {
-            for (a, b) in a.iter().zip(b.iter()) {
-                match order(a, b)? {
-                    Some(std::cmp::Ordering::Equal) => {}
-                    other => return Ok(other),
-                }
-            }
-            a.len().cmp(&b.len())
-        }
-        (Value::Number(_) | Value::Digits(_), Value::Number(_) | Value::Digits(_)) => match (number(a)?, number(b)?) {
-            (Some(a), Some(b)) => a.cmp(&b),
-            _ => return Ok(None),
-        },
-        (a, b) => return fault(format!("{} is compared with {}: convert one of them, for instance with | decimal or | date", a.kind(), b.kind())),
-    }))
-}
-
-fn instant(d: DateTime, offset: Option<Offset>) -> DateTime {
-    offset.map_or(d, |o| d.saturating_sub(jiff::Span::new().seconds(o.seconds())))
-}
-
-fn compares(cmp: Cmp, a: &Value<'_>, b: &Value<'_>) -> Eval<bool> {
-    use std::cmp::Ordering::{Equal, Greater, Less};
-    let both_null = matches!((a, b), (Value::Null, Value::Null));
-    if let (Value::Map(x), Value::Map(y)) = (a, b) {
-        return Ok((x == y) == (cmp == Cmp::Eq));
-    }
-    let found = order(a, b)?;
-    Ok(match cmp {
-        Cmp::Eq => both_null || found == Some(Equal),
-        Cmp::Ne => !both_null && found != Some(Equal),
-        // As in SQL, nothing is smaller or greater than null.
-        Cmp::Lt => found == Some(Less),
-        Cmp::Le => matches!(found, Some(Less | Equal)),
-        Cmp::Gt => found == Some(Greater),
-        Cmp::Ge => matches!(found, Some(Greater | Equal)),
-        Cmp::In | Cmp::NotIn => false,
-    })
-}
-
-/// Whether `item` is in a list, among the names of a map, or part of a text.
-pub fn contains(whole: &Value<'_>, item: &Value<'_>, style: &Style) -> Eval<bool> {
-    match whole {
-        Value::Null => Ok(false),
-        Value::List(items) => {
-            for each in items.iter() {
-                if equal(each, item)? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        }
-        Value::Map(_) => Ok(whole.get(&style.text(item)).is_some()),
-        Value::Text(text) => match item {
-            Value::Text(part) => Ok(text.contains(part.as_ref())),
-            Value::Null => Ok(false),
-            other => fault(format!("{} is looked for in text: convert it first", other.kind())),
-        },
-        other => fault(format!("nothing can be in {}", other.kind())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::expr::{Scope, compile};
+    use super::super::compile::compile;
+    use super::super::expr::Scope;
     use super::super::{filters, predicates};
     use super::*;
     use crate::formats::text::Type;

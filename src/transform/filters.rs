@@ -2,14 +2,21 @@
 //!
 //! Adding a filter is one line in [`FILTERS`] and one function; the reference table and its test come from the line.
 
-use std::sync::Arc;
+mod lists;
+mod text;
 
-use rust_decimal::prelude::*;
+use lists::{batch, end, entries_of, extreme, filtered, groupby, items_of, join, length, map, pairs, sort, sum, unique};
+pub use text::ascii;
+use text::{capitalized, format_text, regex_replace, replace, split, strftime, titled, trim, truncate, url_encoded};
 
-use super::eval::{Env, Eval, Fault, digits, equal, number, order, truth, whole};
-use super::expr::{Args, Known, Node, last_line};
-use crate::formats::text::{Type, formatted, quoted, with_offset};
+use super::compile::last_line;
+use super::eval::{Env, Eval, Fault, digits, number, truth, whole};
+use super::expr::{Args, Known, Node};
+use crate::formats::text::{Type, quoted};
 use crate::record::Value;
+use Known::{Number, Text, Time, Unknown};
+use rust_decimal::prelude::*;
+use std::sync::Arc;
 
 /// What a filter does with null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +82,7 @@ impl std::fmt::Debug for Filter {
 const fn text(name: &'static str, args: (usize, usize), named: &'static [&'static str], example: (&'static str, &'static str), run: Run) -> Filter {
     Filter { name, args, named, nulls: Nulls::Empty, gives: Known::Text, example, run }
 }
+
 const fn other(
     name: &'static str,
     args: (usize, usize),
@@ -85,6 +93,7 @@ const fn other(
 ) -> Filter {
     Filter { name, args, named, nulls: Nulls::Pass, gives, example, run }
 }
+
 const fn seeing(
     name: &'static str,
     args: (usize, usize),
@@ -95,8 +104,6 @@ const fn seeing(
 ) -> Filter {
     Filter { name, args, named, nulls: Nulls::Sees, gives, example, run }
 }
-
-use Known::{Number, Text, Time, Unknown};
 
 /// All filters; `default` and `lookup` are the compiler's, since they see what is not there.
 pub static FILTERS: &[Filter] = &[
@@ -292,223 +299,6 @@ fn texts<'t>(parts: impl Iterator<Item = &'t str>) -> Value<'static> {
     Value::list(parts.map(Value::owned).collect())
 }
 
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect())
-}
-
-fn titled(text: &str) -> String {
-    let mut start = true;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if start {
-            out.extend(c.to_uppercase())
-        } else {
-            out.extend(c.to_lowercase())
-        }
-        start = c.is_whitespace() || "-([{<".contains(c);
-    }
-    out
-}
-
-fn trim<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let chars = c.text(0, "chars");
-    match (v, chars) {
-        (Value::Text(std::borrow::Cow::Borrowed(t)), None) => Ok(Value::text(t.trim())),
-        (v, None) => Ok(Value::owned(c.shown(&v).trim())),
-        (v, Some(set)) => Ok(Value::owned(c.shown(&v).trim_matches(|x| set.contains(x)))),
-    }
-}
-
-fn replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let (text, from, to) = (c.shown(&v), c.text(0, "").unwrap_or_default(), c.text(1, "").unwrap_or_default());
-    Ok(Value::owned(match c.whole(2, "count")? {
-        Some(n) => text.replacen(&from, &to, usize::try_from(n).unwrap_or(usize::MAX)),
-        None => text.replace(&from, &to),
-    }))
-}
-
-fn regex_replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let pattern = c.env.state.pattern(&c.text(0, "").unwrap_or_default())?;
-    // As in Ansible and Python, \1 stands for the first group; a $ is a $.
-    let written = c.text(1, "").unwrap_or_default().replace('$', "$$");
-    let mut with = String::with_capacity(written.len());
-    let mut chars = written.chars().peekable();
-    while let Some(x) = chars.next() {
-        match (x, chars.peek()) {
-            ('\\', Some(d)) if d.is_ascii_digit() => {
-                with.push_str(&format!("${{{d}}}"));
-                chars.next();
-            }
-            ('\\', Some('\\')) => {
-                with.push('\\');
-                chars.next();
-            }
-            _ => with.push(x),
-        }
-    }
-    Ok(Value::owned(pattern.replace_all(&c.shown(&v), with.as_str())))
-}
-
-/// Accents and ligatures removed, as PostgreSQL's `unaccent` does; what has no plain form stays.
-pub fn ascii(text: &str) -> String {
-    use unicode_normalization::UnicodeNormalization;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if c.is_ascii() => out.push(c),
-            'œ' => out.push_str("oe"),
-            'Œ' => out.push_str("OE"),
-            'æ' => out.push_str("ae"),
-            'Æ' => out.push_str("AE"),
-            'ß' => out.push_str("ss"),
-            'ẞ' => out.push_str("SS"),
-            'ø' => out.push('o'),
-            'Ø' => out.push('O'),
-            'ł' => out.push('l'),
-            'Ł' => out.push('L'),
-            'đ' | 'ð' => out.push('d'),
-            'Đ' | 'Ð' => out.push('D'),
-            'þ' => out.push_str("th"),
-            'Þ' => out.push_str("TH"),
-            'ı' => out.push('i'),
-            '‘' | '’' | '‚' | '‛' | '′' => out.push('\''),
-            '“' | '”' | '„' | '‟' => out.push('"'),
-            '«' => out.push_str("<<"),
-            '»' => out.push_str(">>"),
-            '‐' | '‑' | '‒' | '–' | '—' | '―' | '−' => out.push('-'),
-            '\u{a0}' | '\u{202f}' | '\u{2009}' => out.push(' '),
-            c => {
-                let plain: String = std::iter::once(c).nfkd().filter(char::is_ascii).collect();
-                if plain.is_empty() { out.push(c) } else { out.push_str(&plain) }
-            }
-        }
-    }
-    out
-}
-
-fn url_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for b in text.bytes() {
-        match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(b)),
-            _ => out.push_str(&format!("%{b:02X}")),
-        }
-    }
-    out
-}
-
-fn truncate<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let text = c.shown(&v);
-    let length = usize::try_from(c.whole(0, "length")?.unwrap_or(255)).unwrap_or(0);
-    let end = c.text(2, "end").unwrap_or_else(|| "...".into());
-    let leeway = usize::try_from(c.whole(3, "leeway")?.unwrap_or(5)).unwrap_or(0);
-    let chars: Vec<char> = text.chars().collect();
-    if chars.len() <= length + if c.flag(1, "killwords") { 0 } else { leeway } {
-        return Ok(Value::owned(text));
-    }
-    let kept: String = chars[..length.saturating_sub(end.chars().count()).min(chars.len())].iter().collect();
-    let kept = if c.flag(1, "killwords") { kept } else { kept.rsplit_once(' ').map_or(kept.clone(), |(head, _)| head.to_owned()) };
-    Ok(Value::owned(kept + &end))
-}
-
-/// Python's `%` formatting: `%s %d %f %x %c %%` with the flags `-`, `0`, `+`, space, a width and a precision.
-fn format_text<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let pattern = c.shown(&v);
-    let mut out = String::new();
-    let mut args = c.positional.iter();
-    let mut chars = pattern.chars().peekable();
-    while let Some(x) = chars.next() {
-        if x != '%' {
-            out.push(x);
-            continue;
-        }
-        let mut flags = String::new();
-        while let Some(f) = chars.next_if(|f| "-0+ #".contains(*f)) {
-            flags.push(f);
-        }
-        let take = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
-            let mut n = String::new();
-            while let Some(d) = chars.next_if(char::is_ascii_digit) {
-                n.push(d);
-            }
-            n.parse::<usize>().ok().map(|n| n.min(4096))
-        };
-        let width = take(&mut chars).unwrap_or(0);
-        let precision = if chars.next_if_eq(&'.').is_some() { Some(take(&mut chars).unwrap_or(0)) } else { None };
-        let Some(kind) = chars.next() else { return Err(Fault::Message("the pattern ends after %".into())) };
-        if kind == '%' {
-            out.push('%');
-            continue;
-        }
-        let Some(arg) = args.next() else { return Err(Fault::Message("the pattern has more % than there are values".into())) };
-        out.push_str(&padded(&directive(c, kind, arg, precision, &flags)?, width, &flags, kind));
-    }
-    if args.next().is_some() {
-        return Err(Fault::Message("the pattern has fewer % than there are values".into()));
-    }
-    Ok(Value::owned(out))
-}
-
-fn directive(c: &Call<'_, '_>, kind: char, arg: &Value<'_>, precision: Option<usize>, flags: &str) -> Eval<String> {
-    if kind == 's' {
-        let text = c.env.style.text(arg);
-        return Ok(precision.map_or_else(|| text.to_string(), |p| text.chars().take(p).collect()));
-    }
-    let number = number(arg)?.ok_or_else(|| Fault::Message(format!("%{kind} of null: | default(0) gives it a value")))?;
-    let plus = if number.is_sign_negative() && !number.is_zero() {
-        ""
-    } else if flags.contains('+') {
-        "+"
-    } else if flags.contains(' ') {
-        " "
-    } else {
-        ""
-    };
-    Ok(match kind {
-        'd' | 'i' | 'u' => format!("{plus}{}", number.trunc().normalize()),
-        'f' | 'F' => format!("{plus}{}", rounded(number, i64::try_from(precision.unwrap_or(6)).unwrap_or(6), RoundingStrategy::MidpointAwayFromZero)),
-        'x' => format!("{:x}", number.trunc().to_i64().unwrap_or(0)),
-        'X' => format!("{:X}", number.trunc().to_i64().unwrap_or(0)),
-        'c' => number.to_u32().and_then(char::from_u32).map(String::from).unwrap_or_default(),
-        other => return Err(Fault::Message(format!("%{other} is not known: use %s, %d or %f"))),
-    })
-}
-
-fn padded(text: &str, width: usize, flags: &str, kind: char) -> String {
-    let missing = width.saturating_sub(text.chars().count());
-    if missing == 0 {
-        return text.to_owned();
-    }
-    if flags.contains('-') {
-        return format!("{text}{}", " ".repeat(missing));
-    }
-    if flags.contains('0') && kind != 's' {
-        let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+', ' '])));
-        return format!("{sign}{}{digits}", "0".repeat(missing));
-    }
-    format!("{}{text}", " ".repeat(missing))
-}
-
-fn strftime<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let pattern = c.text(0, "").unwrap_or_default();
-    match v {
-        Value::Date(d) => Ok(Value::owned(formatted(&pattern, with_offset(d.at(0, 0, 0, 0), None)))),
-        Value::DateTime(d, offset) => Ok(Value::owned(formatted(&pattern, with_offset(d, offset)))),
-        other => Err(Fault::Message(format!("{} is {}, not a date: convert it first with | date or `types`", quoted(&c.shown(&other)), other.kind()))),
-    }
-}
-
-fn split<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let text = c.shown(&v);
-    let most = c.whole(1, "maxsplit")?.and_then(|n| usize::try_from(n).ok());
-    Ok(match (c.text(0, "").filter(|s| !s.is_empty()), most) {
-        (None, _) => texts(text.split_whitespace()),
-        (Some(sep), Some(n)) => texts(text.splitn(n + 1, &sep)),
-        (Some(sep), None) => texts(text.split(&sep)),
-    })
-}
-
 /// The last character of a CFONB or COBOL number carries its sign: `{ A-I` for +0 to +9, `} J-R` for -0 to -9.
 fn overpunch<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let text = c.shown(&v);
@@ -561,196 +351,4 @@ fn round<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
         Some(other) => return Err(Fault::Message(format!("round has no method {other}: common, ceil or floor"))),
     };
     Ok(Value::Number(rounded(n, c.whole(0, "precision")?.unwrap_or(0), how)))
-}
-
-/// The elements of a list, the characters of a text, the names of a map.
-fn items_of<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Vec<Value<'static>>> {
-    match v {
-        Value::Null => Ok(Vec::new()),
-        Value::List(items) => Ok(items.to_vec()),
-        Value::Text(t) => Ok(t.chars().map(Value::owned).collect()),
-        Value::Map(m) => Ok(m.iter().map(|(k, _)| Value::owned(k.clone())).collect()),
-        other => Err(Fault::Message(format!("{} is not a list ({})", quoted(&c.shown(&other)), other.kind()))),
-    }
-}
-
-fn entries_of<'v>(v: &'v Value<'_>) -> Eval<&'v [(String, Value<'static>)]> {
-    match v {
-        Value::Map(m) => Ok(m),
-        other => Err(Fault::Message(format!("{} is not a map", other.kind()))),
-    }
-}
-
-fn pairs<'r>(v: &Value<'_>) -> Eval<Value<'r>> {
-    Ok(Value::list(entries_of(v)?.iter().map(|(k, v)| Value::list(vec![Value::owned(k.clone()), v.clone()])).collect()))
-}
-
-fn end<'r>(c: &Call<'_, 'r>, v: Value<'r>, pick: fn(&[Value<'static>]) -> Option<Value<'static>>) -> Eval<Value<'r>> {
-    Ok(pick(&items_of(c, v)?).unwrap_or(Value::Null))
-}
-
-/// The attribute of an element that a filter looks at, or the element itself.
-fn attribute<'r>(c: &Call<'_, 'r>, item: &Value<'static>, path: Option<&str>) -> Eval<Value<'r>> {
-    let mut v: Value<'r> = item.clone();
-    for part in path.into_iter().flat_map(|p| p.split('.')) {
-        v = match (&v, part.parse::<usize>()) {
-            (Value::List(l), Ok(at)) => l.get(at).cloned().unwrap_or(Value::Null),
-            _ => c.env.part(v, part)?,
-        };
-    }
-    Ok(v)
-}
-
-fn extreme<'r>(c: &Call<'_, 'r>, v: Value<'r>, wanted: std::cmp::Ordering) -> Eval<Value<'r>> {
-    let path = c.text(0, "attribute");
-    let mut best: Option<(Value<'r>, Value<'static>)> = None;
-    for item in items_of(c, v)? {
-        let key = attribute(c, &item, path.as_deref())?;
-        if matches!(key, Value::Null) {
-            continue;
-        }
-        if best.as_ref().map_or(Ok(true), |(top, _)| order(&key, top).map(|o| o == Some(wanted)))? {
-            best = Some((key, item));
-        }
-    }
-    Ok(best.map_or(Value::Null, |(_, item)| item))
-}
-
-fn sum<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let path = c.text(0, "attribute").filter(|p| !p.is_empty());
-    let mut total = c.get(1, "start").map_or(Ok(None), number)?.unwrap_or_default();
-    for item in items_of(c, v)? {
-        if let Some(n) = number(&attribute(c, &item, path.as_deref())?)? {
-            total = total.checked_add(n).ok_or_else(|| Fault::Message("the sum has more than 28 digits".into()))?;
-        }
-    }
-    Ok(Value::Number(total))
-}
-
-fn sort<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let (reverse, exact, path) = (c.flag(0, "reverse"), c.flag(1, "case_sensitive"), c.text(2, "attribute"));
-    let mut keyed = Vec::new();
-    for item in items_of(c, v)? {
-        let key = match attribute(c, &item, path.as_deref())?.into_owned() {
-            Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
-            key => key,
-        };
-        keyed.push((key, item));
-    }
-    let mut failed = None;
-    keyed.sort_by(|a, b| {
-        let order = order(&a.0, &b.0).unwrap_or_else(|e| {
-            failed.get_or_insert(e);
-            None
-        });
-        let order = order.unwrap_or_else(|| (a.0 != Value::Null).cmp(&(b.0 != Value::Null)));
-        if reverse { order.reverse() } else { order }
-    });
-    match failed {
-        Some(e) => Err(e),
-        None => Ok(Value::list(keyed.into_iter().map(|(_, item)| item).collect())),
-    }
-}
-
-fn unique<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let path = c.text(1, "attribute");
-    let mut seen = std::collections::HashSet::new();
-    let mut out = Vec::new();
-    for item in items_of(c, v)? {
-        let key = attribute(c, &item, path.as_deref())?;
-        if seen.insert(format!("{}{}", key.kind(), c.env.style.text(&key))) {
-            out.push(item);
-        }
-    }
-    Ok(Value::list(out))
-}
-
-fn groupby<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let path = c.text(0, "attribute");
-    let mut groups: Vec<(Value<'static>, Vec<Value<'static>>)> = Vec::new();
-    for item in items_of(c, v)? {
-        let key = attribute(c, &item, path.as_deref())?.into_owned();
-        let mut at = None;
-        for (i, (known, _)) in groups.iter().enumerate() {
-            if equal(known, &key)? {
-                at = Some(i);
-                break;
-            }
-        }
-        match at {
-            Some(i) => groups[i].1.push(item),
-            None => groups.push((key, vec![item])),
-        }
-    }
-    groups.sort_by(|a, b| order(&a.0, &b.0).ok().flatten().unwrap_or(std::cmp::Ordering::Equal));
-    let group = |(key, items): (Value<'static>, Vec<Value<'static>>)| Value::Map(Arc::new(vec![("grouper".into(), key), ("list".into(), Value::list(items))]));
-    Ok(Value::list(groups.into_iter().map(group).collect()))
-}
-
-fn map<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let items = items_of(c, v)?;
-    if let Some(path) = c.named.iter().find(|(n, _)| *n == "attribute").map(|(_, v)| c.shown(v)) {
-        let default = c.named.iter().find(|(n, _)| *n == "default").map(|(_, v)| v.clone().into_owned());
-        let part = |item: &Value<'static>| match attribute(c, item, Some(&path))?.into_owned() {
-            Value::Null => Ok(default.clone().unwrap_or(Value::Null)),
-            found => Ok(found),
-        };
-        return items.iter().map(part).collect::<Eval<Vec<_>>>().map(Value::list);
-    }
-    let name = c.text(0, "").unwrap_or_default();
-    let filter = named(&name).ok_or_else(|| Fault::Message(format!("there is no filter {name}")))?;
-    let rest = Call { env: c.env, positional: c.positional.iter().skip(1).cloned().collect(), named: Vec::new() };
-    items.into_iter().map(|item| run(filter, &rest, item).map(Value::into_owned)).collect::<Eval<Vec<_>>>().map(Value::list)
-}
-
-fn filtered<'r>(c: &Call<'_, 'r>, v: Value<'r>, keep: bool, path: Option<String>) -> Eval<Value<'r>> {
-    let at = usize::from(path.is_some());
-    let test = match c.text(at, "") {
-        Some(name) => Some(super::predicates::named(&name).ok_or_else(|| Fault::Message(format!("there is no test {name}")))?),
-        None => None,
-    };
-    let mut out = Vec::new();
-    for item in items_of(c, v)? {
-        let value = attribute(c, &item, path.as_deref())?;
-        let holds = match test {
-            Some(test) => (test.holds)(c.env, &value, c.positional.get(at + 1))?,
-            None => truth(&value),
-        };
-        if holds == keep {
-            out.push(item);
-        }
-    }
-    Ok(Value::list(out))
-}
-
-fn batch<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let size = usize::try_from(c.whole(0, "")?.unwrap_or(1)).unwrap_or(1).max(1);
-    let fill = c.get(1, "fill_with").cloned().map(Value::into_owned);
-    let items = items_of(c, v)?;
-    let rows = items.chunks(size).map(|chunk| {
-        let mut row = chunk.to_vec();
-        if let Some(fill) = &fill {
-            row.resize(size, fill.clone());
-        }
-        Value::list(row)
-    });
-    Ok(Value::list(rows.collect()))
-}
-
-fn length<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    Ok(match &v {
-        Value::Null => count(0),
-        Value::List(l) => count(l.len()),
-        Value::Map(m) => count(m.len()),
-        other => count(c.env.style.text(other).chars().count()),
-    })
-}
-
-fn join<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let (sep, path) = (c.text(0, "d").unwrap_or_default(), c.text(1, "attribute"));
-    let mut out = Vec::new();
-    for item in items_of(c, v)? {
-        out.push(c.env.style.text(&attribute(c, &item, path.as_deref())?).into_owned());
-    }
-    Ok(Value::owned(out.join(&sep)))
 }

@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use super::compile;
 use super::eval::{Env, truth};
-use super::expr::{self, Mistake, Node, Scope};
+use super::expr::{Mistake, Node, Scope};
 use crate::formats::text::{Style, Type, quoted};
 use crate::options::nearest;
 use crate::record::{Columns, Record, Reject, Value};
@@ -125,7 +126,7 @@ impl Plan {
         let lets = compile_lets(mapping, &mut scope, &mut mistakes);
         scope.lets = &lets;
         let mut one = |text: &str, place: Place, scope: &mut Scope<'_>| {
-            let node = expr::compile(text, scope);
+            let node = compile::compile(text, scope);
             mistakes.extend(scope.mistakes.drain(..).map(|m| (place.clone(), m)));
             node
         };
@@ -200,7 +201,7 @@ fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Pl
         inner.lookups = scope.lookups;
         inner.fields = std::mem::take(&mut scope.fields);
         inner.counters = scope.counters;
-        let node = expr::compile(text, &mut inner);
+        let node = compile::compile(text, &mut inner);
         mistakes.extend(inner.mistakes.drain(..).map(|m| (Place::Let(name.clone()), m)));
         scope.counters = inner.counters;
         scope.fields = inner.fields;
@@ -217,7 +218,7 @@ fn targets(
     mistakes: &mut Vec<(Place, Mistake)>,
 ) -> (Vec<String>, Targets) {
     let source = |name: &str, scope: &mut Scope<'_>| {
-        let node = expr::compile(&by_brackets(name, columns), scope);
+        let node = compile::compile(&by_brackets(name, columns), scope);
         scope.mistakes.clear();
         node
     };

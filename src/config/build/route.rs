@@ -1,0 +1,168 @@
+//! Schedules, sources, destinations and retries of a route, built from their keys.
+
+use super::super::raw::mode;
+use super::super::{DestinationConfig, Empty, IfExists, OnSuccess, Retry, Sort, SourceConfig, Verify};
+use super::Builder;
+use super::parts::normal;
+use crate::naming::check_folder;
+use crate::options::{Options, nearest};
+use crate::schedule::Schedule;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::time::Duration;
+
+impl Builder<'_> {
+    pub(super) fn schedule(&mut self, o: &Options) -> Option<Schedule> {
+        if o.has("schedule") && o.has("every") {
+            self.mistake(o.span_of("every"), "`schedule` and `every` exclude each other", "one of the two", None);
+        }
+        if let Some(cron) = o.text("schedule") {
+            return match Schedule::cron(&cron) {
+                Ok(schedule) => Some(schedule),
+                Err(why) => {
+                    self.mistake(
+                        o.span_of("schedule"),
+                        format!("`schedule` is no cron expression: {why}"),
+                        "expected minute hour day month weekday, as in \"*/5 * * * *\"",
+                        None,
+                    );
+                    None
+                }
+            };
+        }
+        o.duration("every").map(Schedule::Every)
+    }
+
+    pub(super) fn globs(&mut self, o: &Options, key: &str, default: &str) -> GlobSet {
+        let mut set = GlobSetBuilder::new();
+        for pattern in o.texts(key).unwrap_or_else(|| if default.is_empty() { Vec::new() } else { vec![default.to_owned()] }) {
+            match GlobBuilder::new(&pattern).literal_separator(true).build() {
+                Ok(glob) => {
+                    set.add(glob);
+                }
+                Err(e) => self.mistake(o.span_of(key), format!("`{key}`: {} is no glob: {}", pattern, e.kind()), "expected a pattern as in \"*.csv\"", None),
+            }
+        }
+        set.build().unwrap_or_else(|_| GlobSet::empty())
+    }
+
+    pub(super) fn source(&mut self, route: &str, o: &Options) -> Option<SourceConfig> {
+        let Some(path) = o.text("path") else {
+            self.mistake(o.span.clone(), format!("the source of `{route}` has no path"), "needs `path`, A's export folder", None);
+            return None;
+        };
+        let include = self.globs(o, "include", "*");
+        let exclude = self.globs(o, "exclude", "");
+        let outright = o.texts("include").unwrap_or_default().into_iter().filter(|p| !p.contains(['*', '?', '[', '{'])).collect();
+        let on_success = match o.word("on_success").as_str() {
+            "delete" => OnSuccess::Delete,
+            "keep" => OnSuccess::Keep,
+            "move" => {
+                self.mistake(o.span_of("on_success"), "`on_success = \"move\"` is for remote sources", "expected \"archive\", \"delete\" or \"keep\"", None);
+                OnSuccess::Archive
+            }
+            _ => OnSuccess::Archive,
+        };
+        Some(SourceConfig {
+            path: normal(&self.base.join(path)),
+            include,
+            outright,
+            exclude,
+            recursive: o.flag("recursive"),
+            settle: if o.has("settle") { o.duration("settle") } else { None },
+            done_file: self.template(o, "done_file", &["name", "stem", "ext"]),
+            checksum_file: self.template(o, "checksum_file", &["name", "stem", "ext"]),
+            min_size: o.size("min_size"),
+            empty: match o.word("empty").as_str() {
+                "send" => Empty::Send,
+                "fail" => Empty::Fail,
+                _ => Empty::Skip,
+            },
+            poll_only: o.word("watch") == "poll",
+            poll_interval: o.duration("poll_interval").unwrap_or(Duration::from_secs(30)),
+            sort: if o.word("sort") == "name" { Sort::Name } else { Sort::Modified },
+            max_files: o.count("max_files"),
+            on_success,
+            skip_duplicates: o.word("duplicates") == "skip",
+            before: o.texts("before"),
+            create: o.flag("create"),
+        })
+    }
+
+    pub(super) fn destination(&mut self, route: &str, o: &Options) -> Option<DestinationConfig> {
+        let endpoint = match o.text("endpoint") {
+            None => None,
+            Some(name) => match self.endpoints.get(&name) {
+                Some(endpoint) => Some(endpoint.clone()),
+                None => {
+                    let hint = nearest(&name, self.endpoints.keys().map(String::as_str))
+                        .map_or_else(|| format!("declare it as [endpoints.{name}]"), |n| format!("did you mean \"{n}\"?"));
+                    self.mistake(o.span_of("endpoint"), format!("there is no endpoint `{name}`"), "not declared", Some(hint));
+                    return None;
+                }
+            },
+        };
+        let path = match (o.text("path"), &endpoint) {
+            (Some(path), Some(_)) => {
+                if path.starts_with('/') {
+                    self.mistake(
+                        o.span_of("path"),
+                        "the path of a route stands below the endpoint's URL",
+                        "expected a relative path",
+                        Some("put the leading part into the endpoint's url".into()),
+                    );
+                }
+                if let Err(why) = check_folder(&path) {
+                    self.mistake(o.span_of("path"), format!("`path`: {why}"), "", None);
+                }
+                path
+            }
+            (Some(path), None) => normal(&self.base.join(path)).display().to_string(),
+            (None, Some(_)) => String::new(),
+            (None, None) => {
+                self.mistake(o.span.clone(), format!("a destination of `{route}` has no path"), "needs `path`, B's import folder", None);
+                return None;
+            }
+        };
+        let http_direct = endpoint.as_ref().is_some_and(|e| matches!(e.url.scheme(), "http" | "https") && !e.webdav_move);
+        let if_exists = match o.text("if_exists").as_deref() {
+            Some("wait") => IfExists::Wait,
+            Some("replace") => IfExists::Replace,
+            Some("rename") => IfExists::Rename,
+            Some("fail") => IfExists::Fail,
+            _ if http_direct => IfExists::Replace,
+            _ => IfExists::Wait,
+        };
+        let temp_name = self.template(o, "temp_name", &["name", "stem", "ext", "id", "job"])?;
+        if !temp_name.text().contains("{id}") && !http_direct {
+            self.mistake(o.span_of("temp_name"), "`temp_name` needs {id}, which tells deliveries apart", "needs {id}", None);
+        }
+        let temp_path = o.text("temp_path").map(|p| if endpoint.is_some() { p } else { normal(&self.base.join(p)).display().to_string() });
+        Some(DestinationConfig {
+            endpoint,
+            path,
+            if_exists,
+            temp_name,
+            temp_path,
+            verify: match o.word("verify").as_str() {
+                "hash" => Verify::Hash,
+                "none" => Verify::None,
+                _ => Verify::Size,
+            },
+            mode: o.text("mode").and_then(|m| mode(&m)),
+            done_file: self.template(o, "done_file", &["name", "stem", "ext", "job"]),
+            after: o.texts("after"),
+            create: o.flag("create"),
+        })
+    }
+
+    pub(super) fn retry(&mut self, o: Option<&Options>) -> Retry {
+        let empty = Options::new(Vec::new(), 0..0, vec![crate::config::schema::ROOT]);
+        let o = o.unwrap_or(&empty);
+        Retry {
+            initial_delay: o.duration("initial_delay").unwrap_or(Duration::from_secs(1)),
+            multiplier: o.integer("multiplier").and_then(|n| u32::try_from(n).ok()).unwrap_or(2),
+            max_delay: o.duration("max_delay").unwrap_or(Duration::from_secs(300)),
+            give_up: o.duration("give_up").unwrap_or(Duration::from_secs(14 * 86_400)),
+        }
+    }
+}

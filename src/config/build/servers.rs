@@ -1,0 +1,128 @@
+//! Endpoints and code tables, built from their keys.
+
+use super::super::{EndpointConfig, LookupConfig};
+use super::Builder;
+use super::parts::percent_decoded;
+use crate::formats;
+use crate::options::{Entry, Options, nearest};
+use crate::transform::lookup::Duplicates;
+use secrecy::SecretString;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+impl Builder<'_> {
+    pub(super) fn endpoint(&mut self, name: &str, entry: &Entry, o: &Options) -> Option<EndpointConfig> {
+        let Some(text) = o.text("url") else {
+            self.mistake(
+                entry.key_span.clone(),
+                format!("the endpoint `{name}` has no url"),
+                "needs a url",
+                Some("as in url = \"sftp://user@host/folder\"".into()),
+            );
+            return None;
+        };
+        let span = o.span_of("url");
+        let mut url = match url::Url::parse(&text) {
+            Ok(url) => url,
+            Err(e) => {
+                self.mistake(span, format!("`endpoints.{name}.url` is no URL: {e}"), "expected scheme://user@host:port/path", None);
+                return None;
+            }
+        };
+        const SCHEMES: &[&str] = &["sftp", "ftp", "ftps", "http", "https"];
+        if !SCHEMES.contains(&url.scheme()) {
+            let hint = nearest(url.scheme(), SCHEMES.iter().copied()).map(|n| format!("did you mean {n}://?"));
+            self.mistake(span, format!("the scheme {}:// is not known", url.scheme()), format!("expected one of {}", SCHEMES.join(", ")), hint);
+            return None;
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            self.mistake(span, format!("`endpoints.{name}.url` has no host"), "expected scheme://user@host:port/path", None);
+            return None;
+        }
+        let decode = |t: &str| percent_decoded(t);
+        let user = decode(url.username());
+        let in_url = url.password().map(decode);
+        // Neither fails for a URL with a host.
+        let _ = url.set_password(None);
+        let password = o.text("password").or(in_url);
+        let plain = matches!(url.scheme(), "ftp" | "http");
+        let secret = password.is_some() || o.has("headers");
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let loopback = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+        if plain && secret && !loopback {
+            self.warnings.push(format!(
+                "endpoint {name}: the password crosses the network readable for everybody ({}://): use {}s or sftp",
+                url.scheme(),
+                url.scheme()
+            ));
+        }
+        let base = self.base.clone();
+        let path = |key: &str| o.text(key).map(|p| base.join(p));
+        let identity_file = path("identity_file");
+        if let Some(key) = identity_file.as_ref().and_then(|k| std::fs::metadata(k).ok())
+            && key.mode() & 0o077 != 0
+        {
+            let shown = identity_file.as_ref().map(|k| k.display().to_string()).unwrap_or_default();
+            self.mistake(
+                o.span_of("identity_file"),
+                "others may read the private key",
+                "must be readable by its owner only",
+                Some(format!("chmod 600 {shown}")),
+            );
+        }
+        let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let known_hosts = path("known_hosts").unwrap_or_else(|| home.join(".ssh/known_hosts"));
+        let seconds = |key: &str| o.duration(key).unwrap_or(Duration::from_secs(60));
+        Some(EndpointConfig {
+            name: name.to_owned(),
+            user,
+            password: password.map(SecretString::from),
+            passphrase: o.text("passphrase").map(SecretString::from),
+            agent: o.flag("agent"),
+            known_hosts,
+            connections: o.count("connections").unwrap_or(4),
+            connect_timeout: seconds("connect_timeout"),
+            timeout: seconds("timeout"),
+            limit_rate: o.size("limit_rate").filter(|r| *r > 0),
+            keepalive: seconds("keepalive"),
+            implicit_tls: o.word("tls") == "implicit",
+            ca_file: path("ca_file"),
+            passive: o.flag("passive"),
+            method: o.word("method"),
+            field: o.word("field"),
+            webdav_move: o.word("publish") == "move",
+            headers: o.map("headers").iter().map(|(n, e)| (n.clone(), SecretString::from(e.as_text().to_owned()))).collect(),
+            client_cert: path("client_cert").map(|cert| (cert, path("client_key"))),
+            identity_file,
+            url,
+        })
+    }
+
+    pub(super) fn lookup(&mut self, name: &str, entry: &Entry, o: &Options) -> Option<LookupConfig> {
+        let values: Vec<(String, String)> = o.map("values").iter().map(|(k, e)| (k.clone(), e.as_text().to_owned())).collect();
+        let key = o.texts("key").unwrap_or_default();
+        let file = self.template(o, "file", &["name", "stem", "path", "ext"]);
+        match (o.has("file"), o.has("values")) {
+            (true, true) | (false, false) => {
+                self.mistake(entry.key_span.clone(), format!("the lookup `{name}` needs either `file` or `values`"), "one of the two", None);
+                return None;
+            }
+            (true, false) if key.is_empty() => {
+                self.mistake(entry.key_span.clone(), format!("the lookup `{name}` has no key"), "needs `key`, the column by which records are found", None);
+                return None;
+            }
+            _ => {}
+        }
+        let format = o.entry("format").map_or("csv", |f| f.as_text());
+        let Some(format) = formats::named(format) else {
+            return None; // told by the schema, or not built yet
+        };
+        if !format.has_columns() {
+            self.mistake(o.span_of("format"), "a lookup is read from a file with columns", "expected \"csv\"", None);
+            return None;
+        }
+        let duplicates = if o.word("duplicates") == "error" { Duplicates::Error } else { Duplicates::First };
+        Some(LookupConfig { name: name.to_owned(), file, base: self.base.clone(), key, value: o.text("value"), duplicates, values, format, input: o.clone() })
+    }
+}

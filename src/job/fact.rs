@@ -1,0 +1,207 @@
+//! The facts about a job, and the parts of its state that facts carry.
+
+use super::*;
+use crate::config::IfExists;
+use crate::error::Error;
+use crate::transform::Counts;
+use jiff::Timestamp;
+
+/// What is known of the original once it is sealed.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Seal {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256 in hexadecimal digits.
+    pub hash: String,
+    /// When A changed it last.
+    pub modified: Timestamp,
+}
+
+/// One delivery to one destination.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Delivery {
+    /// The destination's number in the route.
+    pub destination: usize,
+    /// The endpoint's name, or "local".
+    pub endpoint: String,
+    /// The folder, with the relative one of a recursive source.
+    pub folder: Name,
+    /// The final name.
+    pub name: Name,
+    /// The temporary name, drawn once.
+    pub temp: Name,
+    /// Twelve hex digits, the delivery's own.
+    pub id: String,
+    /// How far it is.
+    pub progress: Progress,
+    /// How often a rename was tried without a clear answer, or answered "no such file".
+    pub attempts: u32,
+}
+
+/// How far a delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Progress {
+    /// Nothing is at B yet, or an unfinished temporary file.
+    Waiting,
+    /// The temporary file is complete and verified.
+    Uploaded,
+    /// A rename was about to be tried: its outcome is unknown until the next event.
+    Publishing,
+    /// The final name is at B.
+    Published,
+    /// It can't be known whether it is.
+    Unconfirmed,
+}
+
+impl Progress {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Progress::Waiting => "waiting",
+            Progress::Uploaded => "uploaded",
+            Progress::Publishing => "publishing",
+            Progress::Published => "published",
+            Progress::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
+/// What is delivered.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Made {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub hash: String,
+    /// It stands in `work`; otherwise the original itself is delivered.
+    pub in_work: bool,
+    /// The records; none for raw bytes.
+    pub counts: Option<Counts>,
+    /// What was passed over or repaired.
+    pub remarks: Vec<String>,
+}
+
+/// A fact about a job, in the order it happened.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The original is safe and known.
+    Sealed(Seal),
+    /// The file for B is made; its deliveries are planned.
+    Transformed {
+        /// What was made.
+        made: Made,
+        /// Where it goes; none where nothing is published.
+        deliveries: Vec<Delivery>,
+    },
+    /// The temporary file is complete at this delivery's destination.
+    Uploaded {
+        /// The delivery's number.
+        delivery: usize,
+    },
+    /// The rename is about to be tried.
+    Publishing {
+        /// The delivery's number.
+        delivery: usize,
+        /// The policy.
+        policy: IfExists,
+        /// The final name, which `rename` may have changed.
+        name: Name,
+    },
+    /// The answer said that nothing was renamed; the temporary file is still the one to publish, or must be sent again.
+    NotPublished {
+        /// The delivery's number.
+        delivery: usize,
+        /// The temporary file is gone: send it again.
+        again: bool,
+    },
+    /// The final name is at B.
+    Published {
+        /// The delivery's number.
+        delivery: usize,
+    },
+    /// The original is where `on_success` says.
+    Archived {
+        /// Where.
+        path: String,
+    },
+    /// A destination can't take it now.
+    Postponed {
+        /// Why.
+        error: Error,
+    },
+    /// The file can't be relayed: it goes to `errors`.
+    Failing {
+        /// Why.
+        error: Error,
+    },
+    /// It lies in `errors`.
+    Failed {
+        /// Its name there.
+        path: String,
+    },
+    /// An earlier job had the same name and content.
+    Duplicate {
+        /// That job.
+        of: JobId,
+    },
+    /// It can't be known whether B has it.
+    Unconfirmed {
+        /// The delivery's number.
+        delivery: usize,
+        /// Why.
+        error: Error,
+    },
+    /// An operator wants it tried again; its file stands claimed again.
+    Retried,
+    /// An operator says that B has it.
+    Confirmed,
+    /// An operator put its file back into the source.
+    Resubmitted,
+    /// An operator removed its file.
+    Removed,
+    /// Its claim never happened, or somebody removed the claimed file.
+    Vanished {
+        /// What was found.
+        error: Error,
+    },
+}
+
+impl Event {
+    /// The word for this fact in `show`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Event::Sealed(_) => "sealed",
+            Event::Transformed { .. } => "transformed",
+            Event::Uploaded { .. } => "uploaded",
+            Event::Publishing { .. } => "publishing",
+            Event::NotPublished { .. } => "not_published",
+            Event::Published { .. } => "published",
+            Event::Archived { .. } => "archived",
+            Event::Postponed { .. } => "postponed",
+            Event::Failing { .. } => "failing",
+            Event::Failed { .. } => "failed",
+            Event::Duplicate { .. } => "duplicate",
+            Event::Unconfirmed { .. } => "unconfirmed",
+            Event::Retried => "retried",
+            Event::Confirmed => "confirmed",
+            Event::Resubmitted => "resubmitted",
+            Event::Removed => "removed",
+            Event::Vanished { .. } => "vanished",
+        }
+    }
+}
+
+/// A file as a look found it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Found {
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub modified_ns: i128,
+    /// The device.
+    pub dev: u64,
+    /// The inode.
+    pub ino: u64,
+}

@@ -1,0 +1,88 @@
+//! What the dispatcher hands out, and what it gets back.
+
+use crate::error::Error;
+use crate::job::Job;
+use std::time::{Duration, Instant};
+
+/// One thing for a worker to do.
+#[derive(Debug)]
+pub enum Work {
+    /// Look at a route's source, and claim at most so many.
+    Look {
+        /// The route.
+        route: String,
+        /// At most so many.
+        room: usize,
+        /// The route's `before` command runs first.
+        scheduled: bool,
+    },
+    /// Seal and transform.
+    Prepare(Job),
+    /// Send one delivery.
+    Upload(Job, usize),
+    /// Publish a run at this destination.
+    Publish(Vec<Job>, usize),
+    /// Find out what became of a rename.
+    Resolve(Job, usize),
+    /// Put originals where they belong.
+    Finish(Vec<Job>),
+    /// Put into `errors`.
+    Fail(Job),
+}
+
+/// What a look came to.
+#[derive(Debug, Default)]
+pub struct LookResult {
+    /// The jobs that were claimed.
+    pub claimed: Vec<Job>,
+    /// Ready, but not claimed yet.
+    pub left: usize,
+    /// Matching, but not ready.
+    pub unready: usize,
+    /// Passed over.
+    pub passed_over: u64,
+    /// When to look again.
+    pub again: Option<Duration>,
+}
+
+/// What a worker gives back.
+#[derive(Debug)]
+pub enum Done {
+    /// A look.
+    Looked(String, Result<LookResult, Error>),
+    /// Jobs, as they are now, and the failure of one of them by its place. `destination` is what was worked on.
+    Jobs {
+        /// All that were given.
+        jobs: Vec<Job>,
+        /// Which one failed, and why.
+        failed: Option<(usize, Error)>,
+        /// The destination that was worked on.
+        destination: Option<usize>,
+    },
+}
+
+/// What is known of an endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointState {
+    /// Works that use it now.
+    pub in_flight: usize,
+    /// Nobody tries it before this time.
+    pub down_until: Option<Instant>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last failure.
+    pub error: Option<Error>,
+    /// It answered since the relay began.
+    pub up: bool,
+    /// Since when it is as it is.
+    pub since: Option<jiff::Timestamp>,
+}
+
+/// Whether everything is tried once, or for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Until told to stop.
+    Daemon,
+    /// What is ready now.
+    Once,
+}

@@ -1,0 +1,133 @@
+//! Looks at sources and claims what is ready; runs the users' commands around it.
+
+use super::dispatch::LookResult;
+use super::engine::hint_text;
+use super::{World, recover};
+use crate::config::{OnSuccess, Route};
+use crate::durable;
+use crate::error::{Kind, Result};
+use crate::job::{Job, Name, numbered};
+use crate::journal::NewJob;
+use crate::watch::{self, CLAIMED, Candidate, companion_name};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A command of the user's that runs longer than this is stopped.
+pub(super) const HOOK_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// Looks at a source and claims what is ready.
+pub(super) fn look(w: &World, name: &str, room: usize, scheduled: bool) -> Result<LookResult> {
+    let Some(route) = w.route(name).cloned() else { return Ok(LookResult::default()) };
+    if let Some(before) = route.source.before.as_ref().filter(|_| scheduled) {
+        run_hook("before", &before.iter().map(|a| Name(a.clone().into_bytes())).collect::<Vec<_>>(), &w.stop);
+    }
+    if route.source.on_success != OnSuccess::Keep && route.source.path.is_dir() {
+        durable::make_folder(&route.source.path.join(CLAIMED), 0o700)?;
+    }
+    let looked = w.with_memory(name, |m| watch::look(&route.source, m, Instant::now()))?;
+    for notice in &looked.notices {
+        tracing::warn!(route = name, "{notice}");
+    }
+    recover::errors_folder(w, &route, &looked)?;
+    let mut ready = looked.ready;
+    if route.source.on_success == OnSuccess::Keep {
+        let reader = w.journal.reader()?;
+        let mut fresh = Vec::new();
+        for c in ready {
+            if !reader.taken(name, &c.file, &c.found)? {
+                fresh.push(c);
+            }
+        }
+        ready = fresh;
+    }
+    let most = room.min(route.source.max_files.unwrap_or(usize::MAX));
+    let left = ready.len().saturating_sub(most);
+    ready.truncate(most);
+    let claimed = claim(w, &route, ready)?;
+    // More than one look may take is taken in the next one.
+    let again = if left > 0 && route.source.max_files.is_some() { Some(route.source.poll_interval) } else { looked.again };
+    let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { left };
+    Ok(LookResult { claimed, left, unready: looked.unready, passed_over: looked.passed_over, again })
+}
+
+/// Takes files out of A's folder: one commit of the intents, the renames, one sync of each folder.
+pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<Vec<Job>> {
+    if ready.is_empty() {
+        return Ok(Vec::new());
+    }
+    let new = ready.iter().map(|c| NewJob { route: route.name.clone(), file: c.file.clone(), found: c.found, replay_of: None, id: None }).collect();
+    let jobs = w.journal.create(new, jiff::Timestamp::now())?;
+    super::crash_point(&["claiming"], "after");
+    if route.source.on_success == OnSuccess::Keep {
+        return Ok(jobs);
+    }
+    let mut claimed = Vec::with_capacity(jobs.len());
+    let mut folders = std::collections::BTreeSet::new();
+    let mut trouble = None;
+    for (job, candidate) in jobs.into_iter().zip(&ready) {
+        if trouble.is_some() {
+            w.journal.drop_intent(job.id)?;
+            continue;
+        }
+        match durable::rename_new(&candidate.path, &w.claimed(route, &job)) {
+            Ok(()) => {
+                for template in [&route.source.done_file, &route.source.checksum_file].into_iter().flatten() {
+                    let companion = companion_name(template, &job.file);
+                    let to = route.source.path.join(CLAIMED).join(numbered(job.id, companion.last()).path());
+                    let _ = durable::rename_new(&route.source.path.join(companion.path()), &to);
+                }
+                folders.insert(candidate.path.parent().unwrap_or(&route.source.path).to_owned());
+                claimed.push(job);
+            }
+            // Another relay, or A itself, was faster.
+            Err(e) if e.kind() == Kind::NotFound => w.journal.drop_intent(job.id)?,
+            Err(e) => {
+                w.journal.drop_intent(job.id)?;
+                trouble = Some(e.at("claim"));
+            }
+        }
+    }
+    super::crash_point(&["claimed"], "after");
+    durable::sync_folder(&route.source.path.join(CLAIMED))?;
+    folders.iter().try_for_each(|f| durable::sync_folder(f))?;
+    match trouble {
+        // What was claimed goes on; the next look tells the trouble again.
+        Some(e) if claimed.is_empty() => Err(e),
+        Some(e) => {
+            tracing::warn!(route = route.name, "{e}{}", hint_text(&e));
+            Ok(claimed)
+        }
+        None => Ok(claimed),
+    }
+}
+
+/// Runs a command of the user's: an argument list, never a shell, with a time limit. Its failure is told, and decides nothing.
+pub fn run_hook(what: &str, args: &[Name], stop: &crate::stop::Stop) {
+    use std::os::unix::ffi::OsStrExt;
+    let Some((program, rest)) = args.split_first() else { return };
+    let as_os = |n: &Name| std::ffi::OsStr::from_bytes(&n.0).to_owned();
+    let started = Command::new(as_os(program))
+        .args(rest.iter().map(as_os))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let mut child = match started {
+        Ok(child) => child,
+        Err(e) => return tracing::warn!("{what}: {program} can't be started: {}", crate::error::reason(&e)),
+    };
+    let end = Instant::now() + HOOK_TIME_MAX;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return,
+            Ok(Some(status)) => return tracing::warn!("{what}: {program} ended with {status}"),
+            Ok(None) if Instant::now() < end && !stop.is_set() => std::thread::sleep(Duration::from_millis(20)),
+            Ok(None) | Err(_) => {
+                // It may have ended just now.
+                let _ = child.kill();
+                let _ = child.wait();
+                return tracing::warn!("{what}: {program} was stopped: it ran too long, or the relay stops");
+            }
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Upload, verify, publish, and find out what became of a rename whose answer is unknown.
+
+use super::super::World;
+use super::super::publish::{Evidence, Final, Verdict, resolve};
+use super::{local, vanished};
+use crate::config::{DestinationConfig, IfExists, Route, Verify};
+use crate::durable;
+use crate::endpoints::pool::Pool;
+use crate::endpoints::{Direct, Followed, Rename, Session};
+use crate::error::{Blame, Error, Kind, Result, shown};
+use crate::job::{Delivery, Event, Job, Name, Progress};
+use crate::naming::{self, Facts};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How often `if_exists = "rename"` looks for a free name.
+pub(super) const RENAMES_MAX: u32 = 10_000;
+
+/// A delivery's destination, paths and connections.
+pub(super) struct Target<'t> {
+    d: &'t DestinationConfig,
+    pool: &'t Arc<Pool>,
+    folder: PathBuf,
+    temp: PathBuf,
+    final_path: PathBuf,
+}
+
+pub(super) fn target<'t>(w: &'t World, route: &'t Route, delivery: &Delivery) -> Result<Target<'t>> {
+    let lost = || Error::endpoint(format!("the route {} has no such destination any more", route.name)).hint("put the destination back, and the job goes on");
+    let d = route.destinations.get(delivery.destination).filter(|d| d.endpoint_name() == delivery.endpoint).ok_or_else(lost)?;
+    // Joining an empty path would add a slash, which HTTP takes for another name.
+    let folder = if delivery.folder.0.is_empty() { PathBuf::from(&d.path) } else { Path::new(&d.path).join(delivery.folder.path()) };
+    let temp_folder = d.temp_path.as_ref().map_or_else(|| folder.clone(), PathBuf::from);
+    Ok(Target { d, pool: w.pool(d)?, temp: temp_folder.join(delivery.temp.path()), final_path: folder.join(delivery.name.path()), folder })
+}
+
+/// What is sent: the file in `work`, or the original itself.
+pub(super) fn payload(w: &World, job: &Job) -> Result<(File, u64, PathBuf)> {
+    let made = job.made.as_ref().ok_or_else(|| Error::relay("nothing was made yet"))?;
+    let path = if made.in_work { w.work(job).join("out") } else { w.original(job)? };
+    let file = durable::open_file(&path).map_err(|e| if e.kind() == Kind::NotFound { vanished(&path) } else { e })?;
+    let size = file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &path, &e))?.len();
+    if size != made.size {
+        return Err(Error::file(format!("{} has {size} bytes instead of {}", shown(&path), made.size))
+            .hint("somebody changed a file of the relay; retry makes it again"));
+    }
+    Ok((file, size, path))
+}
+
+/// Sends a delivery's temporary file, and verifies it.
+pub fn upload(w: &World, job: &mut Job, delivery: usize) -> Result<()> {
+    let route = w.route_of(job)?.clone();
+    let t = target(w, &route, &job.deliveries[delivery])?;
+    if !t.pool.direct() {
+        let (mut file, size, _) = payload(w, job)?;
+        let hash = job.made.as_ref().map(|m| m.hash.clone()).unwrap_or_default();
+        let result = t.pool.with(&w.stop, |session| {
+            ensure_folders(session, &t)?;
+            let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
+            let sent = session.write(&t.temp, &mut from, size, t.d.mode)?;
+            if sent != size {
+                return Err(Error::endpoint(format!("{sent} of {size} bytes were sent")).kind_of(Kind::Lost));
+            }
+            verify(session, &t, size, &hash)
+        });
+        result.map_err(|e| e.at("upload"))?;
+    }
+    w.record_one(job, Event::Uploaded { delivery })
+}
+
+pub(super) struct Progressing<'p> {
+    inner: Followed<'p>,
+    tell: &'p dyn Fn(u64),
+}
+
+impl std::io::Read for Progressing<'_> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(to)?;
+        (self.tell)(n as u64);
+        Ok(n)
+    }
+}
+
+/// Makes the folders below the destination's that a recursive source needs, and the destination's own if it may.
+pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Result<()> {
+    let base = Path::new(&t.d.path);
+    let below = t.folder.strip_prefix(base).unwrap_or(Path::new(""));
+    if !t.d.create && below.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let present = |session: &mut dyn Session, folder: &Path| -> Result<bool> { Ok(folder.as_os_str().is_empty() || session.stat(folder)?.is_some()) };
+    if present(session, &t.folder)? {
+        return Ok(());
+    }
+    if !t.d.create && !present(session, base)? {
+        return Err(crate::endpoints::missing_folder(base));
+    }
+    let mut missing = Vec::new();
+    for folder in t.folder.ancestors() {
+        if folder.as_os_str().is_empty() || folder == Path::new("/") || present(session, folder)? {
+            break;
+        }
+        missing.push(folder.to_owned());
+    }
+    missing.iter().rev().try_for_each(|folder| session.make_folder(folder))
+}
+
+/// Compares the temporary file with what was sent.
+pub(super) fn verify(session: &mut dyn Session, t: &Target<'_>, size: u64, hash: &str) -> Result<()> {
+    if t.d.verify == Verify::None {
+        return Ok(());
+    }
+    let found = session.stat(&t.temp)?;
+    let wrong = |what: String| {
+        Err(Error::endpoint(format!("the temporary file {} {what}", shown(&t.temp))).hint("the connection or the server cut it: it is sent again by itself"))
+    };
+    match found.map(|f| f.size) {
+        None => return wrong("is gone right after it was written".into()),
+        Some(Some(n)) if n != size => return wrong(format!("has {n} bytes at the server instead of {size}")),
+        Some(_) => {}
+    }
+    if t.d.verify == Verify::Hash && hash_at(session, &t.temp)? != hash {
+        return wrong("has other bytes at the server than were sent".into());
+    }
+    Ok(())
+}
+
+/// The SHA-256 of a file at the server, read back.
+pub(super) fn hash_at(session: &mut dyn Session, path: &Path) -> Result<String> {
+    use sha2::Digest;
+    struct Hashing(sha2::Sha256);
+    impl std::io::Write for Hashing {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hashing = Hashing(sha2::Sha256::new());
+    session.read(path, &mut hashing)?;
+    Ok(crate::job::hex(&hashing.0.finalize()))
+}
+
+/// What publishing a run of jobs came to.
+pub struct Published {
+    /// The first job that could not be published, by its place in the run, and why; those after it were not tried.
+    pub stopped: Option<(usize, Error)>,
+}
+
+/// Publishes a run of jobs at one destination: one commit of the intents, the renames in order, one sync, one commit.
+pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Published> {
+    let Some(first) = run.first() else { return Ok(Published { stopped: None }) };
+    let route = w.route_of(first)?.clone();
+    let numbers: Vec<usize> = run.iter().filter_map(|j| j.deliveries.iter().position(|d| d.destination == destination)).collect();
+    if numbers.len() != run.len() {
+        return Err(Error::relay("a job without that destination was to be published"));
+    }
+    let pool = {
+        let t = target(w, &route, &run[0].deliveries[numbers[0]])?;
+        t.pool.clone()
+    };
+    if pool.direct() {
+        return send_direct(w, &route, &mut run[0], numbers[0]).map(|e| Published { stopped: e.map(|e| (0, e)) });
+    }
+    let mut stopped = None;
+    let mut names: Vec<Name> = Vec::new();
+    // The names that are free now: only for those an intent is written, so that waiting for B costs no journal.
+    let looked = pool.with(&w.stop, |session| {
+        for (i, job) in run.iter().enumerate() {
+            let t = target(w, &route, &job.deliveries[numbers[i]])?;
+            match free_name(session, &t, &job.deliveries[numbers[i]].name)? {
+                Ok(name) if names.contains(&name) => break,
+                Ok(name) => names.push(name),
+                Err(e) => {
+                    stopped = Some((i, e));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    });
+    if let Err(e) = looked {
+        return Ok(Published { stopped: Some((names.len(), e.at("publish"))) });
+    }
+    if names.is_empty() {
+        return Ok(Published { stopped: stopped.map(|(i, e)| (i, e.at("publish"))) });
+    }
+    let policies: Vec<IfExists> = numbers.iter().map(|_| route.destinations[destination].if_exists).collect();
+    let intents = run.iter_mut().zip(&numbers).zip(names.iter().zip(&policies));
+    w.record(intents.map(|((job, delivery), (name, policy))| (job, Event::Publishing { delivery: *delivery, policy: *policy, name: name.clone() })).collect())?;
+    let mut done = 0;
+    let mut failed: Option<(usize, Error)> = None;
+    let renamed = pool.with(&w.stop, |session| {
+        let mut folders = BTreeSet::new();
+        for (i, job) in run.iter().enumerate().take(names.len()) {
+            let t = target(w, &route, &job.deliveries[numbers[i]])?;
+            let how = if t.d.if_exists == IfExists::Replace { Rename::Replace } else { Rename::New };
+            if let Err(e) = session.rename(&t.temp, &t.final_path, how) {
+                failed = Some((i, e.clone()));
+                if e.kind() == Kind::Lost {
+                    return Err(e);
+                }
+                break;
+            }
+            folders.insert(t.folder.clone());
+            if t.d.temp_path.is_some() {
+                folders.insert(t.temp.parent().unwrap_or(Path::new("")).to_owned());
+            }
+            done = i + 1;
+        }
+        folders.iter().try_for_each(|f| session.sync_folder(f))?;
+        for (i, job) in run.iter().enumerate().take(done) {
+            let t = target(w, &route, &job.deliveries[numbers[i]])?;
+            announce(w, session, &t, job, &job.deliveries[numbers[i]])?;
+        }
+        Ok(())
+    });
+    if let Err(e) = renamed {
+        // Whatever was renamed is found by its evidence; nothing is called published that was not synced.
+        let at = failed.map_or(0, |(i, _)| i.min(done));
+        return Ok(Published { stopped: Some((at, e.at("publish"))) });
+    }
+    let facts = run.iter_mut().zip(&numbers).take(done).map(|(job, delivery)| (job, Event::Published { delivery: *delivery }));
+    w.record(facts.collect())?;
+    let Some((i, e)) = failed else { return Ok(Published { stopped: stopped.map(|(i, e)| (i, e.at("publish"))) }) };
+    // A clear answer: nothing was renamed. Those behind it were never tried, and are found by their evidence.
+    let again = e.kind() == Kind::NotFound;
+    if again {
+        tracing::warn!(job = run[i].id, "the temporary file was removed by somebody at the destination: it is sent again");
+    }
+    w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again })?;
+    Ok(Published { stopped: Some((i, e.at("publish"))) })
+}
+
+/// The name to publish under, or why there is none now.
+pub(super) fn free_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) -> Result<std::result::Result<Name, Error>> {
+    if t.d.if_exists == IfExists::Replace {
+        return Ok(Ok(name.clone()));
+    }
+    let shown_final = shown(&t.final_path);
+    if session.stat(&t.final_path)?.is_none() {
+        return Ok(Ok(name.clone()));
+    }
+    match t.d.if_exists {
+        IfExists::Rename => {
+            for n in 1..=RENAMES_MAX {
+                let other = Name(naming::with_suffix(&name.0, &format!("-{n}")));
+                naming::check_name(&other.0, "output.name")?;
+                if session.stat(&t.folder.join(other.path()))?.is_none() {
+                    return Ok(Ok(other));
+                }
+            }
+            Ok(Err(Error::file(format!("{RENAMES_MAX} files named like {shown_final} are there already")).hint("let B take its files, then retry")))
+        }
+        IfExists::Fail => Ok(Err(Error::file(format!("{shown_final} is there already, and if_exists is \"fail\"")).hint("remove it, then retry"))),
+        IfExists::Wait | IfExists::Replace => Ok(Err(Error::endpoint(format!("{shown_final} is still there: B has not taken it yet"))
+            .kind_of(Kind::Exists)
+            .hint("the file follows as soon as B has taken the last one"))),
+    }
+}
+
+/// B's marker and B's own import function, once its file is there. They may run again after a crash, never before.
+pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<()> {
+    let time = local(job.received_at);
+    let facts = Facts { name: &delivery.name.0, path: t.final_path.as_os_str().as_encoded_bytes(), job: job.id, id: &delivery.id, time: &time };
+    if let Some(template) = &t.d.done_file {
+        let name = Name(template.render(&facts));
+        naming::check_name(&name.0, "done_file")?;
+        let (temp, path) = (t.folder.join(format!(".{}.{}.part", delivery.id, "done")), t.folder.join(name.path()));
+        session.write(&temp, &mut std::io::empty(), 0, t.d.mode)?;
+        session.rename(&temp, &path, Rename::Replace)?;
+        session.sync_folder(&t.folder)?;
+    }
+    if let Some(after) = &t.d.after {
+        let allowed = ["name", "stem", "ext", "path", "job", "date"];
+        let args =
+            after.iter().map(|a| crate::naming::Template::parse(a, &allowed).map(|t| Name(t.render(&facts)))).collect::<std::result::Result<Vec<_>, _>>();
+        match args {
+            Ok(args) => super::super::intake::run_hook("after", &args, &w.stop),
+            Err(why) => tracing::warn!(job = job.id, "after was not run: {why}"),
+        }
+    }
+    Ok(())
+}
+
+/// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
+pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
+    let t = target(w, route, &job.deliveries[delivery])?;
+    let name = job.deliveries[delivery].name.clone();
+    let policy = t.d.if_exists;
+    let fresh = job.deliveries[delivery].progress == Progress::Uploaded;
+    if fresh {
+        w.record_one(job, Event::Publishing { delivery, policy, name })?;
+    }
+    let (mut file, size, _) = payload(w, job)?;
+    let how =
+        Direct { idempotency_key: job.deliveries[delivery].id.clone(), rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New }, size };
+    let sent = t.pool.with(&w.stop, |session| {
+        let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
+        session.send(&t.final_path, &mut from, &how)
+    });
+    let e = match sent {
+        Ok(()) => return w.record_one(job, Event::Published { delivery }).map(|()| None),
+        Err(e) => e.at("publish"),
+    };
+    match (e.kind(), t.pool.repeatable()) {
+        (Kind::Lost, false) => {
+            let unknown = Error::endpoint(format!(
+                "the connection was cut after the request was sent, and {} cannot tell whether it has the file: {}",
+                t.d.endpoint_name(),
+                e.message()
+            ))
+            .kind_of(Kind::Unconfirmed)
+            .at("publish")
+            .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id));
+            w.record_one(job, Event::Unconfirmed { delivery, error: unknown })?;
+            Ok(None)
+        }
+        (Kind::Lost, true) => Ok(Some(e)),
+        _ => {
+            w.record_one(job, Event::NotPublished { delivery, again: false })?;
+            Ok(Some(e))
+        }
+    }
+}
+
+/// Finds out what became of a rename whose answer is unknown.
+pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
+    let route = w.route_of(job)?.clone();
+    let t = target(w, &route, &job.deliveries[delivery])?;
+    if t.pool.direct() {
+        if t.pool.repeatable() {
+            return send_direct(w, &route, job, delivery);
+        }
+        let unknown = Error::endpoint(format!("the relay ended while the file was sent, and {} cannot tell whether it has it", t.d.endpoint_name()))
+            .kind_of(Kind::Unconfirmed)
+            .at("publish")
+            .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id));
+        return w.record_one(job, Event::Unconfirmed { delivery, error: unknown }).map(|()| None);
+    }
+    let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
+    let policy = t.d.if_exists;
+    let verdict = t.pool.with(&w.stop, |session| {
+        let temporary = session.stat(&t.temp)?.is_some();
+        let final_name = match session.stat(&t.final_path)? {
+            None => Final::Absent,
+            Some(s) if s.size.is_some_and(|n| n != made.size) => Final::Other,
+            Some(_) if hash_at(session, &t.final_path)? == made.hash => Final::Ours,
+            Some(_) => Final::Other,
+        };
+        let verdict = resolve(Evidence { temporary, final_name }, policy);
+        match verdict {
+            Verdict::PublishedTwice => session.remove(&t.temp)?,
+            Verdict::Published | Verdict::Again | Verdict::Taken => {}
+        }
+        if matches!(verdict, Verdict::Published | Verdict::PublishedTwice) {
+            session.sync_folder(&t.folder)?;
+            announce(w, session, &t, job, &job.deliveries[delivery])?;
+        }
+        Ok(verdict)
+    });
+    match verdict {
+        Err(e) => Ok(Some(e.at("publish"))),
+        Ok(Verdict::Published | Verdict::PublishedTwice) => w.record_one(job, Event::Published { delivery }).map(|()| None),
+        Ok(Verdict::Again | Verdict::Taken) => w.record_one(job, Event::NotPublished { delivery, again: false }).map(|()| None),
+    }
+}

@@ -1,0 +1,199 @@
+//! Put originals where they belong: the archive, or `errors` with a note saying why.
+
+use super::super::World;
+use super::{rfc3339, vanished};
+use crate::config::{OnSuccess, Route};
+use crate::durable;
+use crate::error::{Blame, Error, Kind, Result, shown};
+use crate::job::{Event, Job, Name, numbered};
+use jiff::{Timestamp, Zoned};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Puts the originals of published jobs where `on_success` says: the moves, one sync of each folder, one commit.
+pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
+    let now = Zoned::now();
+    let mode = w.config.archive_mode;
+    let mut folders = BTreeSet::new();
+    let mut places = Vec::new();
+    for job in jobs.iter() {
+        let route = w.route_of(job)?;
+        move_rejects(w, route, job, &mut folders)?;
+        let kept = route.source.on_success == OnSuccess::Keep || job.replay_of.is_some();
+        let claimed = w.claimed(route, job);
+        let path = if kept {
+            match job.replay_of {
+                Some(of) => w.journal.reader()?.job(of)?.and_then(|r| r.job.path).unwrap_or_default(),
+                None => route.source.path.join(job.file.path()).display().to_string(),
+            }
+        } else if route.source.on_success == OnSuccess::Delete {
+            durable::remove(&claimed)?;
+            folders.insert(claimed.parent().unwrap_or(Path::new("/")).to_owned());
+            String::new()
+        } else {
+            let folder =
+                w.config.home.join("archive").join(&job.route).join(now.strftime("%Y/%m/%d").to_string()).join(Name(job.file.folder().to_vec()).path());
+            durable::make_folder(&folder, durable::folder_mode(mode))?;
+            let to = folder.join(job.claimed_name().path());
+            archive_one(w, &claimed, &to, mode, &mut folders)?;
+            to.display().to_string()
+        };
+        for companion in companions(route, job) {
+            let from = claimed.with_file_name(companion.path());
+            let to = w
+                .config
+                .home
+                .join("archive")
+                .join(&job.route)
+                .join(now.strftime("%Y/%m/%d").to_string())
+                .join(Name(job.file.folder().to_vec()).path())
+                .join(companion.path());
+            if from.exists() {
+                archive_one(w, &from, &to, mode, &mut folders)?;
+            }
+        }
+        places.push(path);
+    }
+    folders.iter().try_for_each(|f| durable::sync_folder(f))?;
+    w.record(jobs.iter_mut().zip(places).map(|(job, path)| (job, Event::Archived { path })).collect())?;
+    for job in jobs.iter() {
+        durable::remove_folder(&w.work(job))?;
+    }
+    Ok(())
+}
+
+pub(super) fn archive_one(w: &World, from: &Path, to: &Path, mode: u32, folders: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let set = |path: &Path| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .map_err(|e| Error::io(Blame::Endpoint, "set the permissions of", path, &e))
+    };
+    if from.exists() {
+        // A file of another owner can't be given other permissions; it can be moved all the same.
+        let _ = set(from);
+        match durable::shift(from, to, &w.stop) {
+            Err(e) if e.kind() == Kind::Exists => {
+                return Err(Error::relay(format!("{} is there already: the archive is never overwritten", shown(to)))
+                    .hint("move that file elsewhere, then start again"));
+            }
+            other => other?,
+        }
+    } else if !to.exists() {
+        return Err(vanished(from));
+    }
+    folders.insert(from.parent().unwrap_or(Path::new("/")).to_owned());
+    folders.insert(to.parent().unwrap_or(Path::new("/")).to_owned());
+    Ok(())
+}
+
+/// The done and checksum files that were claimed with a file, by their claimed names.
+pub fn companions(route: &Route, job: &Job) -> Vec<Name> {
+    let templates = [&route.source.done_file, &route.source.checksum_file];
+    templates.into_iter().flatten().map(|t| numbered(job.id, crate::watch::companion_name(t, &job.file).last())).collect()
+}
+
+/// The rejects of a file that was otherwise delivered, beside where failed files go.
+pub(super) fn move_rejects(w: &World, route: &Route, job: &Job, folders: &mut BTreeSet<PathBuf>) -> Result<()> {
+    let from = w.work(job).join("rejects.csv");
+    if !from.exists() {
+        return Ok(());
+    }
+    let folder = w.errors(&route.name, &job.file);
+    durable::make_folder(&folder, durable::folder_mode(w.config.archive_mode))?;
+    let _ = std::fs::set_permissions(&from, std::os::unix::fs::PermissionsExt::from_mode(w.config.archive_mode));
+    let name = |base: &Name| Name([&base.0[..], b".rejects.csv"].concat());
+    for base in [Name(job.file.last().to_vec()), job.claimed_name()] {
+        let to = folder.join(name(&base).path());
+        match durable::shift(&from, &to, &w.stop) {
+            Ok(()) => {
+                folders.insert(folder);
+                return Ok(());
+            }
+            Err(e) if e.kind() == Kind::Exists => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Puts a file that can't be relayed into `errors`, with a note saying why.
+pub fn fail(w: &World, job: &mut Job) -> Result<()> {
+    let route = w.route_of(job)?.clone();
+    let error = job.error.clone().unwrap_or_else(|| Error::file("it failed"));
+    let original = w.original(job)?;
+    let folder = w.errors(&route.name, &job.file);
+    let mode = w.config.archive_mode;
+    durable::make_folder(&folder, durable::folder_mode(mode))?;
+    let mut place = None;
+    for name in [Name(job.file.last().to_vec()), job.claimed_name()] {
+        let to = folder.join(name.path());
+        if !original.exists() {
+            // A crash between the move and its record: the file is where it was moved to.
+            if !to.exists() || !note_is_of(&to, job.id) {
+                continue;
+            }
+            place = Some(to);
+            break;
+        }
+        if to.exists() || (note_path(&to).exists() && !note_is_of(&to, job.id)) {
+            continue;
+        }
+        // The note first: a file in errors always has one.
+        write_note(job, &error, &to, mode)?;
+        let _ = std::fs::set_permissions(&original, std::os::unix::fs::PermissionsExt::from_mode(mode));
+        match durable::move_new(&original, &to, &w.stop) {
+            Ok(()) => {
+                place = Some(to);
+                break;
+            }
+            Err(e) if e.kind() == Kind::Exists => durable::remove(&note_path(&to))?,
+            Err(e) => return Err(e),
+        }
+    }
+    let place = match place {
+        Some(place) => place,
+        None => {
+            // The original is gone, by somebody's hand: the note still says why.
+            let to = folder.join(job.claimed_name().path());
+            write_note(job, &error, &to, mode)?;
+            to
+        }
+    };
+    for companion in companions(&route, job) {
+        let from = w.claimed(&route, job).with_file_name(companion.path());
+        if from.exists() {
+            let _ = durable::shift(&from, &folder.join(companion.path()), &w.stop);
+        }
+    }
+    w.record_one(job, Event::Failed { path: place.display().to_string() })?;
+    durable::remove_folder(&w.work(job))
+}
+
+/// Where the note of a file in `errors` is.
+pub fn note_path(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".error.json");
+    PathBuf::from(name)
+}
+
+/// Whether the note of a file in `errors` is this job's.
+pub fn note_is_of(file: &Path, job: crate::job::JobId) -> bool {
+    let note = std::fs::read(note_path(file)).ok().and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok());
+    note.is_some_and(|n| n["job"] == serde_json::json!(job))
+}
+
+pub(super) fn write_note(job: &Job, error: &Error, file: &Path, mode: u32) -> Result<()> {
+    let note = serde_json::json!({
+        "error": error.to_string(),
+        "hint": error.advice(),
+        "file": job.file.to_string(),
+        "route": job.route,
+        "step": error.step(),
+        "job": job.id,
+        "attempts": job.attempts.max(1),
+        "received_at": rfc3339(job.received_at),
+        "failed_at": rfc3339(Timestamp::now()),
+    });
+    let mut text = serde_json::to_vec_pretty(&note).unwrap_or_default();
+    text.push(b'\n');
+    durable::write_whole(&note_path(file), &text, mode)
+}

@@ -1,0 +1,224 @@
+//! Seal the original and make B's file: what is true of a job before anything is sent.
+
+use super::super::World;
+use super::{local, vanished};
+use crate::config::{Empty, LookupConfig, OnSuccess, Route};
+use crate::durable;
+use crate::endpoints::Followed;
+use crate::error::{Blame, Error, Kind, Result};
+use crate::job::{Delivery, Event, Job, Made, Name, Progress, Seal};
+use crate::naming::{self, Facts};
+use crate::sys::{Writers, writers};
+use crate::transform::lookup::{Lookup, Lookups};
+use crate::transform::rejects::{Rejects, RejectsCsv};
+use crate::transform::{Counts, Source};
+use crate::watch::digest_of;
+use jiff::{Timestamp, Zoned};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Seals the original and makes the file for B.
+pub fn prepare(w: &World, job: &mut Job) -> Result<()> {
+    let file = job.file.clone();
+    prepare_steps(w, job).map_err(|e| if e.blame() == Blame::File { e.on_file(file.path()) } else { e })
+}
+
+pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<()> {
+    let route = w.route_of(job)?.clone();
+    let original = w.original(job)?;
+    if route.source.on_success == OnSuccess::Keep || job.replay_of.is_some() {
+        fetch_original(w, &route, job, &original).map_err(|e| e.at("seal"))?;
+    }
+    let seal = seal(&original, job, w).map_err(|e| e.at("seal"))?;
+    if let Some(before) = job.seal.as_ref().filter(|b| b.hash != seal.hash) {
+        let message = format!("the claimed file has changed since it was sealed ({} bytes then, {} now)", before.size, seal.size);
+        return Err(Error::file(message).at("seal").hint("somebody writes into .passerelle: nothing but the relay may; retry delivers it as it is now"));
+    }
+    if seal.size == 0 && route.source.empty != Empty::Send {
+        return empty(w, &route, job, seal);
+    }
+    if route.source.skip_duplicates
+        && let Some(of) = w.journal.reader()?.duplicate_of(&job.route, &job.file, &seal.hash, job.id)?
+    {
+        return w.record_all(job, vec![Event::Sealed(seal), Event::Duplicate { of }]);
+    }
+    let made = match &route.transformation {
+        None => Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new() },
+        Some(_) => {
+            w.record_one(job, Event::Sealed(seal.clone()))?;
+            transform(w, &route, job, &original, &seal)?
+        }
+    };
+    let deliveries = plan(&route, job)?;
+    let transformed = Event::Transformed { made, deliveries };
+    // Raw bytes need no commit between: knowing them is all that is made of them.
+    let events = if route.transformation.is_none() { vec![Event::Sealed(seal), transformed] } else { vec![transformed] };
+    w.record_all(job, events)
+}
+
+/// A file without a byte: archived as delivered, or failed, as the route says.
+pub(super) fn empty(w: &World, route: &Route, job: &mut Job, seal: Seal) -> Result<()> {
+    if route.source.empty == Empty::Fail {
+        return Err(Error::file("the file is empty").at("seal").hint("A wrote nothing: export again; empty = \"skip\" archives such files"));
+    }
+    let made =
+        Made { size: 0, hash: seal.hash.clone(), in_work: false, counts: Some(Counts::default()), remarks: vec!["the file is empty: nothing was sent".into()] };
+    w.record_all(job, vec![Event::Sealed(seal), Event::Transformed { made, deliveries: Vec::new() }])
+}
+
+/// Brings a file that stays where it is (kept, or archived) into the job's work folder.
+pub(super) fn fetch_original(w: &World, route: &Route, job: &Job, to: &Path) -> Result<()> {
+    let from = match job.replay_of {
+        None => route.source.path.join(job.file.path()),
+        Some(of) => {
+            let row = w.journal.reader()?.job(of)?;
+            let path = row.and_then(|r| r.job.path).ok_or_else(|| Error::file(format!("job {of} has no archived original")))?;
+            PathBuf::from(path)
+        }
+    };
+    let work = w.work(job);
+    durable::remove_folder(&work)?;
+    durable::make_folder(&work, 0o700)?;
+    let before = std::fs::metadata(&from).map_err(|e| Error::io(Blame::File, "read", &from, &e).hint("it was removed before it could be relayed"))?;
+    durable::copy_new(&from, to, &w.stop)?;
+    durable::sync_parent(to)?;
+    let after = std::fs::metadata(&from).map_err(|e| Error::io(Blame::File, "read", &from, &e))?;
+    if durable::found(&before) != durable::found(&after) {
+        return Err(Error::endpoint("the file changed while it was read").hint("it is read again by itself"));
+    }
+    Ok(())
+}
+
+/// Makes the original safe and knows it: nobody writes, its bytes are synced, its digest is taken, nobody wrote meanwhile.
+pub(super) fn seal(path: &Path, job: &Job, w: &World) -> Result<Seal> {
+    let mut file = durable::open_file(path).map_err(|e| if e.kind() == Kind::NotFound { vanished(path) } else { e })?;
+    if writers(&file) == Writers::Some {
+        return Err(Error::endpoint("another program still has the file open for writing").hint("it is taken as soon as that program closes it"));
+    }
+    let look = |file: &File| file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", path, &e));
+    durable::sync_file(&file, path)?;
+    let before = look(&file)?;
+    let hash = digest_of::<sha2::Sha256>(&mut Followed::new(&mut file, &w.stop, None)).map_err(|e| read_failed(&e, path))?;
+    let after = look(&file)?;
+    if durable::found(&before) != durable::found(&after) {
+        return Err(Error::endpoint("the file changed while it was read").hint("it is read again by itself"));
+    }
+    let ns = durable::found(&after).modified_ns;
+    let modified = Timestamp::from_nanosecond(ns).unwrap_or(job.received_at);
+    Ok(Seal { size: before.len(), hash, modified })
+}
+
+pub(super) fn read_failed(e: &std::io::Error, path: &Path) -> Error {
+    let error = crate::endpoints::source_error(e);
+    if error.blame() == Blame::Stopped { error } else { Error::io(Blame::File, "read", path, e) }
+}
+
+/// Makes B's file in the job's work folder.
+pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, seal: &Seal) -> Result<Made> {
+    let Some(spec) = &route.transformation else { return Err(Error::relay("nothing to transform")) };
+    let work = w.work(job);
+    durable::make_folder(&work, 0o700)?;
+    let (part, out) = (work.join("out.part"), work.join("out"));
+    let context = naming::context(&job.file.0, seal.size, &local(seal.modified), job.id, &local(job.received_at), &job.route);
+    let lookups = Arc::new(w.lookups.lookups(route, &job.file, w.config.max_memory)?);
+    let input = Box::new(durable::open_file(original)?);
+    let output = durable::create(&part, 0o600)?;
+    let rejects_path = work.join("rejects.csv");
+    durable::remove(&rejects_path)?;
+    let mut rejects = RejectsCsv::new(
+        route.rejects_delimiter,
+        Box::new(|| durable::create(&rejects_path, 0o600).map(|f| Box::new(BufWriter::new(f)) as Box<dyn std::io::Write + Send>)),
+    );
+    let source = Source { input, context, lookups };
+    let outcome = spec.run(vec![source], Box::new(BufWriter::with_capacity(durable::CHUNK_BYTES, output)), &mut rejects as &mut dyn Rejects, &w.stop)?;
+    let mut file = durable::open_file(&part)?;
+    durable::sync_file(&file, &part)?;
+    if let Ok(rejects) = durable::open_file(&rejects_path) {
+        durable::sync_file(&rejects, &rejects_path)?;
+    }
+    let hash = digest_of::<sha2::Sha256>(&mut Followed::new(&mut file, &w.stop, None)).map_err(|e| read_failed(&e, &part))?;
+    let size = file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &part, &e))?.len();
+    durable::rename_over(&part, &out)?;
+    durable::sync_folder(&work)?;
+    Ok(Made { size, hash, in_work: true, counts: Some(outcome.counts), remarks: outcome.remarks })
+}
+
+/// Code tables that were read, and what their files were like then.
+#[derive(Debug, Default)]
+pub struct LookupCache(std::sync::Mutex<HashMap<PathBuf, (crate::job::Found, Arc<Lookup>)>>);
+
+impl LookupCache {
+    /// The code tables as they are for this file; a table that did not change is not read again.
+    pub fn lookups(&self, route: &Route, file: &Name, bytes_max: u64) -> Result<Lookups> {
+        let mut out = HashMap::new();
+        for l in &route.lookups {
+            let table = match &l.file {
+                None => Arc::new(Lookup::from_values(l.values.iter().cloned())),
+                Some(template) => self.read(l, template, file, bytes_max)?,
+            };
+            out.insert(l.name.clone(), table);
+        }
+        Ok(Lookups(out))
+    }
+
+    fn read(&self, l: &LookupConfig, template: &naming::Template, file: &Name, bytes_max: u64) -> Result<Arc<Lookup>> {
+        let epoch = Zoned::default();
+        let name = Name(template.render(&Facts { name: file.last(), path: &file.0, job: 0, id: "", time: &epoch }));
+        let path = l.base.join(name.path());
+        let input = durable::open_file(&path).map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").hint(format!("check lookups.{}.file", l.name)))?;
+        let found = durable::found(&input.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &path, &e))?);
+        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((then, table)) = known.get(&path)
+            && *then == found
+        {
+            return Ok(table.clone());
+        }
+        let mut reader = l.format.reader(&l.input, Box::new(input)).map_err(|e| e.blamed_on(Blame::Endpoint).on_file(&path))?;
+        let table = Lookup::read(&l.name, &mut *reader, &l.key, l.value.as_deref(), l.duplicates, bytes_max);
+        let table = Arc::new(table.map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").on_file(&path))?);
+        known.insert(path, (found, table.clone()));
+        Ok(table)
+    }
+}
+
+/// Where a job's file goes, with the temporary names that every attempt will use. What is published stays as it was.
+pub(super) fn plan(route: &Route, job: &Job) -> Result<Vec<Delivery>> {
+    let time = local(job.received_at);
+    fn facts<'f>(job: &'f Job, name: &'f [u8], id: &'f str, time: &'f Zoned) -> Facts<'f> {
+        Facts { name, path: &job.file.0, job: job.id, id, time }
+    }
+    let extension = route.transformation.as_ref().map(|t| t.output.extension());
+    let name = match (&route.output_name, extension) {
+        (Some(template), _) => template.render(&facts(job, job.file.last(), "", &time)),
+        (None, Some(extension)) => naming::with_extension(job.file.last(), extension),
+        (None, None) => job.file.last().to_vec(),
+    };
+    naming::check_name(&name, "output.name").map_err(|e| e.at("name"))?;
+    let mut out = Vec::new();
+    for (destination, d) in route.destinations.iter().enumerate() {
+        if let Some(done) = job.deliveries.iter().find(|x| x.destination == destination && x.progress == Progress::Published) {
+            out.push(done.clone());
+            continue;
+        }
+        let id = match job.deliveries.iter().find(|x| x.destination == destination) {
+            Some(before) => before.id.clone(),
+            None => crate::job::hex(&durable::random_bytes::<6>()?),
+        };
+        let temp = naming::temporary(&d.temp_name, &facts(job, &name, &id, &time));
+        naming::check_name(&temp, "temp_name").map_err(|e| e.at("name"))?;
+        out.push(Delivery {
+            destination,
+            endpoint: d.endpoint_name().to_owned(),
+            folder: Name(job.file.folder().to_vec()),
+            name: Name(name.clone()),
+            temp: Name(temp),
+            id,
+            progress: Progress::Waiting,
+            attempts: 0,
+        });
+    }
+    Ok(out)
+}

@@ -1,0 +1,200 @@
+//! Filters over lists and maps.
+
+use super::super::eval::{Eval, Fault, equal, number, order, truth};
+use std::sync::Arc;
+
+use super::{Call, count, named, run};
+use crate::formats::text::quoted;
+use crate::record::Value;
+
+/// The elements of a list, the characters of a text, the names of a map.
+pub(super) fn items_of<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Vec<Value<'static>>> {
+    match v {
+        Value::Null => Ok(Vec::new()),
+        Value::List(items) => Ok(items.to_vec()),
+        Value::Text(t) => Ok(t.chars().map(Value::owned).collect()),
+        Value::Map(m) => Ok(m.iter().map(|(k, _)| Value::owned(k.clone())).collect()),
+        other => Err(Fault::Message(format!("{} is not a list ({})", quoted(&c.shown(&other)), other.kind()))),
+    }
+}
+
+pub(super) fn entries_of<'v>(v: &'v Value<'_>) -> Eval<&'v [(String, Value<'static>)]> {
+    match v {
+        Value::Map(m) => Ok(m),
+        other => Err(Fault::Message(format!("{} is not a map", other.kind()))),
+    }
+}
+
+pub(super) fn pairs<'r>(v: &Value<'_>) -> Eval<Value<'r>> {
+    Ok(Value::list(entries_of(v)?.iter().map(|(k, v)| Value::list(vec![Value::owned(k.clone()), v.clone()])).collect()))
+}
+
+pub(super) fn end<'r>(c: &Call<'_, 'r>, v: Value<'r>, pick: fn(&[Value<'static>]) -> Option<Value<'static>>) -> Eval<Value<'r>> {
+    Ok(pick(&items_of(c, v)?).unwrap_or(Value::Null))
+}
+
+/// The attribute of an element that a filter looks at, or the element itself.
+pub(super) fn attribute<'r>(c: &Call<'_, 'r>, item: &Value<'static>, path: Option<&str>) -> Eval<Value<'r>> {
+    let mut v: Value<'r> = item.clone();
+    for part in path.into_iter().flat_map(|p| p.split('.')) {
+        v = match (&v, part.parse::<usize>()) {
+            (Value::List(l), Ok(at)) => l.get(at).cloned().unwrap_or(Value::Null),
+            _ => c.env.part(v, part)?,
+        };
+    }
+    Ok(v)
+}
+
+pub(super) fn extreme<'r>(c: &Call<'_, 'r>, v: Value<'r>, wanted: std::cmp::Ordering) -> Eval<Value<'r>> {
+    let path = c.text(0, "attribute");
+    let mut best: Option<(Value<'r>, Value<'static>)> = None;
+    for item in items_of(c, v)? {
+        let key = attribute(c, &item, path.as_deref())?;
+        if matches!(key, Value::Null) {
+            continue;
+        }
+        if best.as_ref().map_or(Ok(true), |(top, _)| order(&key, top).map(|o| o == Some(wanted)))? {
+            best = Some((key, item));
+        }
+    }
+    Ok(best.map_or(Value::Null, |(_, item)| item))
+}
+
+pub(super) fn sum<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let path = c.text(0, "attribute").filter(|p| !p.is_empty());
+    let mut total = c.get(1, "start").map_or(Ok(None), number)?.unwrap_or_default();
+    for item in items_of(c, v)? {
+        if let Some(n) = number(&attribute(c, &item, path.as_deref())?)? {
+            total = total.checked_add(n).ok_or_else(|| Fault::Message("the sum has more than 28 digits".into()))?;
+        }
+    }
+    Ok(Value::Number(total))
+}
+
+pub(super) fn sort<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let (reverse, exact, path) = (c.flag(0, "reverse"), c.flag(1, "case_sensitive"), c.text(2, "attribute"));
+    let mut keyed = Vec::new();
+    for item in items_of(c, v)? {
+        let key = match attribute(c, &item, path.as_deref())?.into_owned() {
+            Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
+            key => key,
+        };
+        keyed.push((key, item));
+    }
+    let mut failed = None;
+    keyed.sort_by(|a, b| {
+        let order = order(&a.0, &b.0).unwrap_or_else(|e| {
+            failed.get_or_insert(e);
+            None
+        });
+        let order = order.unwrap_or_else(|| (a.0 != Value::Null).cmp(&(b.0 != Value::Null)));
+        if reverse { order.reverse() } else { order }
+    });
+    match failed {
+        Some(e) => Err(e),
+        None => Ok(Value::list(keyed.into_iter().map(|(_, item)| item).collect())),
+    }
+}
+
+pub(super) fn unique<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let path = c.text(1, "attribute");
+    let mut seen = std::collections::HashSet::new();
+    let mut out = Vec::new();
+    for item in items_of(c, v)? {
+        let key = attribute(c, &item, path.as_deref())?;
+        if seen.insert(format!("{}{}", key.kind(), c.env.style.text(&key))) {
+            out.push(item);
+        }
+    }
+    Ok(Value::list(out))
+}
+
+pub(super) fn groupby<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let path = c.text(0, "attribute");
+    let mut groups: Vec<(Value<'static>, Vec<Value<'static>>)> = Vec::new();
+    for item in items_of(c, v)? {
+        let key = attribute(c, &item, path.as_deref())?.into_owned();
+        let mut at = None;
+        for (i, (known, _)) in groups.iter().enumerate() {
+            if equal(known, &key)? {
+                at = Some(i);
+                break;
+            }
+        }
+        match at {
+            Some(i) => groups[i].1.push(item),
+            None => groups.push((key, vec![item])),
+        }
+    }
+    groups.sort_by(|a, b| order(&a.0, &b.0).ok().flatten().unwrap_or(std::cmp::Ordering::Equal));
+    let group = |(key, items): (Value<'static>, Vec<Value<'static>>)| Value::Map(Arc::new(vec![("grouper".into(), key), ("list".into(), Value::list(items))]));
+    Ok(Value::list(groups.into_iter().map(group).collect()))
+}
+
+pub(super) fn map<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let items = items_of(c, v)?;
+    if let Some(path) = c.named.iter().find(|(n, _)| *n == "attribute").map(|(_, v)| c.shown(v)) {
+        let default = c.named.iter().find(|(n, _)| *n == "default").map(|(_, v)| v.clone().into_owned());
+        let part = |item: &Value<'static>| match attribute(c, item, Some(&path))?.into_owned() {
+            Value::Null => Ok(default.clone().unwrap_or(Value::Null)),
+            found => Ok(found),
+        };
+        return items.iter().map(part).collect::<Eval<Vec<_>>>().map(Value::list);
+    }
+    let name = c.text(0, "").unwrap_or_default();
+    let filter = named(&name).ok_or_else(|| Fault::Message(format!("there is no filter {name}")))?;
+    let rest = Call { env: c.env, positional: c.positional.iter().skip(1).cloned().collect(), named: Vec::new() };
+    items.into_iter().map(|item| run(filter, &rest, item).map(Value::into_owned)).collect::<Eval<Vec<_>>>().map(Value::list)
+}
+
+pub(super) fn filtered<'r>(c: &Call<'_, 'r>, v: Value<'r>, keep: bool, path: Option<String>) -> Eval<Value<'r>> {
+    let at = usize::from(path.is_some());
+    let test = match c.text(at, "") {
+        Some(name) => Some(super::super::predicates::named(&name).ok_or_else(|| Fault::Message(format!("there is no test {name}")))?),
+        None => None,
+    };
+    let mut out = Vec::new();
+    for item in items_of(c, v)? {
+        let value = attribute(c, &item, path.as_deref())?;
+        let holds = match test {
+            Some(test) => (test.holds)(c.env, &value, c.positional.get(at + 1))?,
+            None => truth(&value),
+        };
+        if holds == keep {
+            out.push(item);
+        }
+    }
+    Ok(Value::list(out))
+}
+
+pub(super) fn batch<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let size = usize::try_from(c.whole(0, "")?.unwrap_or(1)).unwrap_or(1).max(1);
+    let fill = c.get(1, "fill_with").cloned().map(Value::into_owned);
+    let items = items_of(c, v)?;
+    let rows = items.chunks(size).map(|chunk| {
+        let mut row = chunk.to_vec();
+        if let Some(fill) = &fill {
+            row.resize(size, fill.clone());
+        }
+        Value::list(row)
+    });
+    Ok(Value::list(rows.collect()))
+}
+
+pub(super) fn length<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    Ok(match &v {
+        Value::Null => count(0),
+        Value::List(l) => count(l.len()),
+        Value::Map(m) => count(m.len()),
+        other => count(c.env.style.text(other).chars().count()),
+    })
+}
+
+pub(super) fn join<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let (sep, path) = (c.text(0, "d").unwrap_or_default(), c.text(1, "attribute"));
+    let mut out = Vec::new();
+    for item in items_of(c, v)? {
+        out.push(c.env.style.text(&attribute(c, &item, path.as_deref())?).into_owned());
+    }
+    Ok(Value::owned(out.join(&sep)))
+}

@@ -1,0 +1,225 @@
+//! Filters that make text.
+
+use super::super::eval::{Eval, Fault, number};
+use rust_decimal::prelude::*;
+
+use super::{Call, rounded, texts};
+use crate::formats::text::{formatted, quoted, with_offset};
+use crate::record::Value;
+
+pub(super) fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect())
+}
+
+pub(super) fn titled(text: &str) -> String {
+    let mut start = true;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if start {
+            out.extend(c.to_uppercase())
+        } else {
+            out.extend(c.to_lowercase())
+        }
+        start = c.is_whitespace() || "-([{<".contains(c);
+    }
+    out
+}
+
+pub(super) fn trim<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let chars = c.text(0, "chars");
+    match (v, chars) {
+        (Value::Text(std::borrow::Cow::Borrowed(t)), None) => Ok(Value::text(t.trim())),
+        (v, None) => Ok(Value::owned(c.shown(&v).trim())),
+        (v, Some(set)) => Ok(Value::owned(c.shown(&v).trim_matches(|x| set.contains(x)))),
+    }
+}
+
+pub(super) fn replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let (text, from, to) = (c.shown(&v), c.text(0, "").unwrap_or_default(), c.text(1, "").unwrap_or_default());
+    Ok(Value::owned(match c.whole(2, "count")? {
+        Some(n) => text.replacen(&from, &to, usize::try_from(n).unwrap_or(usize::MAX)),
+        None => text.replace(&from, &to),
+    }))
+}
+
+pub(super) fn regex_replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let pattern = c.env.state.pattern(&c.text(0, "").unwrap_or_default())?;
+    // As in Ansible and Python, \1 stands for the first group; a $ is a $.
+    let written = c.text(1, "").unwrap_or_default().replace('$', "$$");
+    let mut with = String::with_capacity(written.len());
+    let mut chars = written.chars().peekable();
+    while let Some(x) = chars.next() {
+        match (x, chars.peek()) {
+            ('\\', Some(d)) if d.is_ascii_digit() => {
+                with.push_str(&format!("${{{d}}}"));
+                chars.next();
+            }
+            ('\\', Some('\\')) => {
+                with.push('\\');
+                chars.next();
+            }
+            _ => with.push(x),
+        }
+    }
+    Ok(Value::owned(pattern.replace_all(&c.shown(&v), with.as_str())))
+}
+
+/// Accents and ligatures removed, as PostgreSQL's `unaccent` does; what has no plain form stays.
+pub fn ascii(text: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_ascii() => out.push(c),
+            'œ' => out.push_str("oe"),
+            'Œ' => out.push_str("OE"),
+            'æ' => out.push_str("ae"),
+            'Æ' => out.push_str("AE"),
+            'ß' => out.push_str("ss"),
+            'ẞ' => out.push_str("SS"),
+            'ø' => out.push('o'),
+            'Ø' => out.push('O'),
+            'ł' => out.push('l'),
+            'Ł' => out.push('L'),
+            'đ' | 'ð' => out.push('d'),
+            'Đ' | 'Ð' => out.push('D'),
+            'þ' => out.push_str("th"),
+            'Þ' => out.push_str("TH"),
+            'ı' => out.push('i'),
+            '‘' | '’' | '‚' | '‛' | '′' => out.push('\''),
+            '“' | '”' | '„' | '‟' => out.push('"'),
+            '«' => out.push_str("<<"),
+            '»' => out.push_str(">>"),
+            '‐' | '‑' | '‒' | '–' | '—' | '―' | '−' => out.push('-'),
+            '\u{a0}' | '\u{202f}' | '\u{2009}' => out.push(' '),
+            c => {
+                let plain: String = std::iter::once(c).nfkd().filter(char::is_ascii).collect();
+                if plain.is_empty() { out.push(c) } else { out.push_str(&plain) }
+            }
+        }
+    }
+    out
+}
+
+pub(super) fn url_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(b)),
+            _ => out.push_str(&format!("%{b:02X}")),
+        }
+    }
+    out
+}
+
+pub(super) fn truncate<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let text = c.shown(&v);
+    let length = usize::try_from(c.whole(0, "length")?.unwrap_or(255)).unwrap_or(0);
+    let end = c.text(2, "end").unwrap_or_else(|| "...".into());
+    let leeway = usize::try_from(c.whole(3, "leeway")?.unwrap_or(5)).unwrap_or(0);
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() <= length + if c.flag(1, "killwords") { 0 } else { leeway } {
+        return Ok(Value::owned(text));
+    }
+    let kept: String = chars[..length.saturating_sub(end.chars().count()).min(chars.len())].iter().collect();
+    let kept = if c.flag(1, "killwords") { kept } else { kept.rsplit_once(' ').map_or(kept.clone(), |(head, _)| head.to_owned()) };
+    Ok(Value::owned(kept + &end))
+}
+
+/// Python's `%` formatting: `%s %d %f %x %c %%` with the flags `-`, `0`, `+`, space, a width and a precision.
+pub(super) fn format_text<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let pattern = c.shown(&v);
+    let mut out = String::new();
+    let mut args = c.positional.iter();
+    let mut chars = pattern.chars().peekable();
+    while let Some(x) = chars.next() {
+        if x != '%' {
+            out.push(x);
+            continue;
+        }
+        let mut flags = String::new();
+        while let Some(f) = chars.next_if(|f| "-0+ #".contains(*f)) {
+            flags.push(f);
+        }
+        let take = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
+            let mut n = String::new();
+            while let Some(d) = chars.next_if(char::is_ascii_digit) {
+                n.push(d);
+            }
+            n.parse::<usize>().ok().map(|n| n.min(4096))
+        };
+        let width = take(&mut chars).unwrap_or(0);
+        let precision = if chars.next_if_eq(&'.').is_some() { Some(take(&mut chars).unwrap_or(0)) } else { None };
+        let Some(kind) = chars.next() else { return Err(Fault::Message("the pattern ends after %".into())) };
+        if kind == '%' {
+            out.push('%');
+            continue;
+        }
+        let Some(arg) = args.next() else { return Err(Fault::Message("the pattern has more % than there are values".into())) };
+        out.push_str(&padded(&directive(c, kind, arg, precision, &flags)?, width, &flags, kind));
+    }
+    if args.next().is_some() {
+        return Err(Fault::Message("the pattern has fewer % than there are values".into()));
+    }
+    Ok(Value::owned(out))
+}
+
+pub(super) fn directive(c: &Call<'_, '_>, kind: char, arg: &Value<'_>, precision: Option<usize>, flags: &str) -> Eval<String> {
+    if kind == 's' {
+        let text = c.env.style.text(arg);
+        return Ok(precision.map_or_else(|| text.to_string(), |p| text.chars().take(p).collect()));
+    }
+    let number = number(arg)?.ok_or_else(|| Fault::Message(format!("%{kind} of null: | default(0) gives it a value")))?;
+    let plus = if number.is_sign_negative() && !number.is_zero() {
+        ""
+    } else if flags.contains('+') {
+        "+"
+    } else if flags.contains(' ') {
+        " "
+    } else {
+        ""
+    };
+    Ok(match kind {
+        'd' | 'i' | 'u' => format!("{plus}{}", number.trunc().normalize()),
+        'f' | 'F' => format!("{plus}{}", rounded(number, i64::try_from(precision.unwrap_or(6)).unwrap_or(6), RoundingStrategy::MidpointAwayFromZero)),
+        'x' => format!("{:x}", number.trunc().to_i64().unwrap_or(0)),
+        'X' => format!("{:X}", number.trunc().to_i64().unwrap_or(0)),
+        'c' => number.to_u32().and_then(char::from_u32).map(String::from).unwrap_or_default(),
+        other => return Err(Fault::Message(format!("%{other} is not known: use %s, %d or %f"))),
+    })
+}
+
+pub(super) fn padded(text: &str, width: usize, flags: &str, kind: char) -> String {
+    let missing = width.saturating_sub(text.chars().count());
+    if missing == 0 {
+        return text.to_owned();
+    }
+    if flags.contains('-') {
+        return format!("{text}{}", " ".repeat(missing));
+    }
+    if flags.contains('0') && kind != 's' {
+        let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+', ' '])));
+        return format!("{sign}{}{digits}", "0".repeat(missing));
+    }
+    format!("{}{text}", " ".repeat(missing))
+}
+
+pub(super) fn strftime<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let pattern = c.text(0, "").unwrap_or_default();
+    match v {
+        Value::Date(d) => Ok(Value::owned(formatted(&pattern, with_offset(d.at(0, 0, 0, 0), None)))),
+        Value::DateTime(d, offset) => Ok(Value::owned(formatted(&pattern, with_offset(d, offset)))),
+        other => Err(Fault::Message(format!("{} is {}, not a date: convert it first with | date or `types`", quoted(&c.shown(&other)), other.kind()))),
+    }
+}
+
+pub(super) fn split<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let text = c.shown(&v);
+    let most = c.whole(1, "maxsplit")?.and_then(|n| usize::try_from(n).ok());
+    Ok(match (c.text(0, "").filter(|s| !s.is_empty()), most) {
+        (None, _) => texts(text.split_whitespace()),
+        (Some(sep), Some(n)) => texts(text.splitn(n + 1, &sep)),
+        (Some(sep), None) => texts(text.split(&sep)),
+    })
+}
