@@ -114,11 +114,12 @@ pub fn look(source: &SourceConfig, memory: &mut Memory, now: Instant) -> Result<
             Err(why) => {
                 looked.unready += 1;
                 let again = match why {
-                    NotReady::Settling(left) => left,
-                    NotReady::Open => Duration::from_millis(500),
-                    NotReady::Small | NotReady::Companion | NotReady::Checksum => source.poll_interval,
+                    NotReady::Settling(left) => Some(left),
+                    NotReady::Open => Some(Duration::from_millis(500)),
+                    // An event or the rescan tells when these change.
+                    NotReady::Small | NotReady::Companion | NotReady::Checksum => None,
                 };
-                looked.again = Some(looked.again.map_or(again, |a| a.min(again)));
+                looked.again = looked.again.into_iter().chain(again).min();
                 if renamed_in {
                     kept.insert(candidate.file);
                 }

@@ -154,7 +154,7 @@ pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
     }
     reader.query(&query, &mut |row| {
         if args.json {
-            print_line(&job_json(&row.job).to_string());
+            print_line(&job_json(&config, &row.job).to_string());
         } else {
             let j = &row.job;
             let received = rfc3339(j.received_at);
@@ -185,7 +185,7 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
         eprintln!("there is no job {}: `passerelle history` lists them", args.job);
         return Ok(0);
     };
-    let mut value = job_json(&row.job);
+    let mut value = job_json(&config, &row.job);
     value["steps"] = steps(&row).into();
     if args.json {
         print_line(&value.to_string());
@@ -228,12 +228,15 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
 }
 
 /// A job as `history --json` has it.
-pub(crate) fn job_json(j: &Job) -> Value {
+pub(crate) fn job_json(config: &Config, j: &Job) -> Value {
     let deliveries: Vec<Value> = j
         .deliveries
         .iter()
         .map(|d| {
-            let path = if d.folder.0.is_empty() { d.name.to_string() } else { format!("{}/{}", d.folder, d.name) };
+            // The folder is the configuration's; a route that is gone leaves the name alone.
+            let route = config.routes.iter().find(|r| r.name == j.route);
+            let folder = route.and_then(|r| r.destinations.get(d.destination)).map(|d| std::path::PathBuf::from(&d.path)).unwrap_or_default();
+            let path = crate::error::shown(&folder.join(d.folder.path()).join(d.name.path()));
             json!({ "endpoint": d.endpoint, "path": path, "size": j.made.as_ref().map(|m| m.size), "state": d.progress.word() })
         })
         .collect();

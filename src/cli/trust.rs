@@ -66,6 +66,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
         .and_then(|()| file.sync_all())
         .map_err(|e| failed(&e))?;
     print_line(&format!("added to {}", path.display()));
+    // A relay that runs waits after a refused key: it may try again at once.
+    if config.home.is_dir() && crate::durable::lock(&config.home)?.is_none() {
+        let (journal, _) = crate::journal::Journal::open(&config.home)?;
+        journal.ask(&crate::journal::Request::Resume { routes: Vec::new() })?;
+    }
     Ok(0)
 }
 

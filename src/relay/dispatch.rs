@@ -2,13 +2,17 @@
 //!
 //! A waiting job holds no thread: it is parked here. Nothing here does any I/O.
 
+mod order;
 mod work;
+
+use order::publish_run;
+use work::is_the_servers;
 
 pub use work::{Done, EndpointState, LookResult, Mode, Work};
 
 use crate::config::{Config, Retry};
 use crate::error::{Error, Kind};
-use crate::job::{Job, JobId, Next, Progress};
+use crate::job::{Job, JobId, Next};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -355,7 +359,7 @@ impl Dispatcher {
         let name = jobs.first().map(|j| j.route.clone()).unwrap_or_default();
         let endpoint = destination.and_then(|d| self.keys.get(&(name.clone(), d)).cloned());
         let retry = self.retries.get(&name).cloned();
-        let trouble = failed.as_ref().filter(|(_, e)| e.blame() == crate::error::Blame::Endpoint && e.kind() != Kind::Exists);
+        let trouble = failed.as_ref().filter(|(_, e)| is_the_servers(e, self.once));
         if let Some(e) = endpoint.as_ref().and_then(|k| self.endpoints.get_mut(k)) {
             e.in_flight = e.in_flight.saturating_sub(1);
             match &trouble {
@@ -371,6 +375,8 @@ impl Dispatcher {
                     e.down_until = Some(now + delay);
                     e.error = Some(error.clone());
                 }
+                // What concerns one file or one folder says nothing of the server.
+                None if failed.is_some() => {}
                 None => {
                     if !e.up || e.error.is_some() {
                         e.since = Some(jiff::Timestamp::now());
@@ -470,35 +476,4 @@ enum Take {
 /// Between two looks: short, but no more than a third of the time goes into looking.
 fn pause(r: &RouteState) -> Duration {
     (r.look_cost * 2).max(Duration::from_millis(20))
-}
-
-/// The jobs that may be published next at a destination: the first ones of the route, without a gap, all sent.
-fn publish_run(r: &RouteState, destination: usize, now: Instant, halted: &dyn Fn(JobId) -> bool, halt: bool) -> Option<(Vec<JobId>, Next)> {
-    let mut run = Vec::new();
-    for (id, slot) in &r.jobs {
-        if halted(*id) || (halt && slot.job.failing) {
-            break;
-        }
-        let delivery = slot.job.deliveries.iter().position(|d| d.destination == destination);
-        let Some(at) = delivery else {
-            // Not planned yet, or nothing to publish: what has no deliveries holds nobody back once it is made.
-            if slot.job.made.is_some() || slot.job.failing {
-                continue;
-            }
-            break;
-        };
-        if slot.job.deliveries[at].progress == Progress::Published || slot.job.failing || slot.job.state.at_rest() {
-            continue;
-        }
-        let free = !slot.busy && slot.not_before.get(&Some(destination)).is_none_or(|t| now >= *t);
-        match slot.job.next_of(at) {
-            Next::Resolve(_) if free && run.is_empty() => return Some((vec![*id], Next::Resolve(at))),
-            Next::Publish(_) if free => run.push(*id),
-            _ => break,
-        }
-        if run.len() == RUN_MAX {
-            break;
-        }
-    }
-    (!run.is_empty()).then_some((run, Next::Publish(destination)))
 }

@@ -86,8 +86,6 @@ fn a_file_that_is_open_for_writing_waits_until_it_is_closed() {
 
 #[test]
 fn files_are_published_in_the_order_of_sort() {
-    let w = World::local("[routes.r.source]\n").dir;
-    drop(w);
     let w = World::new("[routes.r.source]\npath = \"a\"\nsettle = \"50ms\"\nsort = \"name\"\n[routes.r.destination]\npath = \"b\"\n");
     for i in (0..300).rev() {
         w.write(&format!("a/{i:04}.csv"), i.to_string());
@@ -331,4 +329,39 @@ fn a_failed_file_holds_later_ones_back_only_with_halt() {
             assert_eq!(w.names("b"), ["1.csv", "2.csv", "3.csv"]);
         }
     }
+}
+
+#[test]
+fn small_files_wait_excluded_ones_stay_and_one_look_takes_at_most_max_files() {
+    let keys = "min_size = \"3B\"\nexclude = [\"*.log\"]\nmax_files = 2\nsort = \"name\"\n[routes.r.destination]";
+    let w = World::new(&World::route("r", "a", "b").replace("[routes.r.destination]", keys));
+    for name in ["1.csv", "2.csv", "3.csv", "4.log"] {
+        w.write(&format!("a/{name}"), "long enough");
+    }
+    w.write("a/0.csv", "x");
+    w.once().ok();
+    assert_eq!((w.names("b"), w.names("a")), (vec!["1.csv".to_owned(), "2.csv".to_owned()], vec!["0.csv".to_owned(), "3.csv".to_owned(), "4.log".to_owned()]));
+}
+
+#[test]
+fn a_temporary_folder_of_its_own_is_used_when_named() {
+    let w = World::local("temp_path = \"staging\"\n");
+    fs::create_dir(w.path("staging")).unwrap();
+    w.write("a/x.csv", "1");
+    assert_eq!(w.run_with(&["run", "--once"], &[("PASSERELLE_CRASH_AT", "after:uploaded")]).code, -1);
+    assert_eq!((w.names("staging").len(), w.names("b").len()), (1, 0));
+    w.once().ok();
+    assert_eq!((w.names("staging").len(), w.names("b")), (0, vec!["x.csv".to_owned()]));
+}
+
+#[test]
+fn one_file_in_trouble_does_not_keep_the_others_from_being_tried() {
+    let w = World::new(
+        "[routes.r.source]\npath = \"a\"\nsettle = \"50ms\"\nrecursive = true\nsort = \"name\"\n[routes.r.destination]\npath = \"b\"\n[routes.q.source]\npath = \"c\"\nsettle = \"50ms\"\n[routes.q.destination]\npath = \"b\"\n",
+    );
+    w.write("b/sub", "a file where a folder should be");
+    w.write("a/sub/x.csv", "1");
+    w.write("c/y.csv", "2");
+    w.once().code(3);
+    assert_eq!(w.read("b/y.csv"), "2");
 }

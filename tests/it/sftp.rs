@@ -206,3 +206,31 @@ fn a_limited_rate_is_kept() {
     w.once().ok();
     assert!(start.elapsed() >= std::time::Duration::from_millis(1800), "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_server_that_refuses_renames_or_writes_is_told_and_condemns_no_file() {
+    let server = Sshd::with("", "-P rename,posix-rename");
+    let w = world(&server, "");
+    w.write("a/x", "1");
+    w.once().code(3).says("can't rename");
+    assert_eq!(w.states(), ["waiting"]);
+    let readonly = Sshd::with("", "-R");
+    let w = world(&readonly, "");
+    w.write("a/x", "1");
+    w.once().code(3).says("can't create").says("Permission denied");
+    assert!(w.names("relay/errors").is_empty());
+}
+
+#[test]
+fn a_relay_that_waits_for_a_host_key_goes_on_when_it_is_trusted() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    fs::remove_file(server.dir.path().join("known_hosts")).unwrap();
+    w.write("a/x", "1");
+    let _relay = w.start();
+    w.until("waiting", || w.states() == ["waiting"]);
+    let shown = w.run(&["trust", "b"]).stdout;
+    let fingerprint = shown.split_whitespace().find(|t| t.starts_with("SHA256:")).unwrap().to_owned();
+    w.run(&["trust", "b", "--fingerprint", &fingerprint]).ok();
+    w.until("delivered", || w.states() == ["delivered"]);
+}

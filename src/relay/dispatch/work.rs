@@ -1,6 +1,6 @@
 //! What the dispatcher hands out, and what it gets back.
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::job::Job;
 use std::time::{Duration, Instant};
 
@@ -85,4 +85,14 @@ pub enum Mode {
     Daemon,
     /// What is ready now.
     Once,
+}
+
+/// Whether a failure is the whole server's, so that nobody else need try it now. A single run tries every file, unless
+/// the server can't be reached or refuses the login.
+pub(super) fn is_the_servers(e: &Error, once: bool) -> bool {
+    if e.blame() != crate::error::Blame::Endpoint {
+        return false;
+    }
+    let unreachable = matches!(e.step(), Some("name" | "port" | "handshake" | "login")) || e.kind() == Kind::Login;
+    unreachable || (!once && matches!(e.kind(), Kind::Lost | Kind::Full))
 }

@@ -290,12 +290,20 @@ pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job
 /// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
 pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let t = target(w, route, &job.deliveries[delivery])?;
-    let name = job.deliveries[delivery].name.clone();
+    let mut name = job.deliveries[delivery].name.clone();
     let policy = t.d.if_exists;
     let fresh = job.deliveries[delivery].progress == Progress::Uploaded;
     if fresh {
+        // A PUT has a name that may be taken; a POST has none.
+        if t.pool.repeatable() {
+            match t.pool.with(&w.stop, |session| free_name(session, &t, &name)) {
+                Ok(Ok(free)) => name = free,
+                Ok(Err(e)) | Err(e) => return Ok(Some(e.at("publish"))),
+            }
+        }
         w.record_one(job, Event::Publishing { delivery, policy, name })?;
     }
+    let t = target(w, route, &job.deliveries[delivery])?;
     let (mut file, size, _) = payload(w, job)?;
     let how =
         Direct { idempotency_key: job.deliveries[delivery].id.clone(), rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New }, size };
@@ -309,15 +317,9 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     };
     match (e.kind(), t.pool.repeatable()) {
         (Kind::Lost, false) => {
-            let unknown = Error::endpoint(format!(
-                "the connection was cut after the request was sent, and {} cannot tell whether it has the file: {}",
-                t.d.endpoint_name(),
-                e.message()
-            ))
-            .kind_of(Kind::Unconfirmed)
-            .at("publish")
-            .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id));
-            w.record_one(job, Event::Unconfirmed { delivery, error: unknown })?;
+            let what = format!("the connection was cut after the request was sent ({})", e.message());
+            let error = unconfirmed(&what, &t, job);
+            w.record_one(job, Event::Unconfirmed { delivery, error })?;
             Ok(None)
         }
         (Kind::Lost, true) => Ok(Some(e)),
@@ -328,19 +330,33 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     }
 }
 
+/// A request whose outcome can't be known, with what the operator may do.
+fn unconfirmed(what: &str, t: &Target<'_>, job: &Job) -> Error {
+    Error::endpoint(format!("{what}, and {} cannot tell whether it has the file", t.d.endpoint_name()))
+        .kind_of(Kind::Unconfirmed)
+        .at("publish")
+        .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id))
+}
+
 /// Finds out what became of a rename whose answer is unknown.
 pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let route = w.route_of(job)?.clone();
     let t = target(w, &route, &job.deliveries[delivery])?;
+    if t.pool.direct() && t.pool.repeatable() {
+        let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
+        let there = t.pool.with(&w.stop, |session| {
+            let same_size = session.stat(&t.final_path)?.is_some_and(|s| s.size == Some(made.size));
+            Ok(same_size && hash_at(session, &t.final_path)? == made.hash)
+        });
+        return match there {
+            Ok(true) => w.record_one(job, Event::Published { delivery }).map(|()| None),
+            // A server that shows nothing (write-only) gets the request again, which changes nothing twice.
+            Ok(false) | Err(_) => send_direct(w, &route, job, delivery),
+        };
+    }
     if t.pool.direct() {
-        if t.pool.repeatable() {
-            return send_direct(w, &route, job, delivery);
-        }
-        let unknown = Error::endpoint(format!("the relay ended while the file was sent, and {} cannot tell whether it has it", t.d.endpoint_name()))
-            .kind_of(Kind::Unconfirmed)
-            .at("publish")
-            .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id));
-        return w.record_one(job, Event::Unconfirmed { delivery, error: unknown }).map(|()| None);
+        let error = unconfirmed("the relay ended while the file was sent", &t, job);
+        return w.record_one(job, Event::Unconfirmed { delivery, error }).map(|()| None);
     }
     let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
     let policy = t.d.if_exists;
