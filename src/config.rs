@@ -3,9 +3,9 @@
 //! `raw` checks what is written key by key; this file checks what only makes sense together, and builds. Nothing above
 //! it ever sees TOML.
 
-pub mod build;
 pub mod raw;
 pub mod reference;
+pub mod resolve;
 pub mod schema;
 pub mod show;
 
@@ -333,7 +333,7 @@ pub fn read(path: &Path) -> Result<(Option<Config>, Option<String>)> {
     })?;
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (mut doc, options) = raw::Document::read(path, text);
-    let config = build::build(&mut doc, options, &absolute);
+    let config = resolve::resolve(&mut doc, options, &absolute);
     let report = if doc.mistakes.is_empty() { None } else { Some(doc.report()) };
     Ok((config.filter(|_| report.is_none()), report))
 }

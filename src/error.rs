@@ -168,6 +168,10 @@ impl Error {
     pub fn advice(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
+    /// What to do about it, as it is added to a log line; empty where nothing is known.
+    pub fn remedy(&self) -> String {
+        self.0.hint.as_ref().map(|h| format!(" — {h}")).unwrap_or_default()
+    }
     /// The step in which it happened.
     pub fn step(&self) -> Option<&str> {
         self.0.step.as_deref()

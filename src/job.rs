@@ -7,8 +7,9 @@ mod fact;
 
 pub use fact::{Delivery, Event, Found, Made, Progress, Seal};
 
-use crate::error::{Error, Kind};
 use jiff::Timestamp;
+
+use crate::error::{Error, Kind};
 
 /// A job's number, which an operator can type.
 pub type JobId = u64;

@@ -7,14 +7,16 @@ mod reader;
 
 pub use reader::{Reader, Row};
 
-use crate::error::{Error, Result};
-use crate::job::{Event, Found, Job, JobId, Name, State};
-use crate::transform::Counts;
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, params};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::error::{Error, Result};
+use crate::job::{Event, Found, Job, JobId, Name, State};
+use crate::transform::Counts;
 
 /// The version of the schema; a journal of a later one is refused untouched.
 const VERSION: i64 = 1;

@@ -3,6 +3,7 @@
 //! It never interrupts a system call; every blocking call has its own time limit instead.
 
 use std::time::{Duration, Instant};
+
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};

@@ -197,7 +197,7 @@ impl Endpoint for Server {
         if config.passive {
             stream.set_mode(Mode::ExtendedPassive);
         }
-        let path = crate::config::build::percent_decoded(config.url.path());
+        let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the login folder; `//srv/in` from the root.
         let base = PathBuf::from(path.strip_prefix('/').unwrap_or(&path));
         Ok(Box::new(FtpSession { stream, base, passive: config.passive }))

@@ -73,7 +73,7 @@ impl Endpoint for Server {
         let mut channel = session.channel_session().map_err(|e| ssh_error(&e, "login"))?;
         channel.subsystem("sftp").map_err(|e| ssh_error(&e, "login").hint("the server has no SFTP subsystem for this user: ask its keeper"))?;
         let wire = Wire::start(channel)?;
-        let path = crate::config::build::percent_decoded(config.url.path());
+        let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the root, or with /~/ from the login folder.
         let base = match path.strip_prefix("/~/").or(if path == "/~" { Some("") } else { None }) {
             Some(below) => PathBuf::from(below),

@@ -2,10 +2,12 @@
 //!
 //! What can't be decoded or encoded is told, never repaired in silence.
 
-use crate::error::{Blame, Error, Result};
+use std::io::{self, Read};
+
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use oem_cp::code_table;
-use std::io::{self, Read};
+
+use crate::error::{Blame, Error, Result};
 
 /// A character encoding: one of the WHATWG list, or an old PC code page that the list lacks.
 #[derive(Clone, Copy)]

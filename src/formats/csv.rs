@@ -6,15 +6,15 @@
 mod scan;
 mod writer;
 
-use scan::{Dialect, HoldBack, Scan, line_end, scan};
-use writer::Writer;
+use std::io::Read;
 
 use super::text::{self, Charset};
 use super::{Format, Input, Next, Output, RecordReader, RecordWriter, Writing};
 use crate::error::{Blame, Error, Result, reason};
 use crate::options::{Kind, Opt, Options};
 use crate::record::{Columns, Record, Reject};
-use std::io::Read;
+use scan::{Dialect, HoldBack, Scan, line_end, scan};
+use writer::Writer;
 
 /// A record that grows beyond this is an unclosed quote or no CSV at all.
 const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;

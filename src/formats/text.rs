@@ -5,12 +5,14 @@
 
 pub use super::charset::{Charset, Encoder, open};
 
-use crate::error::Result;
-use crate::record::Value;
+use std::borrow::Cow;
+
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use rust_decimal::Decimal;
-use std::borrow::Cow;
+
+use crate::error::Result;
+use crate::record::Value;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

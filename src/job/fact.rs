@@ -1,10 +1,11 @@
 //! The facts about a job, and the parts of its state that facts carry.
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::config::IfExists;
 use crate::error::Error;
 use crate::transform::Counts;
-use jiff::Timestamp;
 
 /// What is known of the original once it is sealed.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -1,12 +1,14 @@
 //! Reading the journal: jobs folded from their facts, lists, counts, operators' requests.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
 use super::*;
 use crate::error::{Error, Result};
 use crate::job::{Event, Found, Job, JobId, Name, State};
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub(super) fn from_text<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
     serde_json::from_str(text)

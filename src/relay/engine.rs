@@ -2,20 +2,21 @@
 //!
 //! Channels carry owned jobs; no lock is held across a step. Stopping is politeness: a killed relay recovers the same way.
 
-use super::intake::look;
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
 
 use super::dispatch::{Dispatcher, Done, Mode, Work};
+use super::intake::look;
 use super::{World, operate, recover, steps};
 use crate::config::{Config, OnSuccess, Route};
 use crate::durable;
 use crate::error::{Blame, Error, Result};
 use crate::job::{Event, Job, State};
 use crate::watch::{self, CLAIMED};
-use jiff::Zoned;
-use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 /// How often operators' requests and sources without events are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -308,9 +309,10 @@ impl Engine {
                 if e.blame() == Blame::Relay {
                     self.fatal = Some(e.clone());
                 } else if self.dispatcher.routes.get(route).is_some_and(|r| r.blocked.as_ref() != Some(e)) && e.blame() != Blame::Stopped {
-                    tracing::warn!(route = *route, "{e}{}", hint_text(e));
+                    tracing::warn!(route = *route, "{e}{}", e.remedy());
                 }
-                self.world.with_memory(route, |_| ());
+                // A folder that comes back is another one: it is watched anew.
+                self.watchers.remove(route.as_str());
                 let due = Instant::now() + self.world.route(route).map_or(TICK, |r| r.source.poll_interval).min(Duration::from_secs(5));
                 if self.mode == Mode::Daemon
                     && let Some(r) = self.dispatcher.routes.get_mut(route)
@@ -357,7 +359,7 @@ impl Engine {
         if job.state.at_rest() {
             return Ok(());
         }
-        tracing::warn!(job = job.id, route = job.route, file = %job.file, "waiting: {e}{}", hint_text(e));
+        tracing::warn!(job = job.id, route = job.route, file = %job.file, "waiting: {e}{}", e.remedy());
         self.world.record_one(job, Event::Postponed { error: e.clone() })
     }
 
@@ -380,7 +382,7 @@ impl Engine {
             }
             State::Failed | State::Unconfirmed | State::Held => {
                 self.tally.failed += 1;
-                let hint = job.error.as_ref().map(hint_text).unwrap_or_default();
+                let hint = job.error.as_ref().map(Error::remedy).unwrap_or_default();
                 tracing::error!(job = job.id, route = job.route, "{}: {}{hint}", job.state.word(), job.reason);
             }
             State::Claimed
@@ -412,11 +414,6 @@ impl Engine {
         }
         let _ = self.world.journal.set_status("live", String::new());
     }
-}
-
-/// The remedy of an error, on the same line.
-pub fn hint_text(e: &Error) -> String {
-    e.advice().map(|h| format!(" — {h}")).unwrap_or_default()
 }
 
 fn work_loop(queue: &Mutex<Receiver<(Arc<World>, Work)>>, outbox: &SyncSender<Message>) {

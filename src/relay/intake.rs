@@ -1,7 +1,9 @@
 //! Looks at sources and claims what is ready; runs the users' commands around it.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use super::dispatch::LookResult;
-use super::engine::hint_text;
 use super::{World, recover};
 use crate::config::{OnSuccess, Route};
 use crate::durable;
@@ -9,8 +11,6 @@ use crate::error::{Kind, Result};
 use crate::job::{Job, Name, numbered};
 use crate::journal::NewJob;
 use crate::watch::{self, CLAIMED, Candidate, companion_name};
-use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// A command of the user's that runs longer than this is stopped.
 pub(super) const HOOK_TIME_MAX: Duration = Duration::from_secs(600);
@@ -44,10 +44,9 @@ pub(super) fn look(w: &World, name: &str, room: usize, scheduled: bool) -> Resul
     let left = ready.len().saturating_sub(most);
     ready.truncate(most);
     let claimed = claim(w, &route, ready)?;
-    // More than one look may take is taken in the next one.
-    let again = if left > 0 && route.source.max_files.is_some() { Some(route.source.poll_interval) } else { looked.again };
+    // What is beyond `max_files` waits for the next look by event, rescan or schedule.
     let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { left };
-    Ok(LookResult { claimed, left, unready: looked.unready, passed_over: looked.passed_over, again })
+    Ok(LookResult { claimed, left, unready: looked.unready, passed_over: looked.passed_over, again: looked.again })
 }
 
 /// Takes files out of A's folder: one commit of the intents, the renames, one sync of each folder.
@@ -94,7 +93,7 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
         // What was claimed goes on; the next look tells the trouble again.
         Some(e) if claimed.is_empty() => Err(e),
         Some(e) => {
-            tracing::warn!(route = route.name, "{e}{}", hint_text(&e));
+            tracing::warn!(route = route.name, "{e}{}", e.remedy());
             Ok(claimed)
         }
         None => Ok(claimed),

@@ -2,16 +2,18 @@
 //!
 //! It never sees a record.
 
+use std::ops::Range;
+
+use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, UnaryOpKind};
+use minijinja::machinery::parse_expr;
+use rust_decimal::Decimal;
+
 use super::expr::*;
 use super::filters::{self};
 use super::predicates::{self};
 use crate::formats::text::Type;
 use crate::options::nearest;
 use crate::record::Value;
-use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, UnaryOpKind};
-use minijinja::machinery::parse_expr;
-use rust_decimal::Decimal;
-use std::ops::Range;
 
 pub(super) const FACTS: &[(&str, &str, Fact)] = &[
     ("row", "number", Fact::RowNumber),

@@ -1,12 +1,13 @@
 //! Arithmetic, comparison and truth of values: exact decimals, and text that is never taken for a number.
 
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use rust_decimal::prelude::*;
+
 use super::eval::{Eval, Fault};
 use super::expr::{Cmp, Op};
 use crate::formats::text::{Style, quoted};
 use crate::record::Value;
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
-use rust_decimal::prelude::*;
 
 pub(super) fn fault<T>(message: impl Into<String>) -> Eval<T> {
     Err(Fault::Message(message.into()))

@@ -2,12 +2,13 @@
 //!
 //! This file only parses, resolves names and finds mistakes; `eval` computes. It never sees a record.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::filters::Filter;
 use super::predicates::Predicate;
 use crate::formats::text::Type;
 use crate::record::{Columns, Value};
-use std::ops::Range;
-use std::sync::Arc;
 
 /// How the message of an unknown column begins.
 pub const NO_COLUMN: &str = "there is no column ";

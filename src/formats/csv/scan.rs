@@ -1,12 +1,14 @@
 //! The CSV scanner: cuts bytes into fields, and refuses what it can't cut without changing a value.
 
+use std::io::Read;
+
+use memchr::{memchr, memchr2, memchr3};
+
 use super::super::Input;
 use super::super::text::{self, Charset};
 use super::*;
 use crate::error::{Error, Result};
 use crate::options::Options;
-use memchr::{memchr, memchr2, memchr3};
-use std::io::Read;
 
 #[derive(Clone, Debug)]
 pub(super) struct Dialect {

@@ -1,10 +1,11 @@
 //! Writes CSV: quotes where they must be, the encoding that B wants.
 
+use std::io::Write;
+
 use super::super::{Output, RecordWriter, Writing};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::record::{Reject, Value};
-use std::io::Write;
 
 /// Writes CSV.
 pub(super) struct Writer {

@@ -1,10 +1,11 @@
 //! Writes JSON and NDJSON: targets with dots nest, the array may be wrapped and indented.
 
+use std::io::Write;
+
 use super::super::text::Style;
 use super::super::{Output, RecordWriter, Writing};
 use crate::error::{Error, Result};
 use crate::record::{Reject, Value};
-use std::io::Write;
 
 /// A value as compact JSON.
 pub fn to_text(value: &Value<'_>, style: &Style) -> String {

@@ -1,8 +1,9 @@
 //! What the dispatcher hands out, and what it gets back.
 
+use std::time::{Duration, Instant};
+
 use crate::error::{Error, Kind};
 use crate::job::Job;
-use std::time::{Duration, Instant};
 
 /// One thing for a worker to do.
 #[derive(Debug)]

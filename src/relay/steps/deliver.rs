@@ -1,5 +1,10 @@
 //! Upload, verify, publish, and find out what became of a rename whose answer is unknown.
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use super::super::World;
 use super::super::publish::{Evidence, Final, Verdict, resolve};
 use super::{local, vanished};
@@ -10,10 +15,6 @@ use crate::endpoints::{Direct, Followed, Rename, Session};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Delivery, Event, Job, Name, Progress};
 use crate::naming::{self, Facts};
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// How often `if_exists = "rename"` looks for a free name.
 pub(super) const RENAMES_MAX: u32 = 10_000;

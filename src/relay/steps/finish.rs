@@ -1,14 +1,16 @@
 //! Put originals where they belong: the archive, or `errors` with a note saying why.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use jiff::{Timestamp, Zoned};
+
 use super::super::World;
 use super::{rfc3339, vanished};
 use crate::config::{OnSuccess, Route};
 use crate::durable;
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Event, Job, Name, numbered};
-use jiff::{Timestamp, Zoned};
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 /// Puts the originals of published jobs where `on_success` says: the moves, one sync of each folder, one commit.
 pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {

@@ -1,5 +1,13 @@
 //! Seal the original and make B's file: what is true of a job before anything is sent.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::{Timestamp, Zoned};
+
 use super::super::World;
 use super::{local, vanished};
 use crate::config::{Empty, LookupConfig, OnSuccess, Route};
@@ -13,12 +21,6 @@ use crate::transform::lookup::{Lookup, Lookups};
 use crate::transform::rejects::{Rejects, RejectsCsv};
 use crate::transform::{Counts, Source};
 use crate::watch::digest_of;
-use jiff::{Timestamp, Zoned};
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Seals the original and makes the file for B.
 pub fn prepare(w: &World, job: &mut Job) -> Result<()> {

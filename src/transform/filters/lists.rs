@@ -1,8 +1,8 @@
 //! Filters over lists and maps.
 
-use super::super::eval::{Eval, Fault, equal, number, order, truth};
 use std::sync::Arc;
 
+use super::super::eval::{Eval, Fault, equal, number, order, truth};
 use super::{Call, count, named, run};
 use crate::formats::text::quoted;
 use crate::record::Value;

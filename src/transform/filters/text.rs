@@ -1,8 +1,8 @@
 //! Filters that make text.
 
-use super::super::eval::{Eval, Fault, number};
 use rust_decimal::prelude::*;
 
+use super::super::eval::{Eval, Fault, number};
 use super::{Call, rounded, texts};
 use crate::formats::text::{formatted, quoted, with_offset};
 use crate::record::Value;

@@ -1,8 +1,9 @@
 //! Sources, destinations, endpoints and code tables, built from their keys.
 
+use std::path::{Path, PathBuf};
+
 use crate::formats::text::{Reading, Style};
 use crate::options::{Entry, Options, Val};
-use std::path::{Path, PathBuf};
 
 pub(super) fn declared_names(input: &Options) -> Vec<String> {
     input.texts("columns").unwrap_or_default()

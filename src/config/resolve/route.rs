@@ -1,5 +1,9 @@
 //! Schedules, sources, destinations and retries of a route, built from their keys.
 
+use std::time::Duration;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
 use super::super::raw::mode;
 use super::super::{DestinationConfig, Empty, IfExists, OnSuccess, Retry, Sort, SourceConfig, Verify};
 use super::Builder;
@@ -7,8 +11,6 @@ use super::parts::normal;
 use crate::naming::check_folder;
 use crate::options::{Options, nearest};
 use crate::schedule::Schedule;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use std::time::Duration;
 
 impl Builder<'_> {
     pub(super) fn schedule(&mut self, o: &Options) -> Option<Schedule> {

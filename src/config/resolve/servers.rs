@@ -1,15 +1,17 @@
 //! Endpoints and code tables, built from their keys.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
 use super::super::{EndpointConfig, LookupConfig};
 use super::Builder;
 use super::parts::percent_decoded;
 use crate::formats;
 use crate::options::{Entry, Options, nearest};
 use crate::transform::lookup::Duplicates;
-use secrecy::SecretString;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::time::Duration;
 
 impl Builder<'_> {
     pub(super) fn endpoint(&mut self, name: &str, entry: &Entry, o: &Options) -> Option<EndpointConfig> {

@@ -33,7 +33,7 @@ struct Builder<'d> {
 }
 
 /// Builds the configuration; what is wrong is added to the document's mistakes.
-pub fn build(doc: &mut Document, options: Options, file: &Path) -> Option<Config> {
+pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Config> {
     let base = normal(file.parent().unwrap_or(Path::new("/")));
     let max_memory = options.size("max_memory").unwrap_or(256 << 20);
     let mut b = Builder { doc, base, endpoints: BTreeMap::new(), lookups: Vec::new(), warnings: Vec::new(), max_memory };
