@@ -13,6 +13,9 @@ use crate::relay::engine::{self, Message, Tally};
 use crate::relay::{World, already_running, lock_home};
 use crate::stop::Stop;
 
+/// A stop that takes longer ends the process.
+const STOP_TIME_MAX: std::time::Duration = std::time::Duration::from_millis(9_700);
+
 /// What a run is told beside the configuration.
 pub struct Run {
     /// Where the configuration lies, for a reload.
@@ -51,13 +54,22 @@ pub fn run(config: Config, run: Run) -> Result<Tally> {
     let ended = runtime.block_on(async {
         let wait = |kind| signal(kind).map_err(|e| Error::relay(format!("can't watch for signals: {e}")));
         let (mut term, mut int, mut hup) = (wait(SignalKind::terminate())?, wait(SignalKind::interrupt())?, wait(SignalKind::hangup())?);
+        let mut stopping: Option<std::time::Instant> = None;
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(10));
         loop {
             tokio::select! {
                 _ = term.recv() => stop_now(&stop),
                 _ = int.recv() => stop_now(&stop),
                 _ = hup.recv() => reload(&file, &to_engine),
-                _ = tick.tick() => if engine.is_finished() { return Ok(()) },
+                _ = tick.tick() => {
+                    if engine.is_finished() {
+                        return Ok(());
+                    }
+                    if stop.is_set() && stopping.get_or_insert_with(std::time::Instant::now).elapsed() > STOP_TIME_MAX {
+                        // A thread hangs in a system call (a dead mount, say). A killed relay recovers the same way.
+                        std::process::exit(0);
+                    }
+                }
             }
         }
     });

@@ -63,7 +63,11 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
         // Some network and FUSE file systems have no such rename: a hard link refuses an existing name just as well.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             fs::hard_link(from, to).map_err(endpoint("link to", to))?;
-            fs::remove_file(from).map_err(endpoint("remove", from))
+            fs::remove_file(from).map_err(|e| {
+                // Both names or neither: the second link is ours to take back.
+                let _ = fs::remove_file(to);
+                endpoint("remove", from)(e)
+            })
         }
         Err(e) => Err(Error::io(Blame::Endpoint, "rename to", to, &e.into())),
     }

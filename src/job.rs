@@ -266,11 +266,17 @@ impl Job {
         let illegal = Illegal { job: self.id, state: self.state.word(), event: event.word() };
         let next = self.state_after(event).filter(|s| self.state.may_become(*s)).ok_or(illegal)?;
         self.seq += 1;
+        // Each try after a wait is an attempt of its own; the first one is counted when the file is sealed.
+        let tried = matches!(event, Event::Sealed(_) | Event::Transformed { .. } | Event::Uploaded { .. } | Event::Publishing { .. } | Event::Postponed { .. });
+        if self.state == State::Waiting && tried {
+            self.attempts += 1;
+        }
+        self.attempts = self.attempts.max(u32::from(matches!(event, Event::Postponed { .. })));
         self.state = next;
         match event {
             Event::Sealed(seal) => {
                 self.seal = Some(seal.clone());
-                self.attempts += 1;
+                self.attempts = self.attempts.max(1);
             }
             Event::Transformed { made, deliveries } => {
                 self.made = Some(made.clone());
@@ -299,16 +305,22 @@ impl Job {
             }
             Event::Archived { path } => {
                 self.path = Some(path.clone());
-                self.delivered_at = Some(at);
-                self.succeeded();
+                if self.state != State::Duplicate {
+                    self.delivered_at = Some(at);
+                    self.succeeded();
+                }
             }
             Event::Postponed { error } => {
                 // Waiting for B to take its last file is no failure, however long it lasts.
-                if error.kind() != Kind::Exists {
+                if error.kind() == Kind::Exists {
+                    self.failing_since = None;
+                } else {
                     self.failing_since.get_or_insert(at);
                 }
-                self.attempts += 1;
-                self.note(error);
+                // A job on its way to errors keeps the reason why.
+                if !self.failing {
+                    self.note(error);
+                }
             }
             Event::Failing { error } => {
                 self.failing = true;
@@ -384,13 +396,15 @@ impl Job {
         self.failing_since = None;
         self.reason.clear();
         self.error = None;
+        // A rename whose outcome is unknown is found out first, also by a retry; everything else begins anew.
+        let unknown = self.deliveries.iter().any(|d| d.progress == Progress::Publishing);
         for d in &mut self.deliveries {
-            if d.progress != Progress::Published {
+            if !matches!(d.progress, Progress::Published | Progress::Publishing) {
                 d.progress = Progress::Waiting;
                 d.attempts = 0;
             }
         }
-        if !self.deliveries.iter().any(|d| d.progress == Progress::Published) {
+        if !unknown {
             self.seal = None;
             self.made = None;
         }
@@ -404,6 +418,10 @@ impl Job {
 
     /// What comes next for one delivery.
     pub fn next_of(&self, delivery: usize) -> Next {
+        // After a retry B's file is made anew before anything is sent.
+        if self.made.is_none() {
+            return Next::Rest;
+        }
         match self.deliveries.get(delivery).map(|d| d.progress) {
             Some(Progress::Waiting) => Next::Upload(delivery),
             Some(Progress::Uploaded) => Next::Publish(delivery),

@@ -13,6 +13,7 @@ pub mod operate;
 pub mod publish;
 pub mod recover;
 pub mod steps;
+mod worker;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -197,7 +197,12 @@ impl Run<'_> {
         let derived = columns.nested && self.spec.output.has_columns() && mapping.map.is_none() && mapping.columns.is_none();
         if derived {
             // Without a map, the first record of a nested format names the columns of a flat one.
-            pending = Some(reader.read(&mut record)?);
+            pending = loop {
+                match reader.read(&mut record)? {
+                    Next::Bad(reject) => self.reject(&record, &reject, rejects)?,
+                    other => break Some(other),
+                }
+            };
             if let Some(Value::Map(entries)) = &record.tree {
                 mapping.to_mut().columns = Some(entries.iter().map(|(n, _)| n.clone()).collect());
             }

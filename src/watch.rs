@@ -158,7 +158,14 @@ fn judge(
         Ok(file) => file,
         // Gone or replaced since it was listed: the next look sees what is there then.
         Err(e) if e.kind() == crate::error::Kind::NotFound || e.blame() == Blame::File => return Ok(Err(NotReady::Settling(settle))),
-        Err(e) => return Err(e),
+        // One file that can't be read keeps no other from being taken.
+        Err(e) => {
+            let notice = format!("{e}{}", e.remedy());
+            if memory.told.insert(notice.clone()) {
+                notices.push(notice);
+            }
+            return Ok(Err(NotReady::Small));
+        }
     };
     match writers(&file) {
         Writers::Some => return Ok(Err(NotReady::Open)),
@@ -200,7 +207,11 @@ pub fn companion_name(template: &crate::naming::Template, file: &Name) -> Name {
 
 /// Compares a file with the digest in its checksum file, whose length tells the kind.
 fn checksum_matches(path: &Path, mut file: fs::File) -> Result<Result<(), String>> {
-    let text = fs::read_to_string(path).map_err(|e| Error::io(Blame::Endpoint, "read", path, &e))?;
+    let text = match fs::read(path) {
+        // The name beside the digest may be in any encoding.
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(e) => return Ok(Err(format!("{} can't be read ({})", shown(path), crate::error::reason(&e)))),
+    };
     // `sha256sum` writes "digest  name", BSD tools "SHA256 (name) = digest".
     let Some(wanted) = text.split_whitespace().map(str::to_lowercase).find(|w| matches!(w.len(), 32 | 40 | 64) && w.bytes().all(|b| b.is_ascii_hexdigit()))
     else {
@@ -266,6 +277,11 @@ fn list(source: &SourceConfig, folder: &Path, out: &mut Vec<Candidate>, others: 
             looked.passed_over += 1;
             continue;
         }
+        if is_rejects_file(&path) {
+            looked.passed_over += 1;
+            looked.notices.push(format!("{}: corrected rejects files are not taken back yet: correct the export itself", shown(&path)));
+            continue;
+        }
         out.push(Candidate { file: relative, path, found: durable::found(&meta) });
     }
     // Done and checksum files announce others and are no exports themselves.
@@ -276,6 +292,25 @@ fn list(source: &SourceConfig, folder: &Path, out: &mut Vec<Candidate>, others: 
         }
     }
     Ok(())
+}
+
+/// Whether a file is a rejects file of ours, whose own columns must never reach B.
+fn is_rejects_file(path: &Path) -> bool {
+    let named = path.file_name().is_some_and(|n| n.as_bytes().ends_with(b".rejects.csv"));
+    let head = || -> Option<Vec<u8>> {
+        let mut head = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(durable::open_file(path).ok()?, 64), &mut head).ok()?;
+        Some(head)
+    };
+    named && head().is_some_and(|h| h.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&h).starts_with(b"_line"))
+}
+
+/// How many files of a source match, and how many are passed over: for `status`, which claims nothing.
+pub fn count(source: &SourceConfig) -> Result<(usize, u64)> {
+    let mut looked = Looked::default();
+    let mut all = Vec::new();
+    list(source, &source.path, &mut all, &mut HashSet::new(), &mut looked)?;
+    Ok((all.len(), looked.passed_over))
 }
 
 /// Wakes the dispatcher when something changes in a source; the returned watcher must be kept.

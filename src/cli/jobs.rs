@@ -112,21 +112,18 @@ fn status_of(config: &Config) -> Result<Value> {
         } else {
             "watching"
         };
+        // A route that is not looked at now: what lies in its folder is counted here.
+        let resting = !running || paused.contains(name) || route.schedule.is_some();
+        let (lying, passed_over) = if resting { crate::watch::count(&route.source).unwrap_or_default() } else { (0, now["passed_over"].as_u64().unwrap_or(0)) };
+        let busy = if running { now["in_flight"].as_u64().unwrap_or(0) } else { 0 };
+        let waiting = if resting { (lying as u64 + open).saturating_sub(busy) } else { now["waiting"].as_u64().unwrap_or(0) };
         routes.push(json!({
             "name": name, "state": state, "reason": now["reason"],
-            "waiting": if running { now["waiting"].clone() } else { json!(open) },
-            "in_flight": if running { now["in_flight"].clone() } else { json!(0) },
+            "waiting": waiting, "in_flight": busy,
             "delivered": delivered, "errors": errors,
-            "passed_over": now["passed_over"].as_u64().unwrap_or(0),
+            "passed_over": passed_over,
             "last_delivery": last.map(rfc3339),
         }));
-    }
-    for r in &mut routes {
-        for key in ["waiting", "in_flight"] {
-            if r[key].is_null() {
-                r[key] = json!(0);
-            }
-        }
     }
     let endpoints: Vec<Value> = config
         .endpoints

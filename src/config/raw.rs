@@ -123,9 +123,10 @@ impl Document {
     fn value(&mut self, value: &Spanned<DeValue<'_>>, key_span: Range<usize>, opt: &'static Opt, path: &str) -> Option<Entry> {
         let span = value.span();
         let secret = matches!(opt.kind, Kind::Secret | Kind::SecretMap);
-        if secret
-            || opt.name == "url" && value.get_ref().as_str().is_some_and(|u| u.contains('@') && u.split('@').next().is_some_and(|h| h.matches(':').count() > 1))
-        {
+        // A password may stand in any address: what looks like one is never shown.
+        let address = |t: &str| t.split_once('@').is_some_and(|(before, _)| before.rsplit("://").next().is_some_and(|user| user.contains(':')));
+        let maybe = matches!(opt.kind, Kind::Text | Kind::Path) && value.get_ref().as_str().is_some_and(address);
+        if secret || maybe {
             self.masks.push(span.clone());
         }
         let mut is_secret = secret;
@@ -151,7 +152,7 @@ impl Document {
                 None => self.text(value, opt, path, secret),
             },
             Kind::Share | Kind::Percent => match v.as_integer() {
-                Some(i) if matches!(opt.kind, Kind::Share) => Some(Val::Text(i.as_str().to_owned())),
+                Some(i) if matches!(opt.kind, Kind::Share) && i.as_str().parse::<u64>().is_ok() => Some(Val::Text(i.as_str().to_owned())),
                 _ => self.text(value, opt, path, secret),
             },
             Kind::Texts | Kind::Command => match v.as_array() {
@@ -346,7 +347,13 @@ impl Document {
         let mut rest = written;
         while let Some(at) = rest.find("${") {
             out.push_str(&rest[..at]);
-            let Some(end) = rest[at..].find('}') else { break };
+            let Some(end) = rest[at..].find('}') else {
+                if rest[at..].starts_with("${env:") || rest[at..].starts_with("${file:") {
+                    self.mistake(span, "a `${` is not closed", "expected ${env:NAME} or ${file:PATH}", None);
+                    return None;
+                }
+                break;
+            };
             let inner = &rest[at + 2..at + end];
             let found = match inner.split_once(':') {
                 Some(("env", name)) => match std::env::var(name) {

@@ -226,6 +226,7 @@ impl Builder<'_> {
         };
         // `output` without a format has the input's keys and defaults.
         let output_options = Options::new(output_options.entries().to_vec(), output_options.span.clone(), vec![output_format.output_options(), schema::OUTPUT]);
+        self.details(o, &input_options, &output_options, output_format.has_columns());
         let mapping = self.mapping(o, &input_options, &output_options);
         self.expressions(o, &input_options, input_format, &mapping);
         let encoder = Encoder::named(&output_options.word("encoding"), output_options.word("encoding_errors") == "replace")?;
@@ -242,6 +243,36 @@ impl Builder<'_> {
             input_options,
             output_options,
         })
+    }
+
+    /// What only makes sense together: signs that exclude each other, names that stand twice, pointers, templates.
+    fn details(&mut self, o: &Options, input: &Options, output: &Options, flat: bool) {
+        if input.char("thousands").is_some() && input.char("thousands") == input.char("decimal") {
+            self.mistake(input.span_of("thousands"), "`thousands` and `decimal` are the same sign", "expected another sign", None);
+        }
+        for (options, key) in [(input, "records"), (output, "wrap")] {
+            if options.text(key).is_some_and(|p| !p.is_empty() && !p.starts_with('/')) {
+                self.mistake(options.span_of(key), format!("`{key}` is a JSON Pointer, which begins with /"), "expected a pointer as in \"/data/rows\"", None);
+            }
+        }
+        let columns = output.texts("columns").unwrap_or_default();
+        if let Some((_, twice)) = columns.iter().enumerate().find(|(i, c)| columns[..*i].contains(c)) {
+            self.mistake(output.span_of("columns"), format!("`columns` names {twice} twice"), "each column once", None);
+        }
+        let targets: Vec<&String> = o.map("map").iter().map(|(n, _)| n).collect();
+        for (name, entry) in o.map("map").iter().filter(|_| !flat) {
+            if targets.iter().any(|t| t.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))) {
+                self.mistake(entry.key_span.clone(), format!("the target {name} is a value and holds others, which nest in it"), "can't be both", None);
+            }
+        }
+        if output.text("name").is_some_and(|n| n.contains('/')) {
+            self.mistake(
+                output.span_of("name"),
+                "`name` is a name, not a path: it may hold no slash",
+                "",
+                Some("the folder is the destination's `path`".into()),
+            );
+        }
     }
 
     fn mapping(&mut self, o: &Options, input: &Options, output: &Options) -> Mapping {

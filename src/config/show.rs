@@ -97,9 +97,15 @@ fn literal(entry: &Entry) -> String {
 /// A URL with a password in it, without.
 fn without_password(text: &str) -> String {
     match url::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
-            // A URL with a password has a host, so this can't fail.
-            let _ = url.set_password(Some("***"));
+        Ok(mut url) if url.has_host() && (url.password().is_some() || url.query().is_some()) => {
+            if url.password().is_some() {
+                // A URL with a password has a host, so this can't fail.
+                let _ = url.set_password(Some("***"));
+            }
+            if url.query().is_some() {
+                // API keys often stand here.
+                url.set_query(Some("***"));
+            }
             url.to_string()
         }
         _ => text.to_owned(),

@@ -231,6 +231,8 @@ fn answer_error(answer: &Answer, what: &str, path: &Path, config: &EndpointConfi
             .kind_of(Kind::Unsupported)
             .hint("the server does not know this method there: check `method` and `publish`, or ask its keeper to allow it"),
         412 => Error::endpoint(text).kind_of(Kind::Exists),
+        // A gateway gave up on the server behind it: whether that one did what was asked is unknown.
+        408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint("the file waits and is tried again by itself"),
         507 => Error::endpoint(text).kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
         300..=399 => Error::endpoint(text).hint("the server redirects: put the final address into the endpoint's url"),
         _ => Error::endpoint(text).hint("the file waits and is tried again by itself"),

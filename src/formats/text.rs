@@ -270,7 +270,11 @@ pub fn formatted(pattern: &str, parts: BrokenDownTime) -> String {
 
 /// Why `pattern` is no pattern for dates, if so.
 pub fn pattern_mistake(pattern: &str) -> Option<String> {
-    let sample = with_offset(jiff::civil::date(2025, 12, 31).at(23, 59, 58, 0), Some(jiff::tz::Offset::UTC));
+    let offset = pattern.contains("%z") || pattern.contains("%:z");
+    let sample = with_offset(jiff::civil::date(2025, 12, 31).at(23, 59, 58, 0), offset.then_some(jiff::tz::Offset::UTC));
+    if pattern.contains("%Q") {
+        return Some("%Q is a time zone's name, which no value has here".into());
+    }
     if !pattern.contains('%') {
         return Some("it has no % directive, as in %d/%m/%Y".into());
     }

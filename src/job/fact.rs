@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::*;
+use super::{JobId, Name};
 use crate::config::IfExists;
 use crate::error::Error;
 use crate::transform::Counts;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::*;
+use super::{Answer, Query, Request, broken, final_key, name_text};
 use crate::error::{Error, Result};
 use crate::job::{Event, Found, Job, JobId, Name, State};
 
@@ -85,7 +85,7 @@ impl Reader {
     /// The jobs that are not at rest, oldest first, from a number on.
     pub fn open_jobs(&self) -> Result<Vec<Job>> {
         // A job at rest with `failing` set was cut between its event and its file's move; it is open by its state.
-        let ids = self.ids("SELECT id FROM jobs WHERE at_rest = 0 OR state = 'duplicate' AND delivered_at IS NULL ORDER BY id", [])?;
+        let ids = self.ids("SELECT id FROM jobs WHERE at_rest = 0 OR state = 'duplicate' AND NOT EXISTS (SELECT 1 FROM events WHERE job = jobs.id AND event LIKE '%\"archived\"%') ORDER BY id", [])?;
         ids.into_iter().filter_map(|id| self.job(id).transpose()).map(|row| row.map(|r| r.job)).collect()
     }
 
@@ -113,8 +113,16 @@ impl Reader {
 
     /// Whether a file that is left in place was taken as it is now.
     pub fn taken(&self, route: &str, file: &Name, found: &Found) -> Result<bool> {
-        let ids = self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND found = ? LIMIT 1", params![route, name_text(file), to_text(found)])?;
-        Ok(!ids.is_empty())
+        // Device and inode change with each mount of a share; size and time are the file's own.
+        let mut statement = self.connection.prepare_cached("SELECT found FROM jobs WHERE route = ? AND file = ?").map_err(self.fail())?;
+        let rows = statement.query_map(params![route, name_text(file)], |r| r.get::<_, String>(0)).map_err(self.fail())?;
+        for row in rows {
+            let known: Found = from_text(&row.map_err(self.fail())?, &self.path)?;
+            if (known.size, known.modified_ns) == (found.size, found.modified_ns) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The failed job whose file of this name was put back into the source.

@@ -168,7 +168,7 @@ impl Dispatcher {
 
     /// `run --once`: every route was looked at, and what must settle was watched for it.
     fn looked_enough(&self) -> bool {
-        self.routes.values().all(|r| r.paused || (r.looks > 0 && !r.dirty && (r.due.is_none() || r.blocked.is_some())))
+        self.routes.values().all(|r| r.paused || r.jobs.len() >= WINDOW || (r.looks > 0 && !r.dirty && (r.due.is_none() || r.blocked.is_some())))
     }
 
     fn peek(&mut self, now: Instant) -> Option<()> {
@@ -344,7 +344,7 @@ impl Dispatcher {
                 let watch = found.again.filter(|_| !self.once || r.looks == 1);
                 r.due = watch.map(|a| now + a);
                 for job in found.claimed {
-                    r.jobs.insert(job.id, Slot { job, busy: false, not_before: HashMap::new(), failures: HashMap::new(), last_error: None });
+                    r.jobs.entry(job.id).or_insert(Slot { job, busy: false, not_before: HashMap::new(), failures: HashMap::new(), last_error: None });
                 }
                 if r.left > 0 && r.jobs.len() < WINDOW {
                     r.dirty = true;

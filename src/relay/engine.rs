@@ -4,14 +4,14 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 
 use super::dispatch::{Dispatcher, Done, Mode, Work};
-use super::intake::look;
-use super::{World, operate, recover, steps};
+use super::worker::work_loop;
+use super::{World, operate, recover};
 use crate::config::{Config, OnSuccess, Route};
 use crate::durable;
 use crate::error::{Blame, Error, Result};
@@ -75,6 +75,8 @@ struct Engine {
     work: Option<Sender<(Arc<World>, Work)>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     watchers: HashMap<String, notify::RecommendedWatcher>,
+    /// Routes that give no events: said once, and polled.
+    unwatchable: std::collections::HashSet<String>,
     schedules: HashMap<String, Instant>,
     polls: HashMap<String, Instant>,
     tally: Tally,
@@ -103,6 +105,7 @@ impl Engine {
             work: Some(work),
             threads,
             watchers: HashMap::new(),
+            unwatchable: std::collections::HashSet::new(),
             schedules: HashMap::new(),
             polls: HashMap::new(),
             tally: Tally::default(),
@@ -126,15 +129,25 @@ impl Engine {
         let mut locked: Vec<std::path::PathBuf> = Vec::new();
         for route in self.world.config.routes.clone() {
             let source = &route.source;
-            if source.create && !source.path.is_dir() {
-                durable::make_folder(&source.path, 0o755)?;
+            if source.create
+                && !source.path.is_dir()
+                && let Err(e) = durable::make_folder(&source.path, 0o755)
+            {
+                // One route's folder stops no other route; its look says the same again.
+                tracing::error!(route = route.name, "{e}{}", e.remedy());
             }
             let claimed = source.path.join(CLAIMED);
             if source.on_success != OnSuccess::Keep && source.path.is_dir() && !locked.contains(&claimed) {
                 if let Err(e) = durable::make_folder(&claimed, 0o700) {
                     tracing::error!(route = route.name, "{e}");
                 } else {
-                    let lock = durable::lock(&claimed)?;
+                    let lock = match durable::lock(&claimed) {
+                        Ok(lock) => lock,
+                        Err(e) => {
+                            tracing::error!(route = route.name, "{e}{}", e.remedy());
+                            continue;
+                        }
+                    };
                     let refused = || {
                         Error::relay(format!("another relay already takes files from {}", source.path.display()))
                             .hint(format!("stop that one, or give this one (home {}) another source", self.world.config.home.display()))
@@ -160,7 +173,7 @@ impl Engine {
     }
 
     fn watch(&mut self, route: &Arc<Route>) {
-        if self.mode == Mode::Once || route.schedule.is_some() || self.watchers.contains_key(&route.name) {
+        if self.mode == Mode::Once || route.schedule.is_some() || self.watchers.contains_key(&route.name) || !self.unwatchable.insert(route.name.clone()) {
             return;
         }
         let (name, outbox) = (route.name.clone(), self.outbox.clone());
@@ -170,6 +183,7 @@ impl Engine {
         };
         match self.world.with_memory(&route.name, |m| watch::wake(&route.source, m, wake)) {
             Ok(Some(watcher)) => {
+                self.unwatchable.remove(&route.name);
                 self.watchers.insert(route.name.clone(), watcher);
             }
             Ok(None) => tracing::info!(route = route.name, "the source is polled every {:?}", route.source.poll_interval),
@@ -217,7 +231,12 @@ impl Engine {
                 }
             }
             if self.mode == Mode::Once && self.dispatcher.idle(Instant::now()) {
-                return Ok(self.final_tally());
+                // A look may have found that the failed file which held others back is gone.
+                let reader = self.world.journal.reader()?;
+                self.halts(&reader)?;
+                if self.dispatcher.idle(Instant::now()) {
+                    return Ok(self.final_tally());
+                }
             }
             let deadline = self.dispatcher.deadline(now).map_or(TICK, |d| d.saturating_duration_since(now)).min(TICK);
             match self.inbox.recv_timeout(deadline.max(Duration::from_millis(1))) {
@@ -283,17 +302,24 @@ impl Engine {
     fn take(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Hint(route) => self.dispatcher.hint(&route),
-            Message::Reload(config) => {
+            Message::Reload(mut config) => {
+                if config.home != self.world.config.home {
+                    tracing::warn!("home stays {}: a new one is taken at the next start", self.world.config.home.display());
+                    config.home.clone_from(&self.world.config.home);
+                }
+                let before: Vec<String> = self.world.config.routes.iter().map(|r| r.name.clone()).collect();
                 let world = World::new(Arc::new(*config), self.world.journal.clone(), self.world.stop.clone(), Some(&self.world))?;
                 self.world = Arc::new(world);
                 self.dispatcher.configure(&self.world.config);
                 self.watchers.clear();
+                self.unwatchable.clear();
                 self.open_sources()?;
                 self.dispatcher.lift_waits();
                 self.pauses()?;
+                // Jobs of routes that have come back; a look in hand gives its own jobs itself.
                 let known: Vec<Job> = self.world.journal.reader()?.open_jobs()?;
                 for job in known {
-                    if !self.dispatcher.holds(&job.route, job.id) {
+                    if !before.contains(&job.route) && !self.dispatcher.holds(&job.route, job.id) {
                         self.dispatcher.add(job);
                     }
                 }
@@ -313,6 +339,7 @@ impl Engine {
                 }
                 // A folder that comes back is another one: it is watched anew.
                 self.watchers.remove(route.as_str());
+                self.unwatchable.remove(route.as_str());
                 let due = Instant::now() + self.world.route(route).map_or(TICK, |r| r.source.poll_interval).min(Duration::from_secs(5));
                 if self.mode == Mode::Daemon
                     && let Some(r) = self.dispatcher.routes.get_mut(route)
@@ -380,6 +407,7 @@ impl Engine {
                     tracing::info!(job = job.id, "{remark}");
                 }
             }
+            State::Duplicate if job.path.is_some() => tracing::info!(job = job.id, route = job.route, file = %job.file, "skipped: {}", job.reason),
             State::Failed | State::Unconfirmed | State::Held => {
                 self.tally.failed += 1;
                 let hint = job.error.as_ref().map(Error::remedy).unwrap_or_default();
@@ -413,77 +441,6 @@ impl Engine {
             let _ = self.inbox.recv_timeout(Duration::from_millis(20));
         }
         let _ = self.world.journal.set_status("live", String::new());
-    }
-}
-
-fn work_loop(queue: &Mutex<Receiver<(Arc<World>, Work)>>, outbox: &SyncSender<Message>) {
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((world, work)) = next else { return };
-        let spare = spare_of(&work);
-        // A panic is a fault of ours; it ends this job's attempt, not the relay.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| perform(&world, work))).unwrap_or_else(|_| failed_by_panic(spare));
-        if outbox.send(Message::Done(Box::new(done))).is_err() {
-            return;
-        }
-    }
-}
-
-enum Spare {
-    Look(String),
-    Jobs(Vec<Job>, Option<usize>),
-}
-
-fn spare_of(work: &Work) -> Spare {
-    match work {
-        Work::Look { route, .. } => Spare::Look(route.clone()),
-        Work::Prepare(j) | Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
-        Work::Upload(j, d) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
-        Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
-        Work::Finish(j) => Spare::Jobs(j.clone(), None),
-    }
-}
-
-fn failed_by_panic(spare: Spare) -> Done {
-    let error = Error::relay("a worker stopped by a fault of passerelle").hint("please report it; start the relay again: it goes on where the journal says");
-    match spare {
-        Spare::Look(route) => Done::Looked(route, Err(error)),
-        Spare::Jobs(jobs, destination) => Done::Jobs { jobs, failed: Some((0, error)), destination },
-    }
-}
-
-fn perform(w: &World, work: Work) -> Done {
-    let one = |mut job: Job, destination: Option<usize>, step: &dyn Fn(&mut Job) -> Result<Option<Error>>| {
-        let failed = step(&mut job).unwrap_or_else(Some).map(|e| (0, e));
-        Done::Jobs { jobs: vec![job], failed, destination }
-    };
-    let destination_of = |job: &Job, delivery: usize| job.deliveries.get(delivery).map(|d| d.destination);
-    match work {
-        Work::Look { route, room, scheduled } => {
-            let result = look(w, &route, room, scheduled);
-            Done::Looked(route, result)
-        }
-        Work::Prepare(job) => one(job, None, &|j| steps::prepare(w, j).map(|()| None)),
-        Work::Fail(job) => one(job, None, &|j| steps::fail(w, j).map(|()| None)),
-        Work::Upload(job, delivery) => {
-            let destination = destination_of(&job, delivery);
-            one(job, destination, &|j| steps::upload(w, j, delivery).map(|()| None))
-        }
-        Work::Resolve(job, delivery) => {
-            let destination = destination_of(&job, delivery);
-            one(job, destination, &|j| steps::resolve_delivery(w, j, delivery))
-        }
-        Work::Publish(mut jobs, destination) => {
-            let failed = match steps::publish(w, &mut jobs, destination) {
-                Ok(published) => published.stopped,
-                Err(e) => Some((0, e)),
-            };
-            Done::Jobs { jobs, failed, destination: Some(destination) }
-        }
-        Work::Finish(mut jobs) => {
-            let failed = steps::finish(w, &mut jobs).err().map(|e| (0, e));
-            Done::Jobs { jobs, failed, destination: None }
-        }
     }
 }
 

@@ -87,8 +87,9 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
         }
     }
     super::crash_point(&["claimed"], "after");
-    durable::sync_folder(&route.source.path.join(CLAIMED))?;
-    folders.iter().try_for_each(|f| durable::sync_folder(f))?;
+    let synced = durable::sync_folder(&route.source.path.join(CLAIMED)).and_then(|()| folders.iter().try_for_each(|f| durable::sync_folder(f)));
+    // What was renamed is claimed, whatever a sync says: its seal syncs the file itself before anything else.
+    let trouble = trouble.or(synced.err());
     match trouble {
         // What was claimed goes on; the next look tells the trouble again.
         Some(e) if claimed.is_empty() => Err(e),

@@ -84,13 +84,16 @@ fn retry(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<Jo
     if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {
         return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
     }
-    if job.state == State::Failed
-        && let Err(e) = recover::reclaim(w, &job)
-    {
-        return Ok(Err(format!("job {id}: {e}")));
-    }
-    w.record_one(&mut job, Event::Retried)?;
-    Ok(Ok(job))
+    // A look must not take the file on its way out of errors for a removed one.
+    w.with_memory(&job.route.clone(), |_| {
+        if job.state == State::Failed
+            && let Err(e) = recover::reclaim(w, &job)
+        {
+            return Ok(Err(format!("job {id}: {e}")));
+        }
+        w.record_one(&mut job, Event::Retried)?;
+        Ok(Ok(job))
+    })
 }
 
 fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<Job, String>> {

@@ -40,7 +40,18 @@ fn settle(w: &World, job: &mut Job) -> Result<bool> {
         return Ok(false);
     };
     let kept = route.source.on_success == OnSuccess::Keep || job.replay_of.is_some();
-    if job.seq > 0 || kept || w.claimed(route, job).exists() {
+    let claimed = w.claimed(route, job);
+    if claimed.exists() {
+        // Where a claim is a link and an unlink, a crash between leaves both names.
+        let source = route.source.path.join(job.file.path());
+        let same = |p: &Path| std::fs::symlink_metadata(p).ok().map(|m| (durable::found(&m).dev, durable::found(&m).ino));
+        if job.seq == 0 && same(&source).is_some() && same(&source) == same(&claimed) {
+            durable::remove(&source)?;
+        }
+        return Ok(true);
+    }
+    // A source that is not mounted now says nothing of what was claimed there.
+    if job.seq > 0 || kept || claimed.parent().is_none_or(|folder| !folder.is_dir()) {
         return Ok(true);
     }
     w.journal.drop_intent(job.id)?;
@@ -67,6 +78,7 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
                 w.record_one(&mut job, Event::Retried)?;
                 open.push(job);
             }
+            Some(row) if matches!(row.job.state, State::Unconfirmed | State::Held) => {}
             Some(row) if row.job.route == route.name && row.job.claimed_name() == Name(name.as_bytes().to_vec()) => {
                 tracing::warn!(job = id, "{} lies in {} although the job is {}", file, claimed.display(), row.job.state.word());
             }
@@ -140,7 +152,10 @@ fn sweep(w: &World, open: &[Job]) {
         let id = entry.file_name().to_str().and_then(|n| n.parse::<JobId>().ok());
         let in_use = id.is_some_and(|id| open.iter().any(|j| j.id == id && j.next() != Next::Rest));
         let known = id.is_some_and(|id| {
-            w.journal.reader().and_then(|r| r.job(id)).is_ok_and(|r| r.is_some_and(|r| matches!(r.job.state, State::Unconfirmed | State::Held)))
+            w.journal
+                .reader()
+                .and_then(|r| r.job(id))
+                .is_ok_and(|r| r.is_some_and(|r| !r.job.state.at_rest() || matches!(r.job.state, State::Unconfirmed | State::Held)))
         });
         if id.is_some() && !in_use && !known {
             // What stays is swept the next time.
@@ -155,7 +170,8 @@ pub fn errors_folder(w: &World, route: &Route, looked: &Looked) -> Result<()> {
     for id in reader.in_state(Some(&route.name), State::Failed)? {
         let Some(row) = reader.job(id)? else { continue };
         let mut job = row.job;
-        let Some(path) = job.path.clone() else { continue };
+        // Without a file there is only a note, which says what happened until somebody reads it.
+        let Some(path) = job.path.clone().filter(|p| !p.is_empty()) else { continue };
         let path = Path::new(&path);
         match path.symlink_metadata() {
             Ok(_) => continue,
@@ -164,6 +180,11 @@ pub fn errors_folder(w: &World, route: &Route, looked: &Looked) -> Result<()> {
             Err(_) => continue,
         }
         if !w.config.home.join("errors").is_dir() {
+            continue;
+        }
+        // An operator's retry may be moving that very file: it holds the route's memory meanwhile.
+        let still = w.with_memory(&route.name, |_| reader.job(id))?.is_some_and(|r| r.job.state == State::Failed && r.job.seq == job.seq);
+        if !still || path.symlink_metadata().is_ok() {
             continue;
         }
         let event = if looked.names.contains(&job.file) { Event::Resubmitted } else { Event::Removed };
@@ -179,7 +200,7 @@ pub fn errors_folder(w: &World, route: &Route, looked: &Looked) -> Result<()> {
 /// Puts a failed job's file back where claimed files lie.
 pub fn reclaim(w: &World, job: &Job) -> Result<()> {
     let route = w.route_of(job)?.clone();
-    let Some(path) = job.path.as_ref().map(Path::new) else {
+    let Some(path) = job.path.as_ref().filter(|p| !p.is_empty()).map(Path::new) else {
         return Err(Error::file(format!("job {} has no file in errors", job.id)).hint("export it again"));
     };
     if route.source.on_success == OnSuccess::Keep || job.replay_of.is_some() {

@@ -19,6 +19,11 @@ use jiff::{Timestamp, Zoned};
 use crate::error::{Error, Kind, shown};
 
 pub(super) fn vanished(path: &Path) -> Error {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if std::fs::read_dir(folder).is_err() {
+        // A share that is not mounted condemns no file.
+        return Error::endpoint(format!("the folder {} can't be read", shown(folder))).hint("mount its share again; the file waits there");
+    }
     Error::file(format!("the claimed file {} is gone: somebody removed it", shown(path)))
         .kind_of(Kind::NotFound)
         .hint("nobody but the relay may touch .passerelle; export the file again")

@@ -8,7 +8,7 @@ use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, U
 use minijinja::machinery::parse_expr;
 use rust_decimal::Decimal;
 
-use super::expr::*;
+use super::expr::{Args, Cmp, Fact, Known, Mistake, NO_COLUMN, Node, Op, RESERVED, Scope, walk};
 use super::filters::{self};
 use super::predicates::{self};
 use crate::formats::text::Type;
@@ -180,7 +180,9 @@ pub(super) fn column(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Nod
                 Node::Undefined(id.to_owned())
             }
         },
-        _ => {
+        // The columns of a flat file are known only when it is read; their types are known now.
+        None => Node::Column(usize::MAX, declared),
+        Some(_) => {
             let at = scope.fields.iter().position(|f| f == id).unwrap_or_else(|| {
                 scope.fields.push(id.to_owned());
                 scope.fields.len() - 1

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::compile;
 use super::eval::{Env, truth};
-use super::expr::{Mistake, Node, Scope};
+use super::expr::{Mistake, NO_COLUMN, Node, Scope};
 use crate::formats::text::{Style, Type, quoted};
 use crate::options::nearest;
 use crate::record::{Columns, Record, Reject, Value};
@@ -103,7 +103,8 @@ pub struct Plan {
     condition: Option<Node>,
     checks: Vec<(String, String, Node)>,
     typed: Vec<(String, Node)>,
-    rules: Vec<(usize, Rule)>,
+    /// The target's name, its place among the targets (none: a name of a whole record), and what B demands of it.
+    rules: Vec<(String, Option<usize>, Rule)>,
     /// The names of nested records that the expressions look at.
     pub fields: Vec<String>,
 }
@@ -137,11 +138,11 @@ impl Plan {
         let typed = mapping.types.iter().map(|(n, _)| (n.clone(), one(&by_brackets(n, columns), Place::Types(n.clone()), &mut scope))).collect();
         let (targets, compute) = targets(mapping, columns, map, &mut scope, &mut mistakes);
         let mut rules = Vec::new();
+        let whole = matches!(compute, Targets::Whole);
         for (name, rule) in &mapping.rules {
             match targets.iter().position(|t| t == name) {
-                Some(at) => rules.push((at, rule.clone())),
-                None if targets.is_empty() && columns.is_none() => {}
-                None => mistakes.push((Place::Fields(name.clone()), unknown_target(name, &targets))),
+                None if !whole => mistakes.push((Place::Fields(name.clone()), unknown_target(name, &targets))),
+                at => rules.push((name.clone(), at, rule.clone())),
             }
         }
         let plan = Plan { columns: columns.cloned().unwrap_or_default(), targets, compute, condition, checks, typed, rules, fields: scope.fields };
@@ -166,7 +167,18 @@ impl Plan {
             }
         }
         match &self.compute {
-            Targets::Whole => out.push(env.row()),
+            Targets::Whole => {
+                let mut row = env.row();
+                if let Value::Map(entries) = &mut row {
+                    let entries = Arc::make_mut(entries);
+                    for (name, node) in &self.typed {
+                        if let Some((_, value)) = entries.iter_mut().find(|(n, _)| n == name) {
+                            *value = env.eval(node).map_err(|f| Reject::new(name, f.reason()))?.into_owned();
+                        }
+                    }
+                }
+                out.push(row);
+            }
             Targets::Mapped(nodes) => {
                 for (name, node) in self.targets.iter().zip(nodes) {
                     out.push(match node {
@@ -176,20 +188,37 @@ impl Plan {
                 }
             }
         }
-        for (at, rule) in &self.rules {
-            let value = out.get(*at).unwrap_or(&Value::Null);
-            rule.check(value, env.style, unique, *at).map_err(|why| Reject::new(self.targets[*at].clone(), why))?;
+        for (i, (name, at, rule)) in self.rules.iter().enumerate() {
+            rule.check(ruled(out, name, *at), env.style, unique, i).map_err(|why| Reject::new(name, why))?;
         }
         Ok(Verdict::Write)
     }
 
     /// Notes the values of a record that was written, so that `unique` knows them.
     pub fn written(&self, values: &[Value<'_>], style: &Style, unique: &mut Unique) {
-        for (at, rule) in self.rules.iter().filter(|(_, r)| r.unique) {
-            let _ = rule;
-            unique.insert(*at, &style.text(values.get(*at).unwrap_or(&Value::Null)));
+        for (i, (name, at, rule)) in self.rules.iter().enumerate() {
+            if rule.unique {
+                unique.insert(i, &style.text(ruled(values, name, *at)));
+            }
         }
     }
+}
+
+/// Whether some expression names this `let`.
+fn is_used(mapping: &Mapping, name: &str) -> bool {
+    let named = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
+    let lets = mapping.lets.iter().filter(|(n, _)| n != name).map(|(_, t)| t);
+    let others = mapping.checks.iter().chain(mapping.map.iter().flatten()).map(|(_, t)| t);
+    lets.chain(others).chain(&mapping.condition).any(|text| named(text))
+}
+
+/// The value that a rule is about.
+fn ruled<'v, 'r>(values: &'v [Value<'r>], name: &str, at: Option<usize>) -> &'v Value<'r> {
+    let found = match at {
+        Some(at) => values.get(at),
+        None => values.first().and_then(|whole| whole.get(name)),
+    };
+    found.unwrap_or(&Value::Null)
 }
 
 fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> Vec<(String, Arc<Node>)> {
@@ -202,7 +231,10 @@ fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Pl
         inner.fields = std::mem::take(&mut scope.fields);
         inner.counters = scope.counters;
         let node = compile::compile(text, &mut inner);
-        mistakes.extend(inner.mistakes.drain(..).map(|m| (Place::Let(name.clone()), m)));
+        // A name that nobody uses harms nobody; what can't be parsed is told all the same.
+        let used = is_used(mapping, name);
+        let told = inner.mistakes.drain(..).filter(|m| used || !(m.message.starts_with(NO_COLUMN) || m.message.starts_with('`')));
+        mistakes.extend(told.map(|m| (Place::Let(name.clone()), m)));
         scope.counters = inner.counters;
         scope.fields = inner.fields;
         lets.push((name.clone(), Arc::new(node)));

@@ -109,12 +109,11 @@ fn rules_for_bs_fields_reject_records() {
 }
 
 #[test]
-fn a_name_that_would_lead_out_of_its_folder_fails_the_file() {
-    let w = World::local("[routes.r.output]\nname = \"../{name}\"\n");
-    w.write("a/x.csv", "1");
-    w.once().code(1).says("lead out of its folder");
-    assert_eq!(note(&w)["step"], "name");
-    assert!(!w.path("x.csv").exists());
+fn a_name_that_is_too_long_fails_the_file() {
+    let w = World::local("[routes.r.output]\nname = \"{stem}-{stem}.csv\"\n");
+    w.write(&format!("a/{}.csv", "x".repeat(200)), "1");
+    w.once().code(1).says("longer than 255 bytes");
+    assert_eq!(w.states(), ["failed"]);
 }
 
 #[test]
@@ -188,4 +187,45 @@ fn transform_alone_needs_no_folders_and_fails_loudly() {
     w.run(&["transform", "q", "1.csv"]).code(2).says("there is no route q");
     w.run(&["transform", "r", "missing.csv"]).code(1).says("missing.csv");
     assert!(!w.path("relay").exists());
+}
+
+#[test]
+fn nested_records_without_a_map_go_as_they_are() {
+    for (from, to, wanted) in
+        [("json", "json", "[\n{\"a\":1,\"o\":{\"p\":\"x\"}},\n{\"a\":2.50}\n]\n"), ("json", "ndjson", "{\"a\":1,\"o\":{\"p\":\"x\"}}\n{\"a\":2.50}\n")]
+    {
+        let w =
+            World::local(&format!("[routes.r.input]\nformat = \"{from}\"\n[routes.r.output]\nformat = \"{to}\"\nfields = {{ a = {{ required = true }} }}\n"));
+        w.write("x.json", "[{\"a\": 1, \"o\": {\"p\": \"x\"}}, {\"a\": 2.50}, {\"b\": 1}]");
+        let out = w.run(&["transform", "r", "x.json"]).ok().says("line 1: a: it is empty");
+        assert_eq!(out.stdout, wanted);
+    }
+    let w = World::local("[routes.r.input]\nformat = \"ndjson\"\n[routes.r.output]\nformat = \"csv\"\n");
+    w.write("x.ndjson", "{\"a\":1\n{\"a\":2}\n{\"a\":3}\n");
+    assert_eq!(w.run(&["transform", "r", "x.ndjson"]).ok().stdout, "a\n2\n3\n");
+}
+
+#[test]
+fn a_named_line_ending_is_the_only_one_in_any_encoding() {
+    for (ending, encoding, bytes) in
+        [("§", "windows-1252", &b"a,b\xa71,x\ny\xa72,z\xa7"[..]), ("\\r\\n", "utf-8", b"a,b\r\n1,x\ny\r\n2,z\r\n"), ("\\n", "utf-8", b"a,b\n1,x\ry\n2,z\n")]
+    {
+        let w = World::local(&format!(
+            "[routes.r.input]\nformat = \"csv\"\nline_ending = \"{ending}\"\nencoding = \"{encoding}\"\nquote = \"\"\n[routes.r.output]\nformat = \"ndjson\"\n"
+        ));
+        w.write("x.csv", bytes);
+        let out = w.run(&["transform", "r", "x.csv"]).ok().stdout;
+        assert_eq!((out.lines().count(), out.contains("\"2\"")), (2, true), "{ending}: {out}");
+    }
+}
+
+#[test]
+fn our_own_rejects_file_never_reaches_b() {
+    let w = csv("types = { Solde = \"decimal\" }\n", "");
+    w.write("a/x.csv", "Nom;Solde\nA;x\n");
+    w.once().ok();
+    fs::rename(w.path("relay/errors/r/x.csv.rejects.csv"), w.path("a/x.csv.rejects.csv")).unwrap();
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.once().ok().says("not taken back yet");
+    assert!(w.names("b").is_empty());
 }

@@ -150,3 +150,31 @@ fn a_password_in_clear_over_the_network_is_warned_about() {
     let w = World::new(&format!("[endpoints.b]\nurl = \"ftp://u@b.example/x\"\npassword = \"x\"\n{}", World::route("r", "a", "b")));
     w.run(&["config", "check"]).ok().says("readable for everybody");
 }
+
+#[test]
+fn what_only_makes_sense_together_is_checked_together() {
+    for (keys, words) in [
+        ("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"a < 5\"\n", "text is compared with a number"),
+        ("[routes.r.input]\nformat = \"csv\"\nthousands = \",\"\ndecimal = \",\"\n", "the same sign"),
+        ("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\ncolumns = [\"y\", \"x\", \"y\"]\n", "names y twice"),
+        ("[routes.r.input]\nformat = \"json\"\nrecords = \"data/rows\"\n", "begins with /"),
+        ("[routes.r.input]\nformat = \"json\"\n[routes.r.map]\nx = \"a\"\n\"x.z\" = \"b\"\n", "nest in it"),
+        ("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\nname = \"../{name}\"\n", "may hold no slash"),
+    ] {
+        let (code, text) = check(&format!("{}{keys}", World::route("r", "a", "b")));
+        assert!(code == 2 && text.contains(words), "{words}:\n{text}");
+    }
+    let (code, text) = check(&format!("[endpoints.b]\nurl = \"sftp://u@h/x\"\npassword = \"${{env:HOME\"\n{}", World::route("r", "a", "b")));
+    assert!(code == 2 && text.contains("is not closed"), "{text}");
+    let (code, text) = check(&format!("[routes.r]\nmax_rejects = -1\n{}", World::route("r", "a", "b")));
+    assert!(code == 2 && text.contains("max_rejects"), "{text}");
+}
+
+#[test]
+fn passwords_in_addresses_are_masked_wherever_they_stand() {
+    let (_, text) = check(&format!("journal = \"postgres://u:CANARY7@h/db\"\n[endpoints.b]\nurl = \"u:CANARY8@h/x\"\n{}", World::route("r", "a", "b")));
+    assert!(!text.contains("CANARY"), "{text}");
+    let w = World::new(&format!("[endpoints.b]\nurl = \"https://u:CANARY9@h/x?token=CANARY10\"\n{}", World::route("r", "a", "b")));
+    let shown = w.run(&["config", "show"]).ok().stdout;
+    assert!(shown.contains("https://") && !shown.contains("CANARY"), "{shown}");
+}

@@ -146,3 +146,91 @@ fn completions_and_the_manual_page_are_printed() {
     w.run(&["retry"]).code(2);
     w.run(&["nonsense"]).code(2);
 }
+
+#[test]
+fn a_file_that_failed_at_its_delivery_is_retried_also_beside_a_running_relay() {
+    for csv in ["", "[routes.r.input]\nformat = \"csv\"\n"] {
+        let w = World::local(&format!("if_exists = \"fail\"\n{csv}"));
+        w.write("b/x.csv", "old\n1\n");
+        w.write("a/x.csv", "new\n1\n");
+        w.once().code(1);
+        fs::remove_file(w.path("b/x.csv")).unwrap();
+        let mut relay = w.start();
+        w.until("running", || w.json(&["status", "--json"])["routes"][0]["state"] == "watching");
+        w.run(&["retry", "1"]).ok();
+        w.until_file("b/x.csv");
+        w.until("delivered", || w.states() == ["delivered"]);
+        assert_eq!(relay.child.try_wait().unwrap(), None, "the relay goes on");
+        relay.signal("TERM");
+        relay.wait();
+        assert_eq!(w.names("b"), ["x.csv"]);
+    }
+}
+
+#[test]
+fn a_fan_out_that_failed_at_one_destination_is_retried_there_alone() {
+    let w = World::new(
+        "[routes.r.source]\npath = \"a\"\nsettle = \"50ms\"\n[[routes.r.destination]]\npath = \"b\"\n[[routes.r.destination]]\npath = \"c\"\nif_exists = \"fail\"\n[routes.r.input]\nformat = \"csv\"\n",
+    );
+    w.write("c/x.csv", "old");
+    w.write("a/x.csv", "x\n1\n");
+    w.once().code(1);
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    fs::remove_file(w.path("c/x.csv")).unwrap();
+    w.run(&["retry", "1"]).ok();
+    w.once().ok();
+    assert_eq!((w.files("b").contains_key("x.csv"), w.read("c/x.csv")), (false, "x\n1\n".into()));
+}
+
+#[test]
+fn with_more_waiting_than_are_held_at_once_a_single_run_ends() {
+    let w = World::local("");
+    fs::remove_dir(w.path("b")).unwrap();
+    for i in 0..300 {
+        w.write(&format!("a/{i}.txt"), "1");
+    }
+    w.once().code(3);
+    w.once().code(3);
+    assert_eq!(w.json(&["status", "--json"])["routes"][0]["waiting"], 300);
+    fs::create_dir(w.path("b")).unwrap();
+    w.once().ok();
+    assert_eq!(w.names("b").len(), 300);
+}
+
+#[test]
+fn a_source_that_is_not_mounted_condemns_no_waiting_file() {
+    let w = World::local("");
+    fs::remove_dir(w.path("b")).unwrap();
+    w.write("a/x.csv", "1");
+    w.once().code(3);
+    fs::rename(w.path("a"), w.path("unmounted")).unwrap();
+    fs::create_dir(w.path("b")).unwrap();
+    w.once().code(3);
+    assert!(w.states() != ["failed"], "{:?}", w.states());
+    fs::rename(w.path("unmounted"), w.path("a")).unwrap();
+    w.once().ok();
+    assert_eq!((w.read("b/x.csv"), w.states()), ("1".into(), vec!["delivered".to_owned()]));
+}
+
+#[test]
+fn attempts_and_duplicates_are_told_as_they_were() {
+    let w = World::new(&World::route("r", "a", "b").replace("[routes.r.destination]", "duplicates = \"skip\"\n[routes.r.destination]"));
+    w.write("b/x.csv", "old");
+    w.write("a/x.csv", "1");
+    w.once().code(3);
+    assert_eq!(w.history()[0]["attempts"], 1);
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.once().ok();
+    assert_eq!(w.history()[0]["attempts"], 2);
+    w.write("a/x.csv", "1");
+    w.once().ok().says("the same name and content as job 1");
+    let second = &w.history()[1];
+    assert_eq!(
+        (second["state"].as_str(), second["reason"].as_str().unwrap().contains("job 1"), second["delivered_at"].is_null()),
+        (Some("duplicate"), true, true)
+    );
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.run(&["replay", "1"]).ok();
+    w.once().ok();
+    assert_eq!(w.read("b/x.csv"), "1", "a replay is no duplicate");
+}

@@ -6,7 +6,7 @@ use memchr::{memchr, memchr2, memchr3};
 
 use super::super::Input;
 use super::super::text::{self, Charset};
-use super::*;
+use super::CHUNK_BYTES;
 use crate::error::{Error, Result};
 use crate::options::Options;
 
@@ -38,7 +38,12 @@ impl Dialect {
             quote: byte("quote")?,
             escape: byte("escape")?,
             comment: byte("comment")?,
-            terminator: o.text("line_ending").filter(|t| !matches!(t.as_str(), "" | "\n" | "\r\n" | "\r")).map(String::into_bytes),
+            terminator: o.text("line_ending").filter(|t| !t.is_empty()).map(|t| {
+                let mut bytes = Vec::new();
+                // What the encoding lacks can't stand in the file: then no line ends there, and the file is one line.
+                let _ = text::Encoder { charset, mark: false, replace: false }.encode(&t, &mut bytes);
+                bytes
+            }),
             trim: o.flag("trim"),
             extra: o.flag("allow_extra_columns"),
             optional: o.flag("allow_optional_columns"),

@@ -183,7 +183,11 @@ impl RecordWriter for Writer {
             self.text.push_str(if self.first { "" } else { "," });
             if self.indent > 0 { line(&mut self.text, self.indent, level) } else { self.text.push('\n') }
         }
-        put_slots(&mut self.text, &self.slots, values, &self.writing.style, self.indent, level);
+        match values {
+            // Without a map, a nested record goes as it is.
+            [whole @ Value::Map(_)] if self.slots.is_empty() => put(&mut self.text, whole, &self.writing.style, self.indent, level),
+            _ => put_slots(&mut self.text, &self.slots, values, &self.writing.style, self.indent, level),
+        }
         if self.wrap.is_none() {
             self.text.push('\n');
         }

@@ -222,19 +222,29 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
     });
     if let Err(e) = renamed {
         // Whatever was renamed is found by its evidence; nothing is called published that was not synced.
+        // Those behind a lost answer were never tried, and that is known.
         let at = failed.map_or(0, |(i, _)| i.min(done));
+        never_tried(w, run, &numbers, at + 1, names.len().max(at + 1), done)?;
         return Ok(Published { stopped: Some((at, e.at("publish"))) });
     }
     let facts = run.iter_mut().zip(&numbers).take(done).map(|(job, delivery)| (job, Event::Published { delivery: *delivery }));
     w.record(facts.collect())?;
     let Some((i, e)) = failed else { return Ok(Published { stopped: stopped.map(|(i, e)| (i, e.at("publish"))) }) };
-    // A clear answer: nothing was renamed. Those behind it were never tried, and are found by their evidence.
+    // A clear answer: nothing was renamed.
     let again = e.kind() == Kind::NotFound;
     if again {
         tracing::warn!(job = run[i].id, "the temporary file was removed by somebody at the destination: it is sent again");
     }
     w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again })?;
+    never_tried(w, run, &numbers, i + 1, names.len(), done)?;
     Ok(Published { stopped: Some((i, e.at("publish"))) })
+}
+
+/// Records that the jobs from `first` on (those beyond `done`) were never tried: an intent that stays would be taken for
+/// an attempt whose outcome is unknown.
+fn never_tried(w: &World, run: &mut [Job], numbers: &[usize], first: usize, end: usize, done: usize) -> Result<()> {
+    let facts = run.iter_mut().zip(numbers).take(end).skip(first.max(done));
+    w.record(facts.map(|(job, delivery)| (job, Event::NotPublished { delivery: *delivery, again: false })).collect())
 }
 
 /// The name to publish under, or why there is none now.
@@ -270,12 +280,20 @@ pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job
     let facts = Facts { name: &delivery.name.0, path: t.final_path.as_os_str().as_encoded_bytes(), job: job.id, id: &delivery.id, time: &time };
     if let Some(template) = &t.d.done_file {
         let name = Name(template.render(&facts));
-        naming::check_name(&name.0, "done_file")?;
+        naming::check_name(&name.0, "done_file").map_err(|e| e.blamed_on(Blame::Endpoint))?;
         let (temp, path) = (t.folder.join(format!(".{}.{}.part", delivery.id, "done")), t.folder.join(name.path()));
         session.write(&temp, &mut std::io::empty(), 0, t.d.mode)?;
         session.rename(&temp, &path, Rename::Replace)?;
         session.sync_folder(&t.folder)?;
     }
+    run_after(w, t, job, delivery);
+    Ok(())
+}
+
+/// Runs B's own import function.
+fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Delivery) {
+    let time = local(job.received_at);
+    let facts = Facts { name: &delivery.name.0, path: t.final_path.as_os_str().as_encoded_bytes(), job: job.id, id: &delivery.id, time: &time };
     if let Some(after) = &t.d.after {
         let allowed = ["name", "stem", "ext", "path", "job", "date"];
         let args =
@@ -285,7 +303,6 @@ pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job
             Err(why) => tracing::warn!(job = job.id, "after was not run: {why}"),
         }
     }
-    Ok(())
 }
 
 /// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
@@ -308,12 +325,18 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     let (mut file, size, _) = payload(w, job)?;
     let how =
         Direct { idempotency_key: job.deliveries[delivery].id.clone(), rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New }, size };
+    let mut bytes = 0;
     let sent = t.pool.with(&w.stop, |session| {
         let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
-        session.send(&t.final_path, &mut from, &how)
+        let sent = session.send(&t.final_path, &mut from, &how);
+        bytes = from.inner.bytes;
+        sent
     });
     let e = match sent {
-        Ok(()) => return w.record_one(job, Event::Published { delivery }).map(|()| None),
+        Ok(()) => {
+            run_after(w, &t, job, &job.deliveries[delivery]);
+            return w.record_one(job, Event::Published { delivery }).map(|()| None);
+        }
         Err(e) => e.at("publish"),
     };
     match (e.kind(), t.pool.repeatable()) {
@@ -324,6 +347,10 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
             Ok(None)
         }
         (Kind::Lost, true) => Ok(Some(e)),
+        // The relay stops while the answer is awaited: what became of it is unknown, and found out at the next start.
+        _ if e.blame() == Blame::Stopped && bytes >= size => Ok(Some(e)),
+        // An attempt before this one is still unknown: an attempt that never began does not change that.
+        _ if !fresh && matches!(e.step(), Some("name" | "port" | "handshake")) => Ok(Some(e)),
         _ => {
             w.record_one(job, Event::NotPublished { delivery, again: false })?;
             Ok(Some(e))
@@ -352,7 +379,11 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         return match there {
             Ok(true) => w.record_one(job, Event::Published { delivery }).map(|()| None),
             // A server that shows nothing (write-only) gets the request again, which changes nothing twice.
-            Ok(false) | Err(_) => send_direct(w, &route, job, delivery),
+            Ok(false) => send_direct(w, &route, job, delivery),
+            Err(e) if e.kind() == Kind::Lost || e.blame() == Blame::Stopped || matches!(e.step(), Some("name" | "port" | "handshake")) => {
+                Ok(Some(e.at("publish")))
+            }
+            Err(_) => send_direct(w, &route, job, delivery),
         };
     }
     if t.pool.direct() {
@@ -369,6 +400,10 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
             Some(_) if hash_at(session, &t.final_path)? == made.hash => Final::Ours,
             Some(_) => Final::Other,
         };
+        if !temporary && final_name == Final::Absent && !t.folder.as_os_str().is_empty() && !session.stat(&t.folder)?.is_some_and(|s| s.folder) {
+            // A folder that is gone (a disk not mounted yet) says nothing of what was in it.
+            return Err(crate::endpoints::missing_folder(&t.folder));
+        }
         let verdict = resolve(Evidence { temporary, final_name }, policy);
         match verdict {
             Verdict::PublishedTwice => session.remove(&t.temp)?,

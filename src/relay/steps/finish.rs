@@ -33,23 +33,16 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
             folders.insert(claimed.parent().unwrap_or(Path::new("/")).to_owned());
             String::new()
         } else {
-            let folder =
-                w.config.home.join("archive").join(&job.route).join(now.strftime("%Y/%m/%d").to_string()).join(Name(job.file.folder().to_vec()).path());
+            let folder = archive_folder(w, job, &now);
             durable::make_folder(&folder, durable::folder_mode(mode))?;
             let to = folder.join(job.claimed_name().path());
+            let to = if claimed.exists() { to } else { archived_before(w, job, &now).unwrap_or(to) };
             archive_one(w, &claimed, &to, mode, &mut folders)?;
             to.display().to_string()
         };
         for companion in companions(route, job) {
             let from = claimed.with_file_name(companion.path());
-            let to = w
-                .config
-                .home
-                .join("archive")
-                .join(&job.route)
-                .join(now.strftime("%Y/%m/%d").to_string())
-                .join(Name(job.file.folder().to_vec()).path())
-                .join(companion.path());
+            let to = archive_folder(w, job, &now).join(companion.path());
             if from.exists() {
                 archive_one(w, &from, &to, mode, &mut folders)?;
             }
@@ -73,6 +66,12 @@ pub(super) fn archive_one(w: &World, from: &Path, to: &Path, mode: u32, folders:
         // A file of another owner can't be given other permissions; it can be moved all the same.
         let _ = set(from);
         match durable::shift(from, to, &w.stop) {
+            // A copy to another file system was cut before the original was removed: both are the same.
+            Err(e) if e.kind() == Kind::Exists && same_bytes(from, to, &w.stop)? => {
+                let file = durable::open_file(to)?;
+                durable::sync_file(&file, to)?;
+                durable::remove(from)?;
+            }
             Err(e) if e.kind() == Kind::Exists => {
                 return Err(Error::relay(format!("{} is there already: the archive is never overwritten", shown(to)))
                     .hint("move that file elsewhere, then start again"));
@@ -85,6 +84,28 @@ pub(super) fn archive_one(w: &World, from: &Path, to: &Path, mode: u32, folders:
     folders.insert(from.parent().unwrap_or(Path::new("/")).to_owned());
     folders.insert(to.parent().unwrap_or(Path::new("/")).to_owned());
     Ok(())
+}
+
+/// Whether two files hold the same bytes.
+fn same_bytes(a: &Path, b: &Path, stop: &crate::stop::Stop) -> Result<bool> {
+    let digest = |p: &Path| -> Result<String> {
+        let mut file = durable::open_file(p)?;
+        let mut followed = crate::endpoints::Followed::new(&mut file, stop, None);
+        crate::watch::digest_of::<sha2::Sha256>(&mut followed).map_err(|e| crate::endpoints::source_error(&e))
+    };
+    Ok(digest(a)? == digest(b)?)
+}
+
+/// Where a job's original was archived by an attempt that was cut before it was recorded, perhaps before midnight.
+fn archived_before(w: &World, job: &Job, now: &Zoned) -> Option<PathBuf> {
+    let days = (0..=31).filter_map(|n| now.checked_sub(jiff::Span::new().days(n)).ok());
+    days.map(|day| archive_folder(w, job, &day).join(job.claimed_name().path())).find(|p| p.exists())
+}
+
+/// The archive's folder of a job and a day, with the relative folder of a recursive source.
+fn archive_folder(w: &World, job: &Job, day: &Zoned) -> PathBuf {
+    let folder = w.config.home.join("archive").join(&job.route).join(day.strftime("%Y/%m/%d").to_string());
+    if job.file.folder().is_empty() { folder } else { folder.join(Name(job.file.folder().to_vec()).path()) }
 }
 
 /// The done and checksum files that were claimed with a file, by their claimed names.
@@ -125,6 +146,10 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
     let folder = w.errors(&route.name, &job.file);
     let mode = w.config.archive_mode;
     durable::make_folder(&folder, durable::folder_mode(mode))?;
+    let claimed_folder_gone = original.parent().is_none_or(|f| !f.is_dir()) && job.replay_of.is_none() && route.source.on_success != OnSuccess::Keep;
+    if claimed_folder_gone {
+        return Err(vanished(&original));
+    }
     let mut place = None;
     for name in [Name(job.file.last().to_vec()), job.claimed_name()] {
         let to = folder.join(name.path());
@@ -152,12 +177,11 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
         }
     }
     let place = match place {
-        Some(place) => place,
+        Some(place) => place.display().to_string(),
         None => {
             // The original is gone, by somebody's hand: the note still says why.
-            let to = folder.join(job.claimed_name().path());
-            write_note(job, &error, &to, mode)?;
-            to
+            write_note(job, &error, &folder.join(job.claimed_name().path()), mode)?;
+            String::new()
         }
     };
     for companion in companions(&route, job) {
@@ -166,7 +190,7 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
             let _ = durable::shift(&from, &folder.join(companion.path()), &w.stop);
         }
     }
-    w.record_one(job, Event::Failed { path: place.display().to_string() })?;
+    w.record_one(job, Event::Failed { path: place })?;
     durable::remove_folder(&w.work(job))
 }
 

@@ -42,7 +42,9 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<()> {
     if seal.size == 0 && route.source.empty != Empty::Send {
         return empty(w, &route, job, seal);
     }
+    // An operator who asks for a replay wants the duplicate.
     if route.source.skip_duplicates
+        && job.replay_of.is_none()
         && let Some(of) = w.journal.reader()?.duplicate_of(&job.route, &job.file, &seal.hash, job.id)?
     {
         return w.record_all(job, vec![Event::Sealed(seal), Event::Duplicate { of }]);
@@ -201,7 +203,7 @@ pub(super) fn plan(route: &Route, job: &Job) -> Result<Vec<Delivery>> {
     naming::check_name(&name, "output.name").map_err(|e| e.at("name"))?;
     let mut out = Vec::new();
     for (destination, d) in route.destinations.iter().enumerate() {
-        if let Some(done) = job.deliveries.iter().find(|x| x.destination == destination && x.progress == Progress::Published) {
+        if let Some(done) = job.deliveries.iter().find(|x| x.destination == destination && matches!(x.progress, Progress::Published | Progress::Publishing)) {
             out.push(done.clone());
             continue;
         }

@@ -1,0 +1,93 @@
+//! A worker: one thing after the other, and a panic ends one attempt, not the relay.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::dispatch::{Done, Work};
+use super::engine::Message;
+use super::intake::look;
+use super::{World, steps};
+use crate::error::{Error, Result};
+use crate::job::Job;
+
+pub(super) fn work_loop(queue: &Mutex<Receiver<(Arc<World>, Work)>>, outbox: &SyncSender<Message>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((world, work)) = next else { return };
+        let spare = spare_of(&work);
+        // A panic is a fault of ours; it ends this job's attempt, not the relay.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| perform(&world, work))).unwrap_or_else(|_| failed_by_panic(spare));
+        if outbox.send(Message::Done(Box::new(done))).is_err() {
+            return;
+        }
+    }
+}
+
+pub(super) enum Spare {
+    Look(String),
+    Jobs(Vec<Job>, Option<usize>),
+}
+
+pub(super) fn spare_of(work: &Work) -> Spare {
+    match work {
+        Work::Look { route, .. } => Spare::Look(route.clone()),
+        Work::Prepare(j) | Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
+        Work::Upload(j, d) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
+        Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
+        Work::Finish(j) => Spare::Jobs(j.clone(), None),
+    }
+}
+
+pub(super) fn failed_by_panic(spare: Spare) -> Done {
+    let error = Error::relay("a worker stopped by a fault of passerelle").hint("please report it; start the relay again: it goes on where the journal says");
+    match spare {
+        Spare::Look(route) => Done::Looked(route, Err(error)),
+        Spare::Jobs(jobs, destination) => Done::Jobs { jobs, failed: Some((0, error)), destination },
+    }
+}
+
+pub(super) fn perform(w: &World, work: Work) -> Done {
+    let one = |mut job: Job, destination: Option<usize>, step: &dyn Fn(&mut Job) -> Result<Option<Error>>| {
+        let failed = step(&mut job).unwrap_or_else(Some).map(|e| (0, e));
+        Done::Jobs { jobs: vec![job], failed, destination }
+    };
+    let destination_of = |job: &Job, delivery: usize| job.deliveries.get(delivery).map(|d| d.destination);
+    match work {
+        Work::Look { route, room, scheduled } => {
+            let result = look(w, &route, room, scheduled);
+            Done::Looked(route, result)
+        }
+        Work::Prepare(job) => one(job, None, &|j| steps::prepare(w, j).map(|()| None)),
+        Work::Fail(job) => one(job, None, &|j| steps::fail(w, j).map(|()| None)),
+        Work::Upload(job, delivery) => {
+            let destination = destination_of(&job, delivery);
+            one(job, destination, &|j| steps::upload(w, j, delivery).map(|()| None))
+        }
+        Work::Resolve(job, delivery) => {
+            let destination = destination_of(&job, delivery);
+            one(job, destination, &|j| steps::resolve_delivery(w, j, delivery))
+        }
+        Work::Publish(mut jobs, destination) => {
+            let failed = match steps::publish(w, &mut jobs, destination) {
+                Ok(published) => published.stopped,
+                Err(e) => Some((0, e)),
+            };
+            Done::Jobs { jobs, failed, destination: Some(destination) }
+        }
+        Work::Finish(mut jobs) => {
+            // A batch that fails is done again one by one, so that each job answers for itself.
+            let mut failed = None;
+            if jobs.len() > 1 && steps::finish(w, &mut jobs).is_err() {
+                for (i, job) in jobs.iter_mut().enumerate().filter(|(_, j)| j.next() == crate::job::Next::Finish) {
+                    if let Err(e) = steps::finish(w, std::slice::from_mut(job)) {
+                        failed = Some((i, e));
+                        break;
+                    }
+                }
+            } else if jobs.len() == 1 {
+                failed = steps::finish(w, &mut jobs).err().map(|e| (0, e));
+            }
+            Done::Jobs { jobs, failed, destination: None }
+        }
+    }
+}
