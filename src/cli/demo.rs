@@ -42,10 +42,12 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     println!("  {}/b                what B imports", dir.display());
     println!("  {}/relay/archive    A's untouched originals", dir.display());
     println!("  {}/relay/errors     what could not be relayed, and why (two records, and one file)", dir.display());
+    // As it was called: it may not be on the path yet.
+    let program = std::env::args().next().unwrap_or_else(|| "passerelle".into());
     println!("\nTry next:");
-    println!("  passerelle -c {} history", file.display());
-    println!("  passerelle -c {} show 1", file.display());
-    println!("  passerelle -c {} transform clients {}/samples/clients.csv", file.display(), dir.display());
+    println!("  {program} -c {} history", file.display());
+    println!("  {program} -c {} show 1", file.display());
+    println!("  {program} -c {} transform clients {}/samples/clients.csv", file.display(), dir.display());
     println!("  edit {}: it is commented", file.display());
     if tally.delivered == 0 {
         return Err(Error::relay("the demo delivered nothing").hint("start it again in an empty folder: passerelle demo DIR"));

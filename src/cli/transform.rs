@@ -36,6 +36,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
         let near = crate::options::nearest(&args.route, config.routes.iter().map(|r| r.name.as_str())).map(|n| format!("did you mean {n}?"));
         Error::config(format!("there is no route {}", args.route)).hint(near.unwrap_or_else(|| "`passerelle config show` lists the routes".into()))
     })?;
+    if let Some(file) = args.files.iter().find(|f| f.canonicalize().is_ok_and(|f| args.output.canonicalize().is_ok_and(|o| o == f))) {
+        return Err(Error::config(format!("{} is both input and output", file.display())).hint("name another file after -o"));
+    }
     let stdout = args.output == Path::new("-");
     let write_failed = |e: &std::io::Error| Error::io(Blame::Endpoint, "write", &args.output, e);
     // A file of ours beside OUT, renamed at the end: a failed run leaves no half file.

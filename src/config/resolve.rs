@@ -28,6 +28,8 @@ struct Builder<'d> {
     base: PathBuf,
     endpoints: BTreeMap<String, Arc<EndpointConfig>>,
     lookups: Vec<Arc<LookupConfig>>,
+    /// Also those that have mistakes of their own.
+    lookup_names: Vec<String>,
     warnings: Vec<String>,
     max_memory: u64,
 }
@@ -36,7 +38,15 @@ struct Builder<'d> {
 pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Config> {
     let base = normal(file.parent().unwrap_or(Path::new("/")));
     let max_memory = options.size("max_memory").unwrap_or(256 << 20);
-    let mut b = Builder { doc, base, endpoints: BTreeMap::new(), lookups: Vec::new(), warnings: Vec::new(), max_memory };
+    let mut b = Builder {
+        doc,
+        base,
+        endpoints: BTreeMap::new(),
+        lookups: Vec::new(),
+        lookup_names: options.map("lookups").iter().map(|(n, _)| n.clone()).collect(),
+        warnings: Vec::new(),
+        max_memory,
+    };
     b.permissions(file);
     b.later(&options, "");
     for (name, entry) in options.map("endpoints") {
@@ -311,7 +321,7 @@ impl Builder<'_> {
             types: input.map("types").iter().filter_map(|(n, e)| Type::named(e.as_text()).map(|t| (n.clone(), t))).collect(),
             columns: output.texts("columns"),
             rules,
-            lookups: self.lookups.iter().map(|l| l.name.clone()).collect(),
+            lookups: self.lookup_names.clone(),
         }
     }
 

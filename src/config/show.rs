@@ -27,6 +27,8 @@ fn table(out: &mut String, options: &Options, path: &str) {
                 Val::List(items) if items.iter().any(|i| matches!(i.value, Val::Table(_))) => inner.push((opt.name, entry)),
                 _ => out.push_str(&format!("{} = {}\n", key(opt.name), literal(entry))),
             },
+            // A code table's keys depend on its format: only what is set is shown.
+            None if options.schema().any(|o| o.name.is_empty()) => {}
             None => {
                 if let Some(default) = opt.default {
                     out.push_str(&format!("{} = {default}\n", key(opt.name)));

@@ -22,6 +22,9 @@ const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// What ends a line of the output, as for every text format.
+const LINE_ENDING: Opt = Opt { name: "line_ending", kind: Kind::Text, default: Some("\"\\n\""), doc: "What ends a line." };
+
 /// One JSON document.
 #[derive(Debug)]
 pub struct Json;
@@ -33,6 +36,7 @@ pub struct Ndjson;
 const JSON_INPUT: &[Opt] =
     &[Opt { name: "records", kind: Kind::Text, default: Some("\"\""), doc: "JSON Pointer to the array of records; default: the document itself." }];
 const JSON_OUTPUT: &[Opt] = &[
+    LINE_ENDING,
     Opt { name: "wrap", kind: Kind::Text, default: Some("\"\""), doc: "JSON Pointer at which the array of records stands." },
     Opt { name: "indent", kind: Kind::Integer(0), default: Some("0"), doc: "Spaces by which each level is indented; 0: one record a line." },
 ];
@@ -57,7 +61,8 @@ impl Format for Json {
         Reader::new(o, input, Some(pointer(&o.word("records")))).map(|r| Box::new(r) as Box<dyn RecordReader>)
     }
     fn writer(&self, o: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
-        Writer::new(writing, output, Some(pointer(&o.word("wrap"))), o.count("indent").unwrap_or(0)).map(|w| Box::new(w) as Box<dyn RecordWriter>)
+        Writer::new(writing, output, Some(pointer(&o.word("wrap"))), o.count("indent").unwrap_or(0), o.word("line_ending"))
+            .map(|w| Box::new(w) as Box<dyn RecordWriter>)
     }
 }
 
@@ -72,7 +77,7 @@ impl Format for Ndjson {
         &[]
     }
     fn output_options(&self) -> &'static [Opt] {
-        &[]
+        &[LINE_ENDING]
     }
     fn has_columns(&self) -> bool {
         false
@@ -80,8 +85,8 @@ impl Format for Ndjson {
     fn reader(&self, o: &Options, input: Input) -> Result<Box<dyn RecordReader>> {
         Reader::new(o, input, None).map(|r| Box::new(r) as Box<dyn RecordReader>)
     }
-    fn writer(&self, _: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
-        Writer::new(writing, output, None, 0).map(|w| Box::new(w) as Box<dyn RecordWriter>)
+    fn writer(&self, o: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
+        Writer::new(writing, output, None, 0, o.word("line_ending")).map(|w| Box::new(w) as Box<dyn RecordWriter>)
     }
 }
 
@@ -151,6 +156,8 @@ impl Reader {
             while let Some(&b) = self.buf.get(self.at) {
                 match b {
                     b'\n' => self.line += 1,
+                    // A lone CR ends a line too.
+                    b'\r' if self.buf.get(self.at + 1).is_some_and(|next| *next != b'\n') => self.line += 1,
                     b' ' | b'\t' | b'\r' => {}
                     _ => return Ok(Some(b)),
                 }
@@ -359,7 +366,7 @@ impl Reader {
             return Ok(None);
         }
         loop {
-            if let Some(len) = memchr::memchr(b'\n', &self.buf[self.at..]) {
+            if let Some(len) = memchr::memchr2(b'\n', b'\r', &self.buf[self.at..]) {
                 let range = self.at..self.at + len;
                 self.at += len;
                 return Ok(Some(range));

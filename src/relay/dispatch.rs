@@ -34,6 +34,8 @@ const TAKEN_DELAY_MAX: Duration = Duration::from_secs(5);
 struct Slot {
     job: Job,
     busy: bool,
+    /// The endpoint that its work in hand occupies.
+    key: Option<String>,
     /// Not before this time, by destination; the last one is for the job as a whole.
     not_before: HashMap<Option<usize>, Instant>,
     failures: HashMap<Option<usize>, u32>,
@@ -80,6 +82,8 @@ pub struct Dispatcher {
     order: Vec<String>,
     workers: usize,
     busy: usize,
+    /// The endpoint of the work that is being handed out.
+    occupied: Option<String>,
     /// `run --once`: everything is tried once.
     once: bool,
 }
@@ -97,6 +101,7 @@ impl Dispatcher {
             order: Vec::new(),
             workers: config.jobs,
             busy: 0,
+            occupied: None,
             once: mode == Mode::Once,
         };
         d.configure(config);
@@ -128,7 +133,7 @@ impl Dispatcher {
             if route.halted_by == Some(job.id) {
                 route.halted_by = None;
             }
-            route.jobs.insert(job.id, Slot { job, busy: false, not_before: HashMap::new(), failures: HashMap::new(), last_error: None });
+            route.jobs.insert(job.id, Slot { job, busy: false, key: None, not_before: HashMap::new(), failures: HashMap::new(), last_error: None });
         }
     }
 
@@ -304,15 +309,18 @@ impl Dispatcher {
             && let Some(e) = self.endpoints.get_mut(key)
         {
             e.in_flight += 1;
+            self.occupied = Some(key.to_owned());
         }
     }
 
     fn take(&mut self, name: &str, ids: &[JobId], take: Take, make: impl FnOnce(Vec<Job>) -> Work) -> Option<Work> {
+        let key = self.occupied.take();
         let r = self.routes.get_mut(name)?;
         let mut jobs = Vec::with_capacity(ids.len());
         for id in ids {
             let slot = r.jobs.get_mut(id)?;
             slot.busy |= take == Take::Start;
+            slot.key.clone_from(&key);
             jobs.push(slot.job.clone());
         }
         Some(make(jobs))
@@ -344,7 +352,14 @@ impl Dispatcher {
                 let watch = found.again.filter(|_| !self.once || r.looks == 1);
                 r.due = watch.map(|a| now + a);
                 for job in found.claimed {
-                    r.jobs.entry(job.id).or_insert(Slot { job, busy: false, not_before: HashMap::new(), failures: HashMap::new(), last_error: None });
+                    r.jobs.entry(job.id).or_insert(Slot {
+                        job,
+                        busy: false,
+                        key: None,
+                        not_before: HashMap::new(),
+                        failures: HashMap::new(),
+                        last_error: None,
+                    });
                 }
                 if r.left > 0 && r.jobs.len() < WINDOW {
                     r.dirty = true;
@@ -357,7 +372,9 @@ impl Dispatcher {
     fn jobs_done(&mut self, jobs: Vec<Job>, failed: Option<(usize, Error)>, destination: Option<usize>, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
         let mut give_up = Vec::new();
         let name = jobs.first().map(|j| j.route.clone()).unwrap_or_default();
-        let endpoint = destination.and_then(|d| self.keys.get(&(name.clone(), d)).cloned());
+        // The endpoint that was occupied, whatever a reload has made of the destination since.
+        let first = jobs.first().map(|j| j.id);
+        let endpoint = self.routes.get_mut(&name).zip(first).and_then(|(r, id)| r.jobs.get_mut(&id)?.key.take());
         let retry = self.retries.get(&name).cloned();
         let trouble = failed.as_ref().filter(|(_, e)| is_the_servers(e, self.once));
         if let Some(e) = endpoint.as_ref().and_then(|k| self.endpoints.get_mut(k)) {

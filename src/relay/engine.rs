@@ -80,6 +80,8 @@ struct Engine {
     schedules: HashMap<String, Instant>,
     polls: HashMap<String, Instant>,
     tally: Tally,
+    /// Jobs that operators put back on their way.
+    asked: Vec<Job>,
     fatal: Option<Error>,
     status: String,
     status_at: Instant,
@@ -109,6 +111,7 @@ impl Engine {
             schedules: HashMap::new(),
             polls: HashMap::new(),
             tally: Tally::default(),
+            asked: Vec::new(),
             fatal: None,
             status: String::new(),
             status_at: Instant::now(),
@@ -273,15 +276,19 @@ impl Engine {
         self.halts(&reader)?;
         for (id, request) in reader.requests()? {
             let (answer, jobs) = operate::carry_out(&self.world, &request)?;
-            for job in jobs {
-                if !self.dispatcher.holds(&job.route, job.id) {
-                    self.dispatcher.add(job);
-                }
-            }
+            self.asked.extend(jobs);
             self.dispatcher.lift_waits();
             self.world.pools().for_each(|(_, p)| p.clear());
             self.pauses()?;
             self.world.journal.answer(id, &answer)?;
+        }
+        // A job whose last step is still to be taken in is added once it is.
+        for job in std::mem::take(&mut self.asked) {
+            if self.dispatcher.holds(&job.route, job.id) {
+                self.asked.push(job);
+            } else {
+                self.dispatcher.add(job);
+            }
         }
         if now.saturating_duration_since(self.status_at) >= Duration::from_secs(1) || self.status.is_empty() {
             self.status_at = now;

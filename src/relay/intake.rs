@@ -15,6 +15,9 @@ use crate::watch::{self, CLAIMED, Candidate, companion_name};
 /// A command of the user's that runs longer than this is stopped.
 pub(super) const HOOK_TIME_MAX: Duration = Duration::from_secs(600);
 
+/// What a command that runs while the relay stops still gets.
+const HOOK_TIME_AT_STOP: Duration = Duration::from_secs(4);
+
 /// Looks at a source and claims what is ready.
 pub(super) fn look(w: &World, name: &str, room: usize, scheduled: bool) -> Result<LookResult> {
     let Some(route) = w.route(name).cloned() else { return Ok(LookResult::default()) };
@@ -116,12 +119,17 @@ pub fn run_hook(what: &str, args: &[Name], stop: &crate::stop::Stop) {
         Ok(child) => child,
         Err(e) => return tracing::warn!("{what}: {program} can't be started: {}", crate::error::reason(&e)),
     };
-    let end = Instant::now() + HOOK_TIME_MAX;
+    let mut end = Instant::now() + HOOK_TIME_MAX;
+    let mut stopping = false;
     loop {
+        if stop.is_set() && !stopping {
+            stopping = true;
+            end = end.min(Instant::now() + HOOK_TIME_AT_STOP);
+        }
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return,
             Ok(Some(status)) => return tracing::warn!("{what}: {program} ended with {status}"),
-            Ok(None) if Instant::now() < end && !stop.is_set() => std::thread::sleep(Duration::from_millis(20)),
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
             Ok(None) | Err(_) => {
                 // It may have ended just now.
                 let _ = child.kill();

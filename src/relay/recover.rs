@@ -204,7 +204,12 @@ pub fn reclaim(w: &World, job: &Job) -> Result<()> {
         return Err(Error::file(format!("job {} has no file in errors", job.id)).hint("export it again"));
     };
     if route.source.on_success == OnSuccess::Keep || job.replay_of.is_some() {
-        durable::remove(path)?;
+        // What failed is what is tried again, whatever A has put in its place since.
+        let work = w.work(job);
+        durable::make_folder(&work, 0o700)?;
+        let original = work.join("original");
+        durable::remove(&original)?;
+        durable::move_new(path, &original, &w.stop)?;
         return durable::remove(&steps::note_path(path));
     }
     let claimed = w.claimed(&route, job);

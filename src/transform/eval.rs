@@ -311,7 +311,7 @@ impl<'r> Env<'r> {
             one => vec![self.style.text(one)],
         };
         match self.lookups.find(table, &parts, column).map_err(Fault::Message)? {
-            Some(found) => Ok(Value::text(found)),
+            Some(found) => Ok(found),
             None => Err(Fault::Undefined(format!("{} is not in the lookup {table}", quoted(&parts.join(", "))))),
         }
     }

@@ -115,6 +115,12 @@ pub static FILTERS: &[Filter] = &[
     text("replace", (2, 3), &["count"], ("'a-b' | replace('-', ' ')", "a b"), replace),
     text("regex_replace", (2, 2), &[], ("'a  b' | regex_replace('\\\\s+', ' ')", "a b"), regex_replace),
     text("ascii", (0, 0), &[], ("'Cœur Éloïse' | ascii", "Coeur Eloise"), |c, v| Ok(Value::owned(ascii(&c.shown(&v))))),
+    text("escape", (0, 0), &[], ("'<a>' | escape", "&lt;a&gt;"), |c, v| Ok(Value::owned(escaped(&c.shown(&v))))),
+    text("striptags", (0, 0), &[], ("'<p>a <b>b</b></p>' | striptags", "a b"), |c, v| {
+        let tags = c.env.state.pattern("(?s)<!--.*?-->|<[^>]*>")?;
+        Ok(Value::owned(tags.replace_all(&c.shown(&v), "").split_whitespace().collect::<Vec<_>>().join(" ")))
+    }),
+    text("safe", (0, 0), &[], ("'a' | safe", "a"), |c, v| Ok(Value::owned(c.shown(&v)))),
     text("digits", (0, 0), &[], ("'+33 (0)6 12' | digits", "330612"), |c, v| {
         Ok(Value::owned(c.shown(&v).chars().filter(char::is_ascii_digit).collect::<String>()))
     }),
@@ -159,9 +165,9 @@ pub static FILTERS: &[Filter] = &[
         run: |c, v| Ok(texts(c.shown(&v).lines())),
     },
     other("decimal", (0, 0), &[], Number, ("'1.50' | decimal", "1.50"), |c, v| convert(c.env, Type::Decimal, None, v)),
-    other("float", (0, 0), &[], Number, ("'1.50' | float", "1.50"), |c, v| convert(c.env, Type::Decimal, None, v)),
+    other("float", (0, 1), &["default"], Number, ("'1.50' | float", "1.50"), |c, v| or_default(c, convert(c.env, Type::Decimal, None, v))),
     other("integer", (0, 0), &[], Number, ("'007' | integer", "7"), |c, v| convert(c.env, Type::Integer, None, v)),
-    other("int", (0, 0), &[], Number, ("'7.9' | int", "7"), |c, v| match convert(c.env, Type::Decimal, None, v)? {
+    other("int", (0, 1), &["default"], Number, ("'7.9' | int", "7"), |c, v| match or_default(c, convert(c.env, Type::Decimal, None, v))? {
         Value::Number(n) => Ok(Value::Number(n.trunc().normalize())),
         v => Ok(v),
     }),
@@ -215,7 +221,7 @@ pub static FILTERS: &[Filter] = &[
 /// The filter of that name.
 pub fn named(name: &str) -> Option<&'static Filter> {
     let name = match name {
-        "upper_case" => "upper",
+        "e" => "escape",
         other => other,
     };
     FILTERS.iter().find(|f| f.name == name)
@@ -289,6 +295,19 @@ pub fn convert<'r>(env: &Env<'_>, kind: Type, pattern: Option<&str>, v: Value<'r
         _ => r.convert(kind, trimmed).map(Value::into_owned),
     };
     converted.map_err(Fault::Message)
+}
+
+/// A conversion, or the argument that stands for what can't be converted.
+fn or_default<'r>(c: &Call<'_, 'r>, converted: Eval<Value<'r>>) -> Eval<Value<'r>> {
+    match (converted, c.get(0, "default")) {
+        (Err(_), Some(default)) => Ok(default.clone()),
+        (converted, _) => converted,
+    }
+}
+
+/// Text for HTML and XML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;").replace('\'', "&#39;")
 }
 
 fn count(n: usize) -> Value<'static> {

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
+use crate::formats::text::{Reading, Type};
 use crate::formats::{Next, RecordReader};
-use crate::record::{Columns, Record};
+use crate::record::{Columns, Record, Value};
 
 /// Separates the parts of a key; it does not occur in text exports.
 const SEPARATOR: &str = "\u{1f}";
@@ -20,6 +21,9 @@ pub struct Lookup {
     /// The column of a plain `lookup('table')`.
     value: Option<usize>,
     rows: HashMap<String, Vec<String>>,
+    /// How the table's file writes values, and the types declared for its columns.
+    reading: Reading,
+    types: Vec<(String, Type)>,
 }
 
 /// What the second record with a key does.
@@ -35,7 +39,7 @@ impl Lookup {
     /// The table that stands in the configuration itself.
     pub fn from_values(values: impl Iterator<Item = (String, String)>) -> Self {
         let columns = Columns::from_header(["value"].into_iter());
-        Self { columns, value: Some(0), rows: values.map(|(k, v)| (k, vec![v])).collect() }
+        Self { columns, value: Some(0), rows: values.map(|(k, v)| (k, vec![v])).collect(), ..Self::default() }
     }
 
     /// The table that `reader` gives, by its columns `key`; `bytes_max` bounds what it may hold.
@@ -81,10 +85,17 @@ impl Lookup {
                 }
             }
         }
-        Ok(Self { columns, value, rows })
+        Ok(Self { columns, value, rows, ..Self::default() })
     }
 
-    fn find(&self, name: &str, key: &str, column: Option<&str>) -> Result<Option<&str>, String> {
+    /// With the types of its columns, read as its file writes them.
+    #[must_use]
+    pub fn typed(mut self, reading: Reading, types: Vec<(String, Type)>) -> Self {
+        (self.reading, self.types) = (reading, types);
+        self
+    }
+
+    fn find(&self, name: &str, key: &str, column: Option<&str>) -> Result<Option<Value<'_>>, String> {
         let at = match column {
             Some(column) => {
                 self.columns.position(column).ok_or_else(|| format!("the lookup {name} has no column {column}: it has {}", self.columns.names.join(", ")))?
@@ -93,7 +104,10 @@ impl Lookup {
                 format!("lookup('{name}') needs a column, as in lookup('{name}', '{}')", self.columns.names.last().cloned().unwrap_or_default())
             })?,
         };
-        Ok(self.rows.get(key).map(|row| row.get(at).map_or("", String::as_str)))
+        let Some(row) = self.rows.get(key) else { return Ok(None) };
+        let text = row.get(at).map_or("", String::as_str);
+        let kind = self.columns.names.get(at).and_then(|n| self.types.iter().find(|(t, _)| t == n)).map_or(Type::Text, |(_, t)| *t);
+        self.reading.convert(kind, text).map(Some).map_err(|why| format!("lookup {name}: {why}"))
     }
 }
 
@@ -103,7 +117,7 @@ pub struct Lookups(pub HashMap<String, std::sync::Arc<Lookup>>);
 
 impl Lookups {
     /// The value in `column` of the record with that key; none where there is no such key.
-    pub fn find(&self, table: &str, key: &[Cow<'_, str>], column: Option<&str>) -> Result<Option<&str>, String> {
+    pub fn find(&self, table: &str, key: &[Cow<'_, str>], column: Option<&str>) -> Result<Option<Value<'_>>, String> {
         let lookup = self.0.get(table).ok_or_else(|| format!("there is no lookup {table}"))?;
         lookup.find(table, &key.join(SEPARATOR), column)
     }

@@ -229,3 +229,27 @@ fn our_own_rejects_file_never_reaches_b() {
     w.once().ok().says("not taken back yet");
     assert!(w.names("b").is_empty());
 }
+
+#[test]
+fn a_code_table_has_types_of_its_own() {
+    let w = csv("", "[lookups.prix]\nfile = \"prix.csv\"\ndelimiter = \";\"\ndecimal = \",\"\ntypes = { v = \"decimal\" }\nkey = \"k\"\nvalue = \"v\"\n");
+    w.config(&w.read("passerelle.toml").replace("nom = \"Nom\"", "nom = \"(Nom | lookup('prix')) * 2\""));
+    w.write("prix.csv", "k;v\nA;2,50\n");
+    w.write("x.csv", "Nom;Solde\nA;1\n");
+    assert_eq!(w.run(&["transform", "r", "x.csv"]).ok().stdout, "nom,solde\n5.00,1\n");
+}
+
+#[test]
+fn lines_of_json_end_as_told_and_escapes_survive_a_round_trip() {
+    let w = World::local("[routes.r.input]\nformat = \"ndjson\"\n[routes.r.output]\nformat = \"ndjson\"\nline_ending = \"\\r\\n\"\n");
+    w.write("x", "{\"a\":1}\r{\"a\":\"x\\ny\"}\r\n{\"a\":3}");
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "{\"a\":1}\r\n{\"a\":\"x\\ny\"}\r\n{\"a\":3}\r\n");
+    let escape = "format = \"csv\"\nescape = \"\\\\\"\n";
+    let w = World::local(&format!(
+        "[routes.r.input]\nformat = \"ndjson\"\n[routes.r.output]\n{escape}\n[routes.s.source]\npath = \"c\"\n[routes.s.destination]\npath = \"d\"\n[routes.s.input]\n{escape}\n[routes.s.output]\nformat = \"ndjson\"\n"
+    ));
+    let records = "{\"a\":\"C:\\\\temp\",\"b\":\"x\\\\\"}\n{\"a\":\"q\\\"q\",\"b\":\"\"}\n";
+    w.write("x", records);
+    w.run(&["transform", "r", "x", "-o", "y"]).ok();
+    assert_eq!(w.run(&["transform", "s", "y"]).ok().stdout, records);
+}

@@ -234,3 +234,24 @@ fn attempts_and_duplicates_are_told_as_they_were() {
     w.once().ok();
     assert_eq!(w.read("b/x.csv"), "1", "a replay is no duplicate");
 }
+
+#[test]
+fn a_kept_file_that_failed_is_retried_as_it_was_and_no_temporary_file_stays_at_b() {
+    let w = World::new(
+        &World::route("r", "a", "b")
+            .replace("[routes.r.destination]", "on_success = \"keep\"\n[routes.r.destination]")
+            .replace("path = \"b\"", "path = \"b\"\nif_exists = \"fail\""),
+    );
+    w.write("b/x.csv", "old");
+    w.write("a/x.csv", "first");
+    w.once().code(1);
+    assert_eq!((w.names("b"), w.read("a/x.csv"), w.read("relay/errors/r/x.csv")), (vec!["x.csv".to_owned()], "first".into(), "first".into()));
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.write("a/x.csv", "second, longer");
+    w.run(&["retry", "1"]).ok();
+    w.run(&["pause", "r"]).ok();
+    w.run(&["resume", "r"]).ok();
+    w.once();
+    assert!(w.read("b/x.csv") == "first" || w.states()[0] == "delivered", "{:?}", w.states());
+    assert!(w.files("b").values().any(|b| b == b"first"));
+}

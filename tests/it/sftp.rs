@@ -234,3 +234,21 @@ fn a_relay_that_waits_for_a_host_key_goes_on_when_it_is_trusted() {
     w.run(&["trust", "b", "--fingerprint", &fingerprint]).ok();
     w.until("delivered", || w.states() == ["delivered"]);
 }
+
+#[test]
+fn a_stop_in_the_middle_of_an_upload_takes_seconds_and_the_file_follows_later() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    let text = w.read("passerelle.toml");
+    w.config(&text.replace("[endpoints.b]\n", "[endpoints.b]\nlimit_rate = \"200KB\"\n"));
+    w.write("a/x", vec![7; 20_000_000]);
+    let mut relay = w.start();
+    w.until("sending", || server.files().iter().any(|(n, b)| n.ends_with(".part") && !b.is_empty()));
+    relay.signal("TERM");
+    assert_eq!(relay.wait(), Some(0), "within 10 s");
+    assert!(!server.files().contains_key("x"));
+    w.config(&text);
+    w.once().ok();
+    assert!(server.files()["x"] == vec![7; 20_000_000]);
+    assert_eq!(server.files().len(), 1, "the temporary file was used again");
+}

@@ -48,7 +48,7 @@ impl Writer {
     }
 
     pub(super) fn field(&mut self, text: &str, numeric: bool, alone: bool) -> Result<(), String> {
-        let special = text.contains([self.delimiter, '\n', '\r', self.quote]);
+        let special = text.contains([self.delimiter, '\n', '\r', self.quote]) || self.escape.is_some_and(|e| text.contains(e));
         let quoted = match self.quoting.as_str() {
             "all" => true,
             "nonnumeric" => special || !numeric,

@@ -136,16 +136,17 @@ pub(super) struct Writer {
     /// The names around the array; none: one record a line.
     wrap: Option<Vec<String>>,
     indent: usize,
+    ending: String,
     first: bool,
     text: String,
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new(writing: Writing, output: Output, wrap: Option<Vec<String>>, indent: usize) -> Result<Self> {
+    pub(super) fn new(writing: Writing, output: Output, wrap: Option<Vec<String>>, indent: usize, ending: String) -> Result<Self> {
         let nest = if writing.mapped { Nesting::Dots } else { Nesting::Flat };
         let slots = slots(&writing.columns, nest);
-        let mut writer = Self { output, writing, slots, wrap, indent, first: true, text: String::new(), bytes: Vec::new() };
+        let mut writer = Self { output, writing, slots, wrap, indent, ending, first: true, text: String::new(), bytes: Vec::new() };
         let prefix = writer.writing.encoder.prefix();
         writer.output.write_all(&prefix).map_err(|e| super::super::write_error(&e))?;
         if let Some(wrap) = writer.wrap.clone() {
@@ -166,6 +167,10 @@ impl Writer {
     /// Writes `text` out; a character that the encoding lacks leaves nothing behind.
     pub(super) fn emit(&mut self) -> Result<Result<(), char>> {
         self.bytes.clear();
+        // Line ends inside values are escaped: every one that stands here is ours.
+        if self.ending != "\n" {
+            self.text = self.text.replace('\n', &self.ending);
+        }
         if let Err(c) = self.writing.encoder.encode(&self.text, &mut self.bytes) {
             return Ok(Err(c));
         }

@@ -290,6 +290,18 @@ pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job
     Ok(())
 }
 
+/// Removes what a failed job has left under temporary names at B, where it can be reached.
+pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
+    for delivery in job.deliveries.iter().filter(|d| d.progress == Progress::Uploaded) {
+        if let Ok(t) = target(w, route, delivery)
+            && !t.pool.direct()
+        {
+            // It is hidden and ours alone; a server that is away keeps it, and a retry empties it.
+            let _ = t.pool.with(&w.stop, |session| session.remove(&t.temp));
+        }
+    }
+}
+
 /// Runs B's own import function.
 fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Delivery) {
     let time = local(job.received_at);

@@ -84,6 +84,9 @@ pub(super) fn fetch_original(w: &World, route: &Route, job: &Job, to: &Path) -> 
         }
     };
     let work = w.work(job);
+    if job.seq > 0 && to.exists() {
+        return Ok(()); // fetched whole before, or put back by a retry
+    }
     durable::remove_folder(&work)?;
     durable::make_folder(&work, 0o700)?;
     let before = std::fs::metadata(&from).map_err(|e| Error::io(Blame::File, "read", &from, &e).hint("it was removed before it could be relayed"))?;
@@ -182,6 +185,8 @@ impl LookupCache {
         }
         let mut reader = l.format.reader(&l.input, Box::new(input)).map_err(|e| e.blamed_on(Blame::Endpoint).on_file(&path))?;
         let table = Lookup::read(&l.name, &mut *reader, &l.key, l.value.as_deref(), l.duplicates, bytes_max);
+        let types = l.input.map("types").iter().filter_map(|(n, e)| crate::formats::text::Type::named(e.as_text()).map(|t| (n.clone(), t))).collect();
+        let table = table.map(|t| t.typed(crate::config::resolve::reading(&l.input), types));
         let table = Arc::new(table.map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").on_file(&path))?);
         known.insert(path, (found, table.clone()));
         Ok(table)
