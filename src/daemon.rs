@@ -33,6 +33,12 @@ pub fn run(config: Config, run: Run) -> Result<Tally> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    // Watched before anything else begins: a signal that comes early must not end the process its own way.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Error::relay(format!("can't start: {e}")))?;
+    let guard = runtime.enter();
+    let watch = |kind| signal(kind).map_err(|e| Error::relay(format!("can't watch for signals: {e}")));
+    let (mut term, mut int, mut hup) = (watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?, watch(SignalKind::hangup())?);
+    drop(guard);
     let Some(_lock) = lock_home(&config)? else { return Err(already_running(&config.home)) };
     crate::durable::probe(&config.home).map_err(|e| e.blamed_on(crate::error::Blame::Relay))?;
     let (journal, notice) = Journal::open(&config.home)?;
@@ -46,37 +52,38 @@ pub fn run(config: Config, run: Run) -> Result<Tally> {
     }
     let (outbox, inbox) = engine::inbox();
     let (file, mode, to_engine) = (run.file, run.mode, outbox.clone());
+    let (ends, mut ended) = tokio::sync::oneshot::channel::<()>();
     let engine = std::thread::Builder::new()
         .name("dispatcher".into())
-        .spawn(move || engine::run(world, mode, (outbox, inbox)))
+        .spawn(move || {
+            // Dropped at the end, however it comes: that is what the main thread waits for.
+            let _ends = ends;
+            engine::run(world, mode, (outbox, inbox))
+        })
         .map_err(|e| Error::relay(format!("can't start a thread: {e}")))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| Error::relay(format!("can't start: {e}")))?;
-    let ended = runtime.block_on(async {
-        let wait = |kind| signal(kind).map_err(|e| Error::relay(format!("can't watch for signals: {e}")));
-        let (mut term, mut int, mut hup) = (wait(SignalKind::terminate())?, wait(SignalKind::interrupt())?, wait(SignalKind::hangup())?);
-        let mut stopping: Option<std::time::Instant> = None;
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(10));
+    runtime.block_on(async {
         loop {
             tokio::select! {
                 _ = term.recv() => stop_now(&stop),
                 _ = int.recv() => stop_now(&stop),
                 _ = hup.recv() => reload(&file, &to_engine),
-                _ = tick.tick() => {
-                    if engine.is_finished() {
-                        return Ok(());
-                    }
-                    if stop.is_set() && stopping.get_or_insert_with(std::time::Instant::now).elapsed() > STOP_TIME_MAX {
-                        // A thread hangs in a system call (a dead mount, say). A killed relay recovers the same way.
-                        std::process::exit(0);
-                    }
+                _ = &mut ended => return,
+                () = too_long(&stop) => {
+                    // A thread hangs in a system call (a dead mount, say). A killed relay recovers the same way.
+                    std::process::exit(0);
                 }
             }
         }
     });
-    ended?;
     engine
         .join()
         .map_err(|_| Error::relay("the dispatcher stopped by a fault of passerelle").hint("please report it; start again: it goes on where the journal says"))?
+}
+
+/// Ends when a stop has taken longer than it may.
+async fn too_long(stop: &Stop) {
+    stop.wait().await;
+    tokio::time::sleep(STOP_TIME_MAX).await;
 }
 
 fn stop_now(stop: &Stop) {

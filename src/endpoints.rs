@@ -200,6 +200,23 @@ impl Read for Followed<'_> {
     }
 }
 
+/// Hands a stream over piece by piece to its end; gives how many bytes there were.
+pub fn pump(from: &mut dyn Read, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+    let mut buf = vec![0; 256 * 1024];
+    let mut total = 0;
+    loop {
+        match from.read(&mut buf) {
+            Ok(0) => return Ok(total),
+            Ok(n) => {
+                take(&buf[..n])?;
+                total += n as u64;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(source_error(&e)),
+        }
+    }
+}
+
 /// The text of the I/O error by which a followed stream says that the relay stops.
 const STOPPED: &str = "the relay stops";
 

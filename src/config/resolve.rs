@@ -221,8 +221,14 @@ impl Builder<'_> {
             }
             return None;
         }
-        let input_format = formats::named(&input_name)?;
         let output = o.table("output");
+        let Some(input_format) = formats::named(&input_name) else {
+            // The format itself is told already; the expressions can be checked all the same.
+            let (none, input) = (Options::default(), input.cloned().unwrap_or_default());
+            let mapping = self.mapping(o, &input, output.unwrap_or(&none));
+            self.expressions(o, &input, None, &mapping);
+            return None;
+        };
         let output_name = output.and_then(|t| t.entry("format")).map_or(input_name.as_str(), |f| f.as_text());
         if output_name == "raw" {
             self.mistake(output.map_or(0..0, |t| t.span_of("format")), "records can't be written raw", "name a format, or make the input raw too", None);
@@ -238,7 +244,7 @@ impl Builder<'_> {
         let output_options = Options::new(output_options.entries().to_vec(), output_options.span.clone(), vec![output_format.output_options(), schema::OUTPUT]);
         self.details(o, &input_options, &output_options, output_format.has_columns());
         let mapping = self.mapping(o, &input_options, &output_options);
-        self.expressions(o, &input_options, input_format, &mapping);
+        self.expressions(o, &input_options, Some(input_format), &mapping);
         let encoder = Encoder::named(&output_options.word("encoding"), output_options.word("encoding_errors") == "replace")?;
         Some(Transformation {
             input: input_format,
@@ -326,9 +332,9 @@ impl Builder<'_> {
     }
 
     /// Parses and checks every expression; each mistake is shown under the place in its text.
-    fn expressions(&mut self, o: &Options, input: &Options, format: &'static dyn formats::Format, mapping: &Mapping) {
+    fn expressions(&mut self, o: &Options, input: &Options, format: Option<&'static dyn formats::Format>, mapping: &Mapping) {
         let declared = input.texts("columns").map(|c| Columns::from_header(c.iter().map(String::as_str)));
-        let columns = if format.has_columns() { declared } else { Some(Columns::nested()) };
+        let columns = if format.is_some_and(|f| f.has_columns()) { declared } else { Some(Columns::nested()) };
         for (place, m) in crate::transform::check(mapping, columns.as_ref()) {
             let entry = match &place {
                 Place::Let(n) => find(o.map("let"), n),

@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use suppaftp::types::FileType;
 use suppaftp::{Encoding, FtpError, ImplFtpStream, Mode, Status};
 
-use super::{Caps, Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, lost, missing_folder, source_error};
+use super::{Caps, Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, lost, missing_folder, pump, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -339,18 +339,7 @@ impl Session for FtpSession {
             Ok(data) => data,
             Err(e) => return Err(self.refused(ftp_error(&e, "upload"), path)),
         };
-        let mut buf = vec![0; 256 * 1024];
-        let mut total = 0;
-        loop {
-            let n = match from.read(&mut buf) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(source_error(&e)),
-            };
-            data.write_all(&buf[..n]).map_err(|e| lost(&e).at("upload"))?;
-            total += n as u64;
-        }
+        let total = pump(from, &mut |bytes| data.write_all(bytes).map_err(|e| lost(&e).at("upload")))?;
         data.flush().map_err(|e| lost(&e).at("upload"))?;
         data.finish().map_err(|e| ftp_error(&e, "upload"))?;
         if let Some(mode) = mode {

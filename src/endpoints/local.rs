@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Caps, Direct, Endpoint, Rename, Session, Stat, missing_folder, source_error};
+use super::{Caps, Direct, Endpoint, Rename, Session, Stat, missing_folder, pump};
 use crate::durable;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::stop::Stop;
@@ -47,18 +47,7 @@ impl Session for LocalSession {
             return Err(missing_folder(folder));
         }
         let mut file = durable::create(path, 0o666)?;
-        let mut buf = vec![0; durable::CHUNK_BYTES];
-        let mut total = 0;
-        loop {
-            let n = match from.read(&mut buf) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(source_error(&e)),
-            };
-            file.write_all(&buf[..n]).map_err(|e| Error::io(Blame::Endpoint, "write", path, &e))?;
-            total += n as u64;
-        }
+        let total = pump(from, &mut |bytes| file.write_all(bytes).map_err(|e| Error::io(Blame::Endpoint, "write", path, &e)))?;
         if let Some(mode) = mode {
             file.set_permissions(fs::Permissions::from_mode(mode)).map_err(|e| Error::io(Blame::Endpoint, "set the permissions of", path, &e))?;
         }

@@ -3,6 +3,7 @@
 //! Channels carry owned jobs; no lock is held across a step. Stopping is politeness: a killed relay recovers the same way.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::config::{Config, OnSuccess, Route};
 use crate::durable;
 use crate::error::{Blame, Error, Result};
 use crate::job::{Event, Job, State};
+use crate::journal::Reader;
 use crate::watch::{self, CLAIMED};
 
 /// How often operators' requests and sources without events are looked at.
@@ -80,6 +82,10 @@ struct Engine {
     schedules: HashMap<String, Instant>,
     polls: HashMap<String, Instant>,
     tally: Tally,
+    /// One connection for all that is looked up at each tick.
+    reader: Rc<Reader>,
+    /// What was said of waiting jobs, by destination: once for each reason.
+    told: HashMap<(crate::job::JobId, Option<usize>), String>,
     /// Jobs that operators put back on their way.
     asked: Vec<Job>,
     fatal: Option<Error>,
@@ -111,6 +117,8 @@ impl Engine {
             schedules: HashMap::new(),
             polls: HashMap::new(),
             tally: Tally::default(),
+            reader: Rc::new(world.journal.reader()?),
+            told: HashMap::new(),
             asked: Vec::new(),
             fatal: None,
             status: String::new(),
@@ -195,7 +203,7 @@ impl Engine {
     }
 
     fn pauses(&mut self) -> Result<()> {
-        let reader = self.world.journal.reader()?;
+        let reader = self.reader.clone();
         self.halts(&reader)?;
         let paused = reader.paused()?;
         for (name, route) in &mut self.dispatcher.routes {
@@ -205,7 +213,7 @@ impl Engine {
     }
 
     /// A failed file holds the later ones of its route back until it is retried, put back or removed; also after a restart.
-    fn halts(&mut self, reader: &crate::journal::Reader) -> Result<()> {
+    fn halts(&mut self, reader: &Reader) -> Result<()> {
         for route in self.world.config.routes.iter().filter(|r| r.halt_on_error) {
             let failed = reader.in_state(Some(&route.name), State::Failed)?;
             self.dispatcher.set_halted(&route.name, failed.first().copied());
@@ -235,7 +243,7 @@ impl Engine {
             }
             if self.mode == Mode::Once && self.dispatcher.idle(Instant::now()) {
                 // A look may have found that the failed file which held others back is gone.
-                let reader = self.world.journal.reader()?;
+                let reader = self.reader.clone();
                 self.halts(&reader)?;
                 if self.dispatcher.idle(Instant::now()) {
                     return Ok(self.final_tally());
@@ -272,7 +280,7 @@ impl Engine {
                 self.dispatcher.hint(name);
             }
         }
-        let reader = self.world.journal.reader()?;
+        let reader = self.reader.clone();
         self.halts(&reader)?;
         for (id, request) in reader.requests()? {
             let (answer, jobs) = operate::carry_out(&self.world, &request)?;
@@ -324,7 +332,7 @@ impl Engine {
                 self.dispatcher.lift_waits();
                 self.pauses()?;
                 // Jobs of routes that have come back; a look in hand gives its own jobs itself.
-                let known: Vec<Job> = self.world.journal.reader()?.open_jobs()?;
+                let known: Vec<Job> = self.reader.open_jobs()?;
                 for job in known {
                     if !before.contains(&job.route) && !self.dispatcher.holds(&job.route, job.id) {
                         self.dispatcher.add(job);
@@ -355,7 +363,7 @@ impl Engine {
                 }
             }
             Done::Looked(..) => {}
-            Done::Jobs { jobs, failed, .. } => {
+            Done::Jobs { jobs, failed, destination } => {
                 if let Some((at, e)) = failed.clone() {
                     match e.blame() {
                         Blame::Relay => self.fatal = Some(e),
@@ -364,10 +372,13 @@ impl Engine {
                             self.world.record_one(&mut jobs[at], Event::Failing { error: e })?;
                             *failed = None;
                         }
-                        Blame::Endpoint => self.postpone(&mut jobs[at], &e)?,
+                        Blame::Endpoint => self.postpone(&mut jobs[at], *destination, &e)?,
                     }
                 }
                 for job in jobs {
+                    if job.state.at_rest() {
+                        self.told.retain(|(id, _), _| *id != job.id);
+                    }
                     self.count(job);
                 }
             }
@@ -386,11 +397,12 @@ impl Engine {
     }
 
     /// Notes that a job waits, once for each reason.
-    fn postpone(&self, job: &mut Job, e: &Error) -> Result<()> {
-        if job.state == State::Waiting && job.error.as_ref().is_some_and(|old| old.message() == e.message()) {
+    fn postpone(&mut self, job: &mut Job, destination: Option<usize>, e: &Error) -> Result<()> {
+        if job.state.at_rest() {
             return Ok(());
         }
-        if job.state.at_rest() {
+        let told = self.told.insert((job.id, destination), e.message().to_owned());
+        if job.state == State::Waiting && told.as_deref() == Some(e.message()) {
             return Ok(());
         }
         tracing::warn!(job = job.id, route = job.route, file = %job.file, "waiting: {e}{}", e.remedy());

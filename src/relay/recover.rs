@@ -48,6 +48,15 @@ fn settle(w: &World, job: &mut Job) -> Result<bool> {
         if job.seq == 0 && same(&source).is_some() && same(&source) == same(&claimed) {
             durable::remove(&source)?;
         }
+        // A crash between a file's claim and its companion's: one that stays would announce the next file of that name.
+        for template in [&route.source.done_file, &route.source.checksum_file].into_iter().flatten().filter(|_| !source.exists()) {
+            let companion = companion_name(template, &job.file);
+            let to = claimed.with_file_name(crate::job::numbered(job.id, companion.last()).path());
+            let from = route.source.path.join(companion.path());
+            if from.exists() && !to.exists() {
+                durable::move_new(&from, &to, &w.stop)?;
+            }
+        }
         return Ok(true);
     }
     // A source that is not mounted now says nothing of what was claimed there.

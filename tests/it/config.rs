@@ -166,6 +166,8 @@ fn what_only_makes_sense_together_is_checked_together() {
     }
     let (code, text) = check(&format!("[endpoints.b]\nurl = \"sftp://u@h/x\"\npassword = \"${{env:HOME\"\n{}", World::route("r", "a", "b")));
     assert!(code == 2 && text.contains("is not closed"), "{text}");
+    let (code, text) = check(&format!("{}[routes.r.input]\nformat = \"csvv\"\n[routes.r.map]\nx = \"a | uper\"\n", World::route("r", "a", "b")));
+    assert!(code == 2 && text.contains("no format") && text.contains("no filter uper"), "{text}");
     let (code, text) = check(&format!("[routes.r]\nmax_rejects = -1\n{}", World::route("r", "a", "b")));
     assert!(code == 2 && text.contains("max_rejects"), "{text}");
 }
