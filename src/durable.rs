@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
 
-use crate::error::{Blame, Error, Kind, Result};
+use crate::error::{Blame, Error, Result};
 use crate::stop::Stop;
 
 /// How much is copied between two looks at the wish to stop.
@@ -230,14 +230,10 @@ pub fn found(meta: &fs::Metadata) -> crate::job::Found {
     crate::job::Found { size: meta.size(), modified_ns, dev: meta.dev(), ino: meta.ino() }
 }
 
-/// Whether an error says that the name is not there.
-pub fn is_missing<T>(result: &Result<T>) -> bool {
-    result.as_ref().is_err_and(|e| e.kind() == Kind::NotFound)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn nothing_is_overwritten_by_a_move() {

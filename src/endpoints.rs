@@ -20,15 +20,6 @@ use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
 
-/// What a server is able to do, known once it is connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Caps {
-    /// An existing name can be replaced atomically.
-    pub atomic_replace: bool,
-    /// Files and folders can be made to survive a power cut of the server.
-    pub sync: bool,
-}
-
 /// A file at a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -70,8 +61,6 @@ pub trait Endpoint: Send + Sync {
 
 /// One connection, owned by one worker. A call that fails with [`Kind::Lost`] leaves its outcome unknown.
 pub trait Session: Send {
-    /// What this server can do.
-    fn caps(&self) -> Caps;
     /// The file or folder of that name; none if there is nothing.
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>>;
     /// Writes a file of ours of `size` bytes, emptying one of that name, and syncs it where the server can. A failure may leave a part of it.

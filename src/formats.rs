@@ -10,7 +10,7 @@ pub mod text;
 
 use std::io::{Read, Write};
 
-use crate::error::Result;
+use crate::error::{Blame, Error, Result, reason};
 use crate::options::{Opt, Options};
 use crate::record::{Columns, Record, Reject, Value};
 use text::{Encoder, Style};
@@ -91,9 +91,20 @@ pub fn named(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
 }
 
+/// Reads what is there, at least one byte unless the stream ends. A stream that can't be read is its disk's fault, not the file's.
+pub(crate) fn read_some(input: &mut Input, to: &mut [u8]) -> Result<usize> {
+    loop {
+        match input.read(to) {
+            Ok(n) => return Ok(n),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::file(format!("can't read: {}", reason(&e))).blamed_on(Blame::Endpoint)),
+        }
+    }
+}
+
 /// A failure of the local disk under a writer.
-fn write_error(e: &std::io::Error) -> crate::error::Error {
-    crate::error::Error::io(crate::error::Blame::Endpoint, "write", std::path::Path::new("the transformed file"), e)
+fn write_error(e: &std::io::Error) -> Error {
+    Error::io(Blame::Endpoint, "write", std::path::Path::new("the transformed file"), e)
 }
 
 /// The reject of a character that B's encoding lacks.

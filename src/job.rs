@@ -343,7 +343,6 @@ impl Job {
             }
             Event::Resubmitted => self.reason = "its file was put back into the source".into(),
             Event::Removed => self.reason = "its file was removed by an operator".into(),
-            Event::Vanished { error } => self.note(error),
         }
         Ok(())
     }
@@ -373,7 +372,6 @@ impl Job {
             Event::Confirmed if self.state == State::Unconfirmed => State::Delivering,
             Event::Resubmitted if self.state == State::Failed => State::Resubmitted,
             Event::Removed if self.state == State::Failed => State::Removed,
-            Event::Vanished { .. } if open => State::Removed,
             _ => return None,
         })
     }

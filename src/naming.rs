@@ -98,11 +98,6 @@ impl Template {
         &self.text
     }
 
-    /// Whether it holds no placeholder that tells deliveries apart.
-    pub fn is_constant(&self) -> bool {
-        self.parts.iter().all(|p| matches!(p, Part::Literal(_)))
-    }
-
     /// The name that the template gives.
     pub fn render(&self, facts: &Facts<'_>) -> Vec<u8> {
         let (stem, ext) = stem_and_ext(facts.name);

@@ -44,8 +44,6 @@ pub enum Kind {
     Bools,
     /// A sort order, columns or anything else whose work comes later.
     Anything,
-    /// A percentage "20%".
-    Percent,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An encoding's label.

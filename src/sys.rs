@@ -53,12 +53,6 @@ pub fn is_network_share(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|s| NETWORK.contains(&(i64::from(s.f_type as u32))))
 }
 
-/// Free bytes and inodes for ordinary users on the file system of `path`.
-pub fn free_space(path: &Path) -> io::Result<(u64, u64)> {
-    let s = rustix::fs::statvfs(path)?;
-    Ok((s.f_bavail.saturating_mul(s.f_frsize), s.f_favail))
-}
-
 /// The permissions that a new file gets: 0666 less the umask. Read once at start: the only way to read it is to set it.
 pub fn default_mode() -> u32 {
     let mask = rustix::process::umask(rustix::fs::Mode::empty());

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::formats::text::{Encoder, Reading, Style};
-use crate::formats::{Format, Input, Next, Output, RecordWriter, Writing};
+use crate::formats::{Format, Input, Next, Output, RecordWriter, Writing, read_some};
 use crate::options::Options;
 use crate::record::{Columns, Record, Reject, Value};
 use crate::stop::Stop;
@@ -353,14 +353,10 @@ impl Run<'_> {
 /// The stream, unless it holds no byte at all.
 fn not_empty(mut input: Input) -> Result<Option<Input>> {
     let mut first = [0u8; 1];
-    loop {
-        match input.read(&mut first) {
-            Ok(0) => return Ok(None),
-            Ok(_) => return Ok(Some(Box::new(std::io::Cursor::new(first).chain(input)))),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::file(format!("can't read: {}", crate::error::reason(&e))).blamed_on(crate::error::Blame::Endpoint)),
-        }
-    }
+    Ok(match read_some(&mut input, &mut first)? {
+        0 => None,
+        _ => Some(Box::new(std::io::Cursor::new(first).chain(input))),
+    })
 }
 
 /// Every mistake of a mapping that can be found without a file; `columns` where the configuration declares them.

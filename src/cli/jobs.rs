@@ -274,7 +274,7 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
             }
         }
         Event::Archived { path } | Event::Failed { path } => path.clone(),
-        Event::Postponed { error } | Event::Failing { error } | Event::Unconfirmed { error, .. } | Event::Vanished { error } => error.to_string(),
+        Event::Postponed { error } | Event::Failing { error } | Event::Unconfirmed { error, .. } => error.to_string(),
         Event::Duplicate { of } => format!("of job {of}"),
         Event::Retried | Event::Confirmed | Event::Resubmitted | Event::Removed => "by an operator".into(),
     };

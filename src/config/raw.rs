@@ -151,8 +151,8 @@ impl Document {
                 Some(i) => Some(Val::Text(i.as_str().to_owned())),
                 None => self.text(value, opt, path, secret),
             },
-            Kind::Share | Kind::Percent => match v.as_integer() {
-                Some(i) if matches!(opt.kind, Kind::Share) && i.as_str().parse::<u64>().is_ok() => Some(Val::Text(i.as_str().to_owned())),
+            Kind::Share => match v.as_integer() {
+                Some(i) if i.as_str().parse::<u64>().is_ok() => Some(Val::Text(i.as_str().to_owned())),
                 _ => self.text(value, opt, path, secret),
             },
             Kind::Texts | Kind::Command => match v.as_array() {
@@ -305,7 +305,6 @@ impl Document {
             Kind::Duration => duration(&text).is_some(),
             Kind::Size => size(&text).is_some(),
             Kind::Share => text.parse::<u64>().is_ok() || percent(&text).is_some(),
-            Kind::Percent => percent(&text).is_some(),
             Kind::Mode => mode(&text).is_some(),
             _ => true,
         };
@@ -425,7 +424,6 @@ fn wanted(kind: Kind) -> &'static str {
         Kind::Duration => "a length of time, as in \"500ms\", \"2s\", \"5m\", \"3d\"",
         Kind::Size => "a size, as in \"64KiB\" or \"10MB\"",
         Kind::Share => "a number, or a share as in \"5%\"",
-        Kind::Percent => "a share, as in \"20%\"",
         Kind::Mode => "permissions in octal, as in \"0640\"",
         Kind::OneOrMoreTexts => "a text, or a list of texts",
         _ => "a text in quotes",

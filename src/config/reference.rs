@@ -80,7 +80,6 @@ fn takes(kind: Kind) -> String {
         Kind::Duration => "time".into(),
         Kind::Size => "size".into(),
         Kind::Share => "number or `\"5%\"`".into(),
-        Kind::Percent => "`\"20%\"`".into(),
         Kind::Choice(words) => words.iter().map(|w| format!("`\"{w}\"`")).collect::<Vec<_>>().join(", "),
         Kind::Mode => "`\"0640\"`".into(),
         Kind::Texts => "list".into(),

@@ -346,7 +346,7 @@ impl Builder<'_> {
                 Place::Fields(n) => o.table("output").and_then(|t| find(t.map("fields"), n)),
             };
             let whole = entry.map_or(0..0, |e| if matches!(place, Place::Types(_) | Place::Fields(_)) { e.key_span.clone() } else { e.span.clone() });
-            let exact = entry.filter(|_| !m.span.is_empty()).and_then(|e| within(&self.doc_text(), e, &m.span));
+            let exact = entry.filter(|_| !m.span.is_empty()).and_then(|e| within(&self.doc.text, e, &m.span));
             self.mistake(exact.unwrap_or(whole), format!("{place}: {}", m.message), m.hint.clone().unwrap_or_default(), None);
         }
         for name in o.map("map").iter().map(|(n, _)| n).chain(declared_names(input).iter()) {
@@ -354,10 +354,6 @@ impl Builder<'_> {
                 self.warnings.push(format!("the column {name} has a name of the relay's: write row['{name}']"));
             }
         }
-    }
-
-    fn doc_text(&self) -> String {
-        self.doc.text.clone()
     }
 
     /// A route that feeds itself, and two routes that would fight for the same files.

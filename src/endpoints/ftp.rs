@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use suppaftp::types::FileType;
 use suppaftp::{Encoding, FtpError, ImplFtpStream, Mode, Status};
 
-use super::{Caps, Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, lost, missing_folder, pump, source_error};
+use super::{Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, lost, missing_folder, pump, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -306,10 +306,6 @@ impl FtpSession {
 }
 
 impl Session for FtpSession {
-    fn caps(&self) -> Caps {
-        Caps { atomic_replace: true, sync: false }
-    }
-
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         let name = self.at(path)?;
         match self.stream.size(&name) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use curl::easy::{Auth, Easy, List};
 use secrecy::ExposeSecret;
 
-use super::{Caps, Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, missing_folder, source_error};
+use super::{Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, missing_folder, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -257,10 +257,6 @@ fn curl_error(e: &curl::Error, config: &EndpointConfig) -> Error {
 }
 
 impl Session for HttpSession {
-    fn caps(&self) -> Caps {
-        Caps { atomic_replace: true, sync: false }
-    }
-
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         let answer = self.plain("HEAD", path, &[])?;
         match answer.code {

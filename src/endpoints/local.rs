@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Caps, Direct, Endpoint, Rename, Session, Stat, missing_folder, pump};
+use super::{Direct, Endpoint, Rename, Session, Stat, missing_folder, pump};
 use crate::durable;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::stop::Stop;
@@ -29,10 +29,6 @@ impl Endpoint for Local {
 struct LocalSession;
 
 impl Session for LocalSession {
-    fn caps(&self) -> Caps {
-        Caps { atomic_replace: true, sync: true }
-    }
-
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         match fs::symlink_metadata(path) {
             Ok(meta) => Ok(Some(Stat { size: Some(meta.len()), folder: meta.is_dir() || path.is_dir() })),

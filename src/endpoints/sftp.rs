@@ -15,7 +15,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use ssh2::{KeyboardInteractivePrompt, Prompt};
 
-use super::{Caps, Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, missing_folder, source_error};
+use super::{Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, missing_folder, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -161,6 +161,15 @@ fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<()> {
     Err(error.at("login").kind_of(Kind::Login).hint("check user, key and password; ask the server's keeper whether the account is active"))
 }
 
+/// What a server is able to do, known once it is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Caps {
+    /// An existing name can be replaced atomically.
+    atomic_replace: bool,
+    /// Files and folders can be made to survive a power cut of the server.
+    sync: bool,
+}
+
 struct SftpSession {
     wire: Wire<ssh2::Channel>,
     base: PathBuf,
@@ -219,10 +228,6 @@ impl SftpSession {
 }
 
 impl Session for SftpSession {
-    fn caps(&self) -> Caps {
-        self.caps
-    }
-
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         let path = self.at(path);
         match self.wire.stat(&path)? {

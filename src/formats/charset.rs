@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use oem_cp::code_table;
 
-use crate::error::{Blame, Error, Result};
+use crate::error::Result;
 
 /// A character encoding: one of the WHATWG list, or an old PC code page that the list lacks.
 #[derive(Clone, Copy)]
@@ -110,11 +110,9 @@ pub fn open(mut input: Box<dyn Read + Send>, charset: Charset) -> Result<(Box<dy
     let mut head = [0u8; 3];
     let mut n = 0;
     while n < 3 {
-        match input.read(&mut head[n..]) {
-            Ok(0) => break,
-            Ok(k) => n += k,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::file(format!("can't read: {}", crate::error::reason(&e))).blamed_on(Blame::Endpoint)),
+        match super::read_some(&mut input, &mut head[n..])? {
+            0 => break,
+            k => n += k,
         }
     }
     let (charset, skip) = match &head[..n] {

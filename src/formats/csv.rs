@@ -6,11 +6,10 @@
 mod scan;
 mod writer;
 
-use std::io::Read;
 
 use super::text::{self, Charset};
 use super::{Format, Input, Next, Output, RecordReader, RecordWriter, Writing};
-use crate::error::{Blame, Error, Result, reason};
+use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options};
 use crate::record::{Columns, Record, Reject};
 use scan::{Dialect, HoldBack, Scan, line_end, scan};
@@ -186,13 +185,7 @@ impl Reader {
         }
         let old = self.buf.len();
         self.buf.resize(old + CHUNK_BYTES.max(old), 0);
-        let n = loop {
-            match self.input.read(&mut self.buf[old..]) {
-                Ok(n) => break n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::file(format!("can't read: {}", reason(&e))).blamed_on(Blame::Endpoint)),
-            }
-        };
+        let n = super::read_some(&mut self.input, &mut self.buf[old..])?;
         self.buf.truncate(old + n);
         self.end = n == 0;
         Ok(true)
@@ -463,7 +456,7 @@ mod tests {
     #[test]
     fn records_are_the_same_however_the_bytes_arrive() {
         struct Slow(Vec<u8>, usize, usize);
-        impl Read for Slow {
+        impl std::io::Read for Slow {
             fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
                 let n = self.2.min(self.0.len() - self.1).min(to.len());
                 to[..n].copy_from_slice(&self.0[self.1..self.1 + n]);

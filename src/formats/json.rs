@@ -10,7 +10,7 @@ pub use writer::to_text;
 
 use super::text::{self, Charset};
 use super::{Format, Input, Next, Output, RecordReader, RecordWriter, Writing};
-use crate::error::{Blame, Error, Result, reason};
+use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options};
 use crate::record::{Columns, Record, Reject, Value};
 use std::borrow::Cow;
@@ -138,13 +138,7 @@ impl Reader {
         }
         let old = self.buf.len();
         self.buf.resize(old + CHUNK_BYTES.max(old), 0);
-        let n = loop {
-            match self.input.read(&mut self.buf[old..]) {
-                Ok(n) => break n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::file(format!("can't read: {}", reason(&e))).blamed_on(Blame::Endpoint)),
-            }
-        };
+        let n = super::read_some(&mut self.input, &mut self.buf[old..])?;
         self.buf.truncate(old + n);
         self.end = n == 0;
         Ok(n > 0)

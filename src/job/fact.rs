@@ -162,11 +162,6 @@ pub enum Event {
     Resubmitted,
     /// An operator removed its file.
     Removed,
-    /// Its claim never happened, or somebody removed the claimed file.
-    Vanished {
-        /// What was found.
-        error: Error,
-    },
 }
 
 impl Event {
@@ -189,7 +184,6 @@ impl Event {
             Event::Confirmed => "confirmed",
             Event::Resubmitted => "resubmitted",
             Event::Removed => "removed",
-            Event::Vanished { .. } => "vanished",
         }
     }
 }

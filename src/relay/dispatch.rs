@@ -63,7 +63,6 @@ pub struct RouteState {
     pub left: usize,
     /// Passed over by the last look.
     pub passed_over: u64,
-    unready: usize,
     looks: u64,
     scheduled_now: bool,
 }
@@ -346,7 +345,6 @@ impl Dispatcher {
             Ok(found) => {
                 r.blocked = None;
                 r.left = found.left;
-                r.unready = found.unready;
                 r.passed_over = found.passed_over;
                 // In a single run a file is watched for one settle; what is still not ready then stays.
                 let watch = found.again.filter(|_| !self.once || r.looks == 1);

@@ -49,7 +49,7 @@ pub(super) fn look(w: &World, name: &str, room: usize, scheduled: bool) -> Resul
     let claimed = claim(w, &route, ready)?;
     // What is beyond `max_files` waits for the next look by event, rescan or schedule.
     let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { left };
-    Ok(LookResult { claimed, left, unready: looked.unready, passed_over: looked.passed_over, again: looked.again })
+    Ok(LookResult { claimed, left, passed_over: looked.passed_over, again: looked.again })
 }
 
 /// Takes files out of A's folder: one commit of the intents, the renames, one sync of each folder.

@@ -102,7 +102,7 @@ const fn seeing(
     example: (&'static str, &'static str),
     run: Run,
 ) -> Filter {
-    Filter { name, args, named, nulls: Nulls::Sees, gives, example, run }
+    Filter { nulls: Nulls::Sees, ..other(name, args, named, gives, example, run) }
 }
 
 /// All filters; `default` and `lookup` are the compiler's, since they see what is not there.

@@ -11,10 +11,7 @@ use crate::record::{Reject, Value};
 pub(super) struct Writer {
     output: Output,
     writing: Writing,
-    delimiter: char,
-    quote: char,
-    escape: Option<char>,
-    quoting: String,
+    quoting: Quoting,
     ending: String,
     line: String,
     starts: Vec<usize>,
@@ -25,18 +22,8 @@ impl Writer {
     pub(super) fn new(o: &Options, writing: Writing, mut output: Output) -> Result<Self> {
         let prefix = writing.encoder.prefix();
         output.write_all(&prefix).map_err(|e| super::super::write_error(&e))?;
-        let mut writer = Self {
-            output,
-            delimiter: o.char("delimiter").unwrap_or(','),
-            quote: o.char("quote").unwrap_or('"'),
-            escape: o.char("escape"),
-            quoting: o.word("quoting"),
-            ending: o.word("line_ending"),
-            line: String::new(),
-            starts: Vec::new(),
-            bytes: Vec::new(),
-            writing,
-        };
+        let mut writer =
+            Self { output, quoting: Quoting::new(o), ending: o.word("line_ending"), line: String::new(), starts: Vec::new(), bytes: Vec::new(), writing };
         if o.flag("header") {
             let names: Vec<Value<'static>> = writer.writing.columns.iter().map(|c| Value::owned(c.clone())).collect();
             if let Err(reject) = writer.write(&names)? {
@@ -46,33 +33,62 @@ impl Writer {
         }
         Ok(writer)
     }
+}
 
-    pub(super) fn field(&mut self, text: &str, numeric: bool, alone: bool) -> Result<(), String> {
+/// How fields are set apart.
+struct Quoting {
+    delimiter: char,
+    quote: char,
+    escape: Option<char>,
+    which: Which,
+}
+
+/// Which fields get quotes.
+enum Which {
+    Minimal,
+    All,
+    Nonnumeric,
+    None,
+}
+
+impl Quoting {
+    fn new(o: &Options) -> Self {
+        let which = match o.word("quoting").as_str() {
+            "all" => Which::All,
+            "nonnumeric" => Which::Nonnumeric,
+            "none" => Which::None,
+            _ => Which::Minimal,
+        };
+        Self { delimiter: o.char("delimiter").unwrap_or(','), quote: o.char("quote").unwrap_or('"'), escape: o.char("escape"), which }
+    }
+
+    /// Adds a field to a line, or says why it can't stand there.
+    fn put(&self, line: &mut String, text: &str, numeric: bool, alone: bool) -> Result<(), String> {
         let special = text.contains([self.delimiter, '\n', '\r', self.quote]) || self.escape.is_some_and(|e| text.contains(e));
-        let quoted = match self.quoting.as_str() {
-            "all" => true,
-            "nonnumeric" => special || !numeric,
-            "none" => {
+        let quoted = match self.which {
+            Which::All => true,
+            Which::Nonnumeric => special || !numeric,
+            Which::None => {
                 if text.contains([self.delimiter, '\n', '\r']) {
                     return Err("the value holds the delimiter or a line end, and quoting is \"none\"".into());
                 }
                 false
             }
             // A record of one empty field would be an empty line, which is no record.
-            _ => special || (alone && text.is_empty()),
+            Which::Minimal => special || (alone && text.is_empty()),
         };
         if !quoted {
-            self.line.push_str(text);
+            line.push_str(text);
             return Ok(());
         }
-        self.line.push(self.quote);
+        line.push(self.quote);
         for c in text.chars() {
             if c == self.quote || Some(c) == self.escape {
-                self.line.push(self.escape.unwrap_or(self.quote));
+                line.push(self.escape.unwrap_or(self.quote));
             }
-            self.line.push(c);
+            line.push(c);
         }
-        self.line.push(self.quote);
+        line.push(self.quote);
         Ok(())
     }
 }
@@ -83,13 +99,12 @@ impl RecordWriter for Writer {
         self.starts.clear();
         for (i, value) in values.iter().enumerate() {
             if i > 0 {
-                self.line.push(self.delimiter);
+                self.line.push(self.quoting.delimiter);
             }
             self.starts.push(self.line.len());
             let numeric = matches!(value, Value::Number(_) | Value::Digits(_));
-            let style = self.writing.style.clone();
-            let text = style.text(value);
-            if let Err(why) = self.field(&text, numeric, values.len() == 1) {
+            let text = self.writing.style.text(value);
+            if let Err(why) = self.quoting.put(&mut self.line, &text, numeric, values.len() == 1) {
                 return Ok(Err(Reject::new(self.writing.columns.get(i).cloned().unwrap_or_default(), why)));
             }
         }

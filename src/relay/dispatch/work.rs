@@ -38,8 +38,6 @@ pub struct LookResult {
     pub claimed: Vec<Job>,
     /// Ready, but not claimed yet.
     pub left: usize,
-    /// Matching, but not ready.
-    pub unready: usize,
     /// Passed over.
     pub passed_over: u64,
     /// When to look again.
