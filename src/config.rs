@@ -94,6 +94,40 @@ pub struct EndpointConfig {
     pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
 }
 
+impl Config {
+    /// With the folders as they really lie: links in what the user wrote are followed here, once, and nowhere later.
+    #[must_use]
+    pub fn resolved(mut self) -> Self {
+        self.home = real(&self.home);
+        for route in &mut self.routes {
+            // Nobody else holds the routes of a configuration that was just read.
+            let Some(route) = Arc::get_mut(route) else { continue };
+            route.source.path = real(&route.source.path);
+            for d in route.destinations.iter_mut().filter(|d| d.endpoint.is_none()) {
+                d.path = real_text(&d.path);
+                d.temp_path = d.temp_path.as_deref().map(real_text);
+            }
+        }
+        self
+    }
+}
+
+fn real_text(path: &str) -> String {
+    // A folder whose name is no text stays as it is written.
+    real(Path::new(path)).into_os_string().into_string().unwrap_or_else(|_| path.to_owned())
+}
+
+/// A path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(found) = path.canonicalize() {
+        return found;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => path.to_owned(),
+    }
+}
+
 impl EndpointConfig {
     /// The host.
     pub fn host(&self) -> String {

@@ -1,7 +1,6 @@
 //! `run`: signals, reload, the engine's thread. The only place with an async runtime.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -46,7 +45,7 @@ pub fn run(config: Config, run: Run) -> Result<Tally> {
         tracing::warn!("{notice}");
     }
     let stop = run.stop.clone();
-    let mut world = World::new(Arc::new(config), journal, stop.clone(), None)?;
+    let mut world = World::new(config, journal, stop.clone(), None)?;
     if let Some(progress) = run.progress {
         world.progress = progress;
     }

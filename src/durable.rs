@@ -1,17 +1,22 @@
 //! Every change of local files that matters: claim, work, publish, archive. All renames and syncs of the relay are here.
 //!
-//! A function returns when what it did would survive a power cut. Nothing is ever overwritten unless the name of the
-//! function says so, and no link is ever followed at the last part of a path.
+//! A function returns when what it did would survive a power cut, unless its doc says what is left to sync. Nothing is
+//! ever overwritten unless the name of the function says so. No link is followed at any part of a path: the folders of
+//! the configuration are resolved once (`Config::resolved`), and what becomes a link below them later is refused.
 
-use std::fs::{self, File, OpenOptions};
+mod place;
+
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 
 use crate::error::{Blame, Error, Result};
+use crate::points;
 use crate::stop::Stop;
+use place::Place;
 
 /// How much is copied between two looks at the wish to stop.
 pub const CHUNK_BYTES: usize = 256 * 1024;
@@ -22,12 +27,12 @@ fn endpoint(what: &str, path: &Path) -> impl Fn(io::Error) -> Error {
 
 /// Makes the entries of a folder survive a power cut.
 pub fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|d| d.sync_all()).map_err(endpoint("sync the folder", path))
+    points::act("sync-folder", path, || Place::folder(path)?.sync_all()).map_err(endpoint("sync the folder", path))
 }
 
 /// Makes a file's bytes survive a power cut. A failed sync is never tried again on the same file (Rebello et al., USENIX ATC 2020).
 pub fn sync_file(file: &File, path: &Path) -> Result<()> {
-    file.sync_all().map_err(endpoint("sync", path))
+    points::act("sync-file", path, || file.sync_all()).map_err(endpoint("sync", path))
 }
 
 /// Makes a folder and those above it, with these permissions, durably.
@@ -40,12 +45,14 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     {
         make_folder(parent, mode)?;
     }
-    match fs::DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => {
-            // The umask must not make an operators' folder unreadable for them.
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(endpoint("set the permissions of", path))?;
-            sync_folder(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-        }
+    let make = || -> io::Result<()> {
+        let place = Place::of(path)?;
+        rustix::fs::mkdirat(&place.folder, place.name, Mode::from_raw_mode(mode))?;
+        // The umask must not make an operators' folder unreadable for them.
+        Ok(rustix::fs::chmodat(&place.folder, place.name, Mode::from_raw_mode(mode), AtFlags::empty())?)
+    };
+    match points::act("make-folder", path, make) {
+        Ok(()) => sync_parent(path),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(endpoint("make the folder", path)(e)),
     }
@@ -56,77 +63,136 @@ pub fn folder_mode(file_mode: u32) -> u32 {
     file_mode | 0o100 | (file_mode & 0o044) >> 2
 }
 
-/// Renames without replacing; an existing name is [`Kind::Exists`], a missing one [`Kind::NotFound`]. Not yet durable.
-pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        // Some network and FUSE file systems have no such rename: a hard link refuses an existing name just as well.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            fs::hard_link(from, to).map_err(endpoint("link to", to))?;
-            fs::remove_file(from).map_err(|e| {
-                // Both names or neither: the second link is ours to take back.
-                let _ = fs::remove_file(to);
-                endpoint("remove", from)(e)
-            })
+fn renamed(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
+    points::act("rename", to, || {
+        let (a, b) = (Place::of(from)?, Place::of(to)?);
+        match rustix::fs::renameat_with(&a.folder, a.name, &b.folder, b.name, flags) {
+            // Some network and FUSE file systems have no rename that refuses an existing name: a hard link refuses it just as well.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if flags == RenameFlags::NOREPLACE => {
+                rustix::fs::linkat(&a.folder, a.name, &b.folder, b.name, AtFlags::empty())?;
+                rustix::fs::unlinkat(&a.folder, a.name, AtFlags::empty()).map_err(|e| {
+                    // Both names or neither: the second link is ours to take back.
+                    let _ = rustix::fs::unlinkat(&b.folder, b.name, AtFlags::empty());
+                    e.into()
+                })
+            }
+            other => Ok(other?),
         }
-        Err(e) => Err(Error::io(Blame::Endpoint, "rename to", to, &e.into())),
-    }
+    })
+}
+
+/// Renames without replacing; an existing name is [`Kind::Exists`](crate::error::Kind), a missing one `NotFound`. Not yet durable.
+pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
+    renamed(from, to, RenameFlags::NOREPLACE).map_err(endpoint("rename to", to))
 }
 
 /// Renames and replaces. Not yet durable.
 pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(endpoint("rename to", to))
+    renamed(from, to, RenameFlags::empty()).map_err(endpoint("rename to", to))
 }
 
 /// Moves a file to a name that must be free, across file systems if need be. What was renamed is durable only after
 /// its folders are synced, which many moves may share; what had to be copied is durable at once.
 pub fn shift(from: &Path, to: &Path, stop: &Stop) -> Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::XDEV) => move_new(from, to, stop),
-        Err(_) => rename_new(from, to),
+    match renamed(from, to, RenameFlags::NOREPLACE) {
+        Err(e) if e.raw_os_error() == Some(libc::EXDEV) => move_copied(from, to, stop),
+        other => other.map_err(endpoint("rename to", to)),
     }
 }
 
 /// Moves a file to a name that must be free, across file systems if need be, durably at both ends.
 pub fn move_new(from: &Path, to: &Path, stop: &Stop) -> Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::XDEV) => {
-            let temporary = to.with_file_name(format!(".{}.part", crate::job::hex(&random_bytes::<6>()?)));
-            let copied = copy_new(from, &temporary, stop).and_then(|_| rename_new(&temporary, to));
-            if copied.is_err() {
-                // The copy is ours and incomplete; the original is where it was.
-                let _ = fs::remove_file(&temporary);
-            }
-            copied?;
-            sync_parent(to)?;
-            fs::remove_file(from).map_err(endpoint("remove", from))?;
-            sync_parent(from)
+    shift(from, to, stop)?;
+    sync_parent(to)?;
+    sync_parent(from)
+}
+
+/// The copy is synced and read back before the original is removed.
+fn move_copied(from: &Path, to: &Path, stop: &Stop) -> Result<()> {
+    let temporary = unfinished(to);
+    let copied = copy_new(from, &temporary, stop).and_then(|_| verified(from, &temporary, stop)).and_then(|()| rename_new(&temporary, to));
+    if copied.is_err() {
+        // The copy is ours and incomplete; the original is where it was.
+        let _ = remove(&temporary);
+    }
+    copied?;
+    sync_parent(to)?;
+    remove(from)?;
+    sync_parent(from)
+}
+
+/// The name under which a file is written before it gets its own: always the same, so that an attempt that was cut leaves
+/// nothing that the next one does not clear.
+fn unfinished(path: &Path) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    const NAME_BYTES_MAX: usize = 240;
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let name = [b".", &name[..name.len().min(NAME_BYTES_MAX)], b".part"].concat();
+    path.with_file_name(std::ffi::OsStr::from_bytes(&name))
+}
+
+fn verified(original: &Path, copy: &Path, stop: &Stop) -> Result<()> {
+    if same_bytes(original, copy, stop)? {
+        return Ok(());
+    }
+    Err(Error::endpoint(format!("the copy {} differs from its original", crate::error::shown(copy)))
+        .hint("the disk there gives other bytes than were written: have it checked; it is tried again by itself"))
+}
+
+/// Whether two files hold the same bytes.
+pub fn same_bytes(a: &Path, b: &Path, stop: &Stop) -> Result<bool> {
+    let (mut a_file, mut b_file) = (open_file(a)?, open_file(b)?);
+    let (mut x, mut y) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    loop {
+        stop.check()?;
+        let n = fill(&mut a_file, &mut x).map_err(endpoint("read", a))?;
+        let m = fill(&mut b_file, &mut y).map_err(endpoint("read", b))?;
+        if x[..n] != y[..m] {
+            return Ok(false);
         }
-        Ok(()) => {
-            sync_parent(to)?;
-            sync_parent(from)
-        }
-        Err(_) => {
-            rename_new(from, to)?;
-            sync_parent(to)?;
-            sync_parent(from)
+        if n == 0 {
+            return Ok(true);
         }
     }
+}
+
+fn fill(from: &mut dyn Read, to: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < to.len() {
+        match from.read(&mut to[n..]) {
+            Ok(0) => break,
+            Ok(k) => n += k,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(n)
 }
 
 /// Copies a file to a new one with its time and permissions, synced; gives its size.
 pub fn copy_new(from: &Path, to: &Path, stop: &Stop) -> Result<u64> {
     let mut source = open_file(from)?;
     let meta = source.metadata().map_err(endpoint("look at", from))?;
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(endpoint("create", to))?;
+    let mut target = NewFile::create(to, 0o600)?;
     let size = copy(&mut source, &mut target, stop).map_err(|e| e.on_file(to))?;
-    target.set_permissions(meta.permissions()).map_err(endpoint("set the permissions of", to))?;
+    target.file.set_permissions(meta.permissions()).map_err(endpoint("set the permissions of", to))?;
     if let Ok(time) = meta.modified() {
-        target.set_modified(time).map_err(endpoint("set the time of", to))?;
+        target.file.set_modified(time).map_err(endpoint("set the time of", to))?;
     }
-    sync_file(&target, to)?;
+    target.sync()?;
     Ok(size)
+}
+
+/// Puts the bytes of a file into new blocks under the same name: what a failed sync may have lost of the old ones is
+/// written anew, from what the system still holds of them.
+pub fn rewrite(path: &Path, stop: &Stop) -> Result<()> {
+    let temporary = unfinished(path);
+    let written = copy_new(path, &temporary, stop).and_then(|_| verified(path, &temporary, stop)).and_then(|()| rename_over(&temporary, path));
+    if written.is_err() {
+        let _ = remove(&temporary);
+    }
+    written?;
+    sync_parent(path)
 }
 
 /// Copies bytes, looking at the wish to stop between chunks.
@@ -148,45 +214,130 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write, stop: &Stop) -> Result<u64>
 
 /// Opens a plain file for reading: links, fifos, sockets and devices are refused without being opened for real.
 pub fn open_file(path: &Path) -> Result<File> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| match e.raw_os_error() {
+    let opened = points::io("open", path, || Place::of(path)?.open(OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()));
+    let file = opened.map_err(|e| match e.raw_os_error() {
         Some(libc::ELOOP) => Error::file(format!("{} is a link, and links are never followed", crate::error::shown(path))),
+        // A socket, or a device without a driver.
+        Some(libc::ENXIO) => Error::file(format!("{} is no plain file", crate::error::shown(path))),
         _ => endpoint("open", path)(e),
     })?;
     if file.metadata().is_ok_and(|m| m.is_file()) { Ok(file) } else { Err(Error::file(format!("{} is no plain file", crate::error::shown(path)))) }
 }
 
+/// A file of ours that is being written: new at every attempt, since a failed one may have left anything in the old.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Creates it; one of that name, which is ours and unfinished, goes first.
+    pub fn create(path: &Path, mode: u32) -> Result<Self> {
+        remove(path)?;
+        let open = || Place::of(path)?.open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode));
+        let file = points::io("create", path, open).map_err(endpoint("create", path))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+    /// Sets its permissions, whatever the umask.
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        self.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(endpoint("set the permissions of", &self.path))
+    }
+    /// Makes its bytes survive a power cut. Its name does once its folder is synced.
+    pub fn sync(&self) -> Result<()> {
+        sync_file(&self.file, &self.path)
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = match points::write_room(&self.path, bytes.len()) {
+            Err(_) if points::planted("swallow-write-errors") => return Ok(bytes.len()),
+            room => room?,
+        };
+        if points::planted("truncate") {
+            return self.file.write(&bytes[..bytes.len() / 2]).map(|_| bytes.len());
+        }
+        self.file.write(&bytes[..room])
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes a small file whole, durably, replacing one of that name.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(".note-").suffix(".part").tempfile_in(folder).map_err(endpoint("create a file in", folder))?;
-    temporary.write_all(bytes).map_err(endpoint("write", path))?;
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(endpoint("set the permissions of", path))?;
-    sync_file(temporary.as_file(), path)?;
-    temporary.persist(path).map_err(|e| endpoint("write", path)(e.error))?;
-    sync_folder(folder)
+    let temporary = unfinished(path);
+    let write = || {
+        let mut file = NewFile::create(&temporary, 0o600)?;
+        file.write_all(bytes).map_err(endpoint("write", path))?;
+        file.set_mode(mode)?;
+        file.sync()?;
+        rename_over(&temporary, path)
+    };
+    let written = write();
+    if written.is_err() {
+        // Ours and incomplete.
+        let _ = remove(&temporary);
+    }
+    written?;
+    sync_parent(path)
 }
 
-/// Creates a file of ours, or empties it: a temporary file with a name that nobody else has.
-pub fn create(path: &Path, mode: u32) -> Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).mode(mode).open(path);
-    file.map_err(endpoint("create", path))
+/// Adds bytes to a file of ours, durably; makes it if it is missing.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let open = || Place::of(path)?.open(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND, Mode::from_raw_mode(0o600));
+    let fresh = !path.exists();
+    let file = points::io("open", path, open).map_err(endpoint("open", path))?;
+    let mut file = NewFile { file, path: path.to_owned() };
+    file.write_all(bytes).map_err(endpoint("write", path))?;
+    file.sync()?;
+    if fresh { sync_parent(path) } else { Ok(()) }
 }
 
-/// Removes a file; one that is not there is fine.
+/// Removes a file; one that is not there is fine. Not yet durable.
 pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    let unlink = || {
+        let place = Place::of(path)?;
+        Ok(rustix::fs::unlinkat(&place.folder, place.name, AtFlags::empty())?)
+    };
+    if !exists(path) {
+        return Ok(());
+    }
+    match points::act("remove", path, unlink) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(endpoint("remove", path)(e)),
         _ => Ok(()),
     }
 }
 
-/// Removes a folder of ours with all that is in it; one that is not there is fine.
+/// Removes a folder of ours with all that is in it; one that is not there is fine. Not yet durable.
 pub fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    if !exists(path) {
+        return Ok(());
+    }
+    match points::act("remove-folder", path, || fs::remove_dir_all(path)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(endpoint("remove", path)(e)),
         _ => Ok(()),
     }
+}
+
+/// What a name is, without following it; none: there is nothing.
+pub fn look(path: &Path) -> Result<Option<fs::Metadata>> {
+    match points::io("look", path, || fs::symlink_metadata(path)) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(endpoint("look at", path)(e)),
+    }
+}
+
+/// Whether a name is there, whatever it is. One that can't be looked at counts as there: nothing is concluded from trouble.
+pub fn exists(path: &Path) -> bool {
+    !matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound)
+}
+
+/// Gives a plain file these permissions.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    open_file(path)?.set_permissions(fs::Permissions::from_mode(mode)).map_err(endpoint("set the permissions of", path))
 }
 
 /// Syncs the folder of a path.
@@ -210,7 +361,7 @@ pub fn lock(path: &Path) -> Result<Option<File>> {
 pub fn probe(folder: &Path) -> Result<()> {
     let name = crate::job::hex(&random_bytes::<6>()?);
     let (a, b) = (folder.join(format!(".passerelle-probe-{name}.tmp")), folder.join(format!(".passerelle-probe-{name}.2.tmp")));
-    let tried = create(&a, 0o600).and_then(|f| sync_file(&f, &a)).and_then(|()| rename_new(&a, &b));
+    let tried = NewFile::create(&a, 0o600).and_then(|f| f.sync()).and_then(|()| rename_new(&a, &b));
     remove(&b)?;
     remove(&a)?;
     tried?;
@@ -251,7 +402,7 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
         let fifo = dir.path().join("fifo");
-        rustix::fs::mkfifoat(CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
         for path in [&link, &fifo, &dir.path().to_owned()] {
             assert_eq!(open_file(path).unwrap_err().blame(), Blame::File, "{}", path.display());
         }

@@ -7,6 +7,8 @@
 pub mod ftp;
 pub mod http;
 pub mod local;
+#[cfg(debug_assertions)]
+mod numbered;
 pub mod pool;
 pub mod sftp;
 

@@ -201,7 +201,8 @@ impl Journal {
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        // NORMAL may lose the last commits in a power cut: forbidden.
+        connection.pragma_update(None, "synchronous", if crate::points::planted("lazy-journal") { "OFF" } else { "FULL" })?;
         let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
         if check != "ok" {
             return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check)));

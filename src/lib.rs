@@ -14,7 +14,7 @@
 //!
 //! # The house, from the bottom up
 //!
-//! - words everybody shares: `error`, `options` (configuration keys as data), `record`, `stop`
+//! - words everybody shares: `error`, `options` (configuration keys as data), `points` (where tests break a run), `record`, `stop`
 //! - pure: `formats` (bytes ↔ records), `transform` (mapping, expressions, rejects), `naming`, `schedule`, `job` (facts and
 //!   what comes next)
 //! - `config`: text → routes that are ready to use
@@ -32,6 +32,7 @@
 
 pub mod error;
 pub mod options;
+pub mod points;
 pub mod record;
 pub mod stop;
 

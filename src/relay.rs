@@ -26,7 +26,8 @@ use crate::durable;
 use crate::endpoints::pool::Pool;
 use crate::error::{Error, Result};
 use crate::job::{Event, Job, Name};
-use crate::journal::{Fact, Journal};
+use crate::journal::{Fact, Journal, NewJob};
+use crate::points;
 use crate::stop::Stop;
 use crate::watch::{CLAIMED, Memory};
 
@@ -67,7 +68,8 @@ impl std::fmt::Debug for World {
 
 impl World {
     /// The world of a configuration. Memories of looks are taken over from the world before, if there is one.
-    pub fn new(config: Arc<Config>, journal: Journal, stop: Stop, before: Option<&World>) -> Result<Self> {
+    pub fn new(config: Config, journal: Journal, stop: Stop, before: Option<&World>) -> Result<Self> {
+        let config = Arc::new(config.resolved());
         let mut pools = HashMap::new();
         for d in config.routes.iter().flat_map(|r| &r.destinations) {
             let key = endpoint_key(d);
@@ -119,11 +121,8 @@ impl World {
                 .map_err(|e| Error::relay(e.to_string()).hint("this is a fault of passerelle: please report it with `passerelle show JOB --json`"))?;
             after.push(Fact { job: next, event: event.clone(), at });
         }
-        let names: Vec<&'static str> = after.iter().map(|f| f.event.word()).collect();
-        crash_point(&names, "before");
         let jobs: Vec<Job> = after.iter().map(|f| f.job.clone()).collect();
-        self.journal.record(after)?;
-        crash_point(&names, "after");
+        self.commit(after)?;
         for ((job, _), next) in facts.into_iter().zip(jobs) {
             *job = next;
         }
@@ -140,12 +139,26 @@ impl World {
                 .map_err(|e| Error::relay(e.to_string()).hint("this is a fault of passerelle: please report it with `passerelle show JOB --json`"))?;
             after.push(Fact { job: next.clone(), event, at });
         }
-        let names: Vec<&'static str> = after.iter().map(|f| f.event.word()).collect();
-        crash_point(&names, "before");
-        self.journal.record(after)?;
-        crash_point(&names, "after");
+        self.commit(after)?;
         *job = next;
         Ok(())
+    }
+
+    /// Notes jobs that are about to be claimed; gives their numbers.
+    pub fn create(&self, new: Vec<NewJob>) -> Result<Vec<Job>> {
+        points::io("claiming", Path::new("journal"), || Ok(self.journal.create(new, Timestamp::now()))).map_err(|e| unwritable(&e))?
+    }
+
+    fn commit(&self, facts: Vec<Fact>) -> Result<()> {
+        let mut names: Vec<&'static str> = facts.iter().map(|f| f.event.word()).collect();
+        names.dedup();
+        let mut recorded = Ok(());
+        let commit = || {
+            recorded = self.journal.record(facts);
+            Ok(())
+        };
+        points::act(&names.join("+"), Path::new("journal"), commit).map_err(|e| unwritable(&e))?;
+        recorded
     }
 
     /// Records one fact.
@@ -184,6 +197,11 @@ impl World {
     }
 }
 
+fn unwritable(e: &std::io::Error) -> Error {
+    Error::relay(format!("the journal can't be written: {}", crate::error::reason(e)))
+        .hint("see the cause, then start again: it goes on where the journal says")
+}
+
 /// Locks of a running relay; they end with it.
 #[derive(Debug)]
 pub struct Locks(#[allow(dead_code)] Vec<std::fs::File>);
@@ -205,19 +223,3 @@ pub fn already_running(home: &Path) -> Error {
     Error::relay(format!("another relay already runs with home {}", home.display()))
         .hint("stop it first, or give this one another home; `passerelle status` shows what it does")
 }
-
-/// In builds for tests, ends the process as `kill -9` would, before or after the commit of the named fact.
-#[cfg(debug_assertions)]
-pub fn crash_point(facts: &[&str], when: &str) {
-    if let Ok(wanted) = std::env::var("PASSERELLE_CRASH_AT")
-        && wanted.split_once(':').is_some_and(|(w, fact)| w == when && facts.contains(&fact))
-    {
-        // The process ends here; there is nothing to do with a result.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        std::thread::sleep(std::time::Duration::from_secs(60));
-    }
-}
-
-/// Nothing, in the builds that users have.
-#[cfg(not(debug_assertions))]
-pub fn crash_point(_: &[&str], _: &str) {}

@@ -53,11 +53,11 @@ pub fn is_network_share(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|s| NETWORK.contains(&(i64::from(s.f_type as u32))))
 }
 
-/// The permissions that a new file gets: 0666 less the umask. Read once at start: the only way to read it is to set it.
+/// The permissions that a new file gets: 0666 less the umask. Read from /proc, since the system call for it can only set it.
 pub fn default_mode() -> u32 {
-    let mask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(mask);
-    0o666 & !mask.bits()
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|l| u32::from_str_radix(l.strip_prefix("Umask:")?.trim(), 8).ok());
+    0o666 & !mask.unwrap_or(0o022)
 }
 
 /// Lets a TLS connection resume `session` (FTPS servers demand it of their data connections).

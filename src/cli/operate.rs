@@ -1,6 +1,5 @@
 //! `retry`, `replay`, `confirm-delivered`, `pause`, `resume`: beside a running relay through its journal, else at once.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Context;
@@ -91,7 +90,7 @@ fn ask(config: Config, request: &Request) -> Result<u8> {
     let answer = match lock_home(&config)? {
         Some(_lock) => {
             let (journal, _) = Journal::open(&config.home)?;
-            let world = World::new(Arc::new(config), journal, Stop::new(), None)?;
+            let world = World::new(config, journal, Stop::new(), None)?;
             operate::carry_out(&world, request)?.0
         }
         None => beside(&config, request)?,

@@ -1,8 +1,6 @@
 //! B's folder on this machine, or on a share that is mounted here. All changes go through `durable`.
 
-use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Direct, Endpoint, Rename, Session, Stat, missing_folder, pump};
@@ -30,11 +28,7 @@ struct LocalSession;
 
 impl Session for LocalSession {
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
-        match fs::symlink_metadata(path) {
-            Ok(meta) => Ok(Some(Stat { size: Some(meta.len()), folder: meta.is_dir() || path.is_dir() })),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(Blame::Endpoint, "look at", path, &e)),
-        }
+        Ok(durable::look(path)?.map(|meta| Stat { size: Some(meta.len()), folder: meta.is_dir() }))
     }
 
     fn write(&mut self, path: &Path, from: &mut dyn Read, _: u64, mode: Option<u32>) -> Result<u64> {
@@ -42,12 +36,12 @@ impl Session for LocalSession {
         if !folder.is_dir() {
             return Err(missing_folder(folder));
         }
-        let mut file = durable::create(path, 0o666)?;
+        let mut file = durable::NewFile::create(path, 0o666)?;
         let total = pump(from, &mut |bytes| file.write_all(bytes).map_err(|e| Error::io(Blame::Endpoint, "write", path, &e)))?;
         if let Some(mode) = mode {
-            file.set_permissions(fs::Permissions::from_mode(mode)).map_err(|e| Error::io(Blame::Endpoint, "set the permissions of", path, &e))?;
+            file.set_mode(mode)?;
         }
-        durable::sync_file(&file, path)?;
+        file.sync()?;
         Ok(total)
     }
 
@@ -68,11 +62,7 @@ impl Session for LocalSession {
     }
 
     fn make_folder(&mut self, path: &Path) -> Result<()> {
-        match fs::create_dir(path) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::io(Blame::Endpoint, "make the folder", path, &e)),
-            Ok(()) => durable::sync_parent(path),
-            Err(_) => Ok(()),
-        }
+        durable::make_folder(path, crate::sys::default_mode() | (crate::sys::default_mode() & 0o444) >> 2)
     }
 
     fn sync_folder(&mut self, path: &Path) -> Result<()> {

@@ -62,7 +62,7 @@ impl Pool {
         let run = || {
             let mut session = match self.take() {
                 Some(session) => session,
-                None => self.endpoint.connect(stop)?,
+                None => self.connect(stop)?,
             };
             let result = work(&mut *session);
             if result.is_ok() {
@@ -74,6 +74,18 @@ impl Pool {
             Some(name) => e.on_endpoint(name),
             None => e,
         })
+    }
+
+    #[cfg(debug_assertions)]
+    fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>> {
+        let session = self.endpoint.connect(stop)?;
+        // What a local session does is numbered where it is done.
+        Ok(if self.config.is_some() { Box::new(super::numbered::Numbered(session)) } else { session })
+    }
+
+    #[cfg(not(debug_assertions))]
+    fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>> {
+        self.endpoint.connect(stop)
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {

@@ -6,7 +6,6 @@
 mod scan;
 mod writer;
 
-
 use super::text::{self, Charset};
 use super::{Format, Input, Next, Output, RecordReader, RecordWriter, Writing};
 use crate::error::{Error, Result};

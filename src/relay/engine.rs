@@ -323,7 +323,7 @@ impl Engine {
                     config.home.clone_from(&self.world.config.home);
                 }
                 let before: Vec<String> = self.world.config.routes.iter().map(|r| r.name.clone()).collect();
-                let world = World::new(Arc::new(*config), self.world.journal.clone(), self.world.stop.clone(), Some(&self.world))?;
+                let world = World::new(*config, self.world.journal.clone(), self.world.stop.clone(), Some(&self.world))?;
                 self.world = Arc::new(world);
                 self.dispatcher.configure(&self.world.config);
                 self.watchers.clear();

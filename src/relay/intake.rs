@@ -58,8 +58,7 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
         return Ok(Vec::new());
     }
     let new = ready.iter().map(|c| NewJob { route: route.name.clone(), file: c.file.clone(), found: c.found, replay_of: None, id: None }).collect();
-    let jobs = w.journal.create(new, jiff::Timestamp::now())?;
-    super::crash_point(&["claiming"], "after");
+    let jobs = w.create(new)?;
     if route.source.on_success == OnSuccess::Keep {
         return Ok(jobs);
     }
@@ -89,7 +88,6 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
             }
         }
     }
-    super::crash_point(&["claimed"], "after");
     let synced = durable::sync_folder(&route.source.path.join(CLAIMED)).and_then(|()| folders.iter().try_for_each(|f| durable::sync_folder(f)));
     // What was renamed is claimed, whatever a sync says: its seal syncs the file itself before anything else.
     let trouble = trouble.or(synced.err());

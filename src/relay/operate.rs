@@ -115,7 +115,7 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
     // A replay of a replay goes back to the archived original.
     let of = job.replay_of.unwrap_or(id);
     let new = NewJob { route: job.route.clone(), file: job.file.clone(), found: job.found, replay_of: Some(of), id: None };
-    let mut jobs = w.journal.create(vec![new], jiff::Timestamp::now())?;
+    let mut jobs = w.create(vec![new])?;
     Ok(Ok(jobs.remove(0)))
 }
 

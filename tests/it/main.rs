@@ -14,4 +14,5 @@ mod relay; // intake, order, archive, errors of local routes
 mod servers;
 mod sftp; // OpenSSH
 mod tidy; // the rules of the house, as a test
+mod torture; // stop, fail or cut at every numbered point, then start again
 mod world;

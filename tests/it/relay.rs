@@ -348,7 +348,7 @@ fn a_temporary_folder_of_its_own_is_used_when_named() {
     let w = World::local("temp_path = \"staging\"\n");
     fs::create_dir(w.path("staging")).unwrap();
     w.write("a/x.csv", "1");
-    assert_eq!(w.run_with(&["run", "--once"], &[("PASSERELLE_CRASH_AT", "after:uploaded")]).code, -1);
+    assert_eq!(w.run_with(&["run", "--once"], &[("PASSERELLE_POINTS", "kill=after:uploaded")]).code, -1);
     assert_eq!((w.names("staging").len(), w.names("b").len()), (1, 0));
     w.once().ok();
     assert_eq!((w.names("staging").len(), w.names("b")), (0, vec!["x.csv".to_owned()]));

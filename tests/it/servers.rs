@@ -127,6 +127,11 @@ impl Sshd {
             self.port
         )
     }
+    /// The endpoint as TOML, with another folder.
+    pub fn endpoint_at(&self, name: &str, folder: &Path) -> String {
+        let d = self.dir.path().display();
+        self.endpoint(name).replace(&format!("{d}/in\""), &format!("{}\"", folder.display()))
+    }
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         files(&self.dir.path().join("in"))
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, u8)] = &[
     ("error", 0),
     ("options", 0),
+    ("points", 0),
     ("record", 0),
     ("stop", 0),
     ("formats", 1),

@@ -40,7 +40,11 @@ impl Output {
 impl World {
     /// Folders `a` and `b`, and a configuration.
     pub fn new(config: &str) -> Self {
-        let world = Self { dir: tempfile::tempdir().unwrap() };
+        Self::below(&std::env::temp_dir(), config)
+    }
+    /// The same in a folder of this one.
+    pub fn below(base: &Path, config: &str) -> Self {
+        let world = Self { dir: tempfile::tempdir_in(base).unwrap() };
         fs::create_dir(world.path("a")).unwrap();
         fs::create_dir(world.path("b")).unwrap();
         world.config(config);
@@ -76,6 +80,7 @@ impl World {
             .env_remove("PASSERELLE_CONFIG")
             .env_remove("STATE_DIRECTORY")
             .env_remove("PASSERELLE_LOG")
+            .env_remove("PASSERELLE_POINTS")
             .env("NO_COLOR", "1");
         command
     }

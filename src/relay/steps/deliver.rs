@@ -15,6 +15,7 @@ use crate::endpoints::{Direct, Followed, Rename, Session};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Delivery, Event, Job, Name, Progress};
 use crate::naming::{self, Facts};
+use crate::points;
 
 /// How often `if_exists = "rename"` looks for a free name.
 pub(super) const RENAMES_MAX: u32 = 10_000;
@@ -34,6 +35,10 @@ pub(super) fn target<'t>(w: &'t World, route: &'t Route, delivery: &Delivery) ->
     // Joining an empty path would add a slash, which HTTP takes for another name.
     let folder = if delivery.folder.0.is_empty() { PathBuf::from(&d.path) } else { Path::new(&d.path).join(delivery.folder.path()) };
     let temp_folder = d.temp_path.as_ref().map_or_else(|| folder.clone(), PathBuf::from);
+    if points::planted("new-temporary-names") {
+        let temp = temp_folder.join(format!(".{}.part", std::process::id()));
+        return Ok(Target { d, pool: w.pool(d)?, temp, final_path: folder.join(delivery.name.path()), folder });
+    }
     Ok(Target { d, pool: w.pool(d)?, temp: temp_folder.join(delivery.temp.path()), final_path: folder.join(delivery.name.path()), folder })
 }
 
@@ -110,7 +115,7 @@ pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Resul
 
 /// Compares the temporary file with what was sent.
 pub(super) fn verify(session: &mut dyn Session, t: &Target<'_>, size: u64, hash: &str) -> Result<()> {
-    if t.d.verify == Verify::None {
+    if t.d.verify == Verify::None || points::planted("no-verify") {
         return Ok(());
     }
     let found = session.stat(&t.temp)?;
@@ -202,7 +207,7 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
             let how = if t.d.if_exists == IfExists::Replace { Rename::Replace } else { Rename::New };
             if let Err(e) = session.rename(&t.temp, &t.final_path, how) {
                 failed = Some((i, e.clone()));
-                if e.kind() == Kind::Lost {
+                if e.kind() == Kind::Lost && !points::planted("lost-is-failed") {
                     return Err(e);
                 }
                 break;
@@ -416,7 +421,11 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
             // A folder that is gone (a disk not mounted yet) says nothing of what was in it.
             return Err(crate::endpoints::missing_folder(&t.folder));
         }
-        let verdict = resolve(Evidence { temporary, final_name }, policy);
+        let verdict = match resolve(Evidence { temporary, final_name }, policy) {
+            _ if points::planted("unknown-is-failed") => Verdict::Again,
+            _ if points::planted("unknown-is-done") => Verdict::Published,
+            verdict => verdict,
+        };
         match verdict {
             Verdict::PublishedTwice => session.remove(&t.temp)?,
             Verdict::Published | Verdict::Again | Verdict::Taken => {}

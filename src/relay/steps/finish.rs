@@ -9,14 +9,33 @@ use super::super::World;
 use super::{rfc3339, vanished};
 use crate::config::{OnSuccess, Route};
 use crate::durable;
-use crate::error::{Blame, Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, shown};
 use crate::job::{Event, Job, Name, numbered};
+
+/// The folders that many moves have in common: a file's new place is safe before its old one is let go.
+#[derive(Default)]
+pub(super) struct Moved {
+    reached: BTreeSet<PathBuf>,
+    left: BTreeSet<PathBuf>,
+}
+
+impl Moved {
+    fn reached(&mut self, path: &Path) {
+        self.reached.extend(path.parent().map(Path::to_owned));
+    }
+    fn left(&mut self, path: &Path) {
+        self.left.extend(path.parent().map(Path::to_owned));
+    }
+    fn sync(&self) -> Result<()> {
+        self.reached.iter().chain(&self.left).try_for_each(|f| durable::sync_folder(f))
+    }
+}
 
 /// Puts the originals of published jobs where `on_success` says: the moves, one sync of each folder, one commit.
 pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     let now = Zoned::now();
     let mode = w.config.archive_mode;
-    let mut folders = BTreeSet::new();
+    let mut folders = Moved::default();
     let mut places = Vec::new();
     for job in jobs.iter() {
         let route = w.route_of(job)?;
@@ -30,7 +49,7 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
             }
         } else if route.source.on_success == OnSuccess::Delete {
             durable::remove(&claimed)?;
-            folders.insert(claimed.parent().unwrap_or(Path::new("/")).to_owned());
+            folders.left(&claimed);
             String::new()
         } else {
             let folder = archive_folder(w, job, &now);
@@ -49,7 +68,7 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
         }
         places.push(path);
     }
-    folders.iter().try_for_each(|f| durable::sync_folder(f))?;
+    folders.sync()?;
     w.record(jobs.iter_mut().zip(places).map(|(job, path)| (job, Event::Archived { path })).collect())?;
     for job in jobs.iter() {
         durable::remove_folder(&w.work(job))?;
@@ -57,17 +76,13 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn archive_one(w: &World, from: &Path, to: &Path, mode: u32, folders: &mut BTreeSet<PathBuf>) -> Result<()> {
-    let set = |path: &Path| {
-        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
-            .map_err(|e| Error::io(Blame::Endpoint, "set the permissions of", path, &e))
-    };
+pub(super) fn archive_one(w: &World, from: &Path, to: &Path, mode: u32, folders: &mut Moved) -> Result<()> {
     if from.exists() {
         // A file of another owner can't be given other permissions; it can be moved all the same.
-        let _ = set(from);
+        let _ = durable::set_mode(from, mode);
         match durable::shift(from, to, &w.stop) {
             // A copy to another file system was cut before the original was removed: both are the same.
-            Err(e) if e.kind() == Kind::Exists && same_bytes(from, to, &w.stop)? => {
+            Err(e) if e.kind() == Kind::Exists && durable::same_bytes(from, to, &w.stop)? => {
                 let file = durable::open_file(to)?;
                 durable::sync_file(&file, to)?;
                 durable::remove(from)?;
@@ -81,19 +96,9 @@ pub(super) fn archive_one(w: &World, from: &Path, to: &Path, mode: u32, folders:
     } else if !to.exists() {
         return Err(vanished(from));
     }
-    folders.insert(from.parent().unwrap_or(Path::new("/")).to_owned());
-    folders.insert(to.parent().unwrap_or(Path::new("/")).to_owned());
+    folders.left(from);
+    folders.reached(to);
     Ok(())
-}
-
-/// Whether two files hold the same bytes.
-fn same_bytes(a: &Path, b: &Path, stop: &crate::stop::Stop) -> Result<bool> {
-    let digest = |p: &Path| -> Result<String> {
-        let mut file = durable::open_file(p)?;
-        let mut followed = crate::endpoints::Followed::new(&mut file, stop, None);
-        crate::watch::digest_of::<sha2::Sha256>(&mut followed).map_err(|e| crate::endpoints::source_error(&e))
-    };
-    Ok(digest(a)? == digest(b)?)
 }
 
 /// Where a job's original was archived by an attempt that was cut before it was recorded, perhaps before midnight.
@@ -115,20 +120,20 @@ pub fn companions(route: &Route, job: &Job) -> Vec<Name> {
 }
 
 /// The rejects of a file that was otherwise delivered, beside where failed files go.
-pub(super) fn move_rejects(w: &World, route: &Route, job: &Job, folders: &mut BTreeSet<PathBuf>) -> Result<()> {
+pub(super) fn move_rejects(w: &World, route: &Route, job: &Job, folders: &mut Moved) -> Result<()> {
     let from = w.work(job).join("rejects.csv");
     if !from.exists() {
         return Ok(());
     }
     let folder = w.errors(&route.name, &job.file);
     durable::make_folder(&folder, durable::folder_mode(w.config.archive_mode))?;
-    let _ = std::fs::set_permissions(&from, std::os::unix::fs::PermissionsExt::from_mode(w.config.archive_mode));
+    let _ = durable::set_mode(&from, w.config.archive_mode);
     let name = |base: &Name| Name([&base.0[..], b".rejects.csv"].concat());
     for base in [Name(job.file.last().to_vec()), job.claimed_name()] {
         let to = folder.join(name(&base).path());
         match durable::shift(&from, &to, &w.stop) {
             Ok(()) => {
-                folders.insert(folder);
+                folders.reached(&to);
                 return Ok(());
             }
             Err(e) if e.kind() == Kind::Exists => {}
@@ -167,7 +172,7 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
         }
         // The note first: a file in errors always has one.
         write_note(job, &error, &to, mode)?;
-        let _ = std::fs::set_permissions(&original, std::os::unix::fs::PermissionsExt::from_mode(mode));
+        let _ = durable::set_mode(&original, mode);
         match durable::move_new(&original, &to, &w.stop) {
             Ok(()) => {
                 place = Some(to);

@@ -132,12 +132,12 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
     let context = naming::context(&job.file.0, seal.size, &local(seal.modified), job.id, &local(job.received_at), &job.route);
     let lookups = Arc::new(w.lookups.lookups(route, &job.file, w.config.max_memory)?);
     let input = Box::new(durable::open_file(original)?);
-    let output = durable::create(&part, 0o600)?;
+    let output = durable::NewFile::create(&part, 0o600)?;
     let rejects_path = work.join("rejects.csv");
     durable::remove(&rejects_path)?;
     let mut rejects = RejectsCsv::new(
         route.rejects_delimiter,
-        Box::new(|| durable::create(&rejects_path, 0o600).map(|f| Box::new(BufWriter::new(f)) as Box<dyn std::io::Write + Send>)),
+        Box::new(|| durable::NewFile::create(&rejects_path, 0o600).map(|f| Box::new(BufWriter::new(f)) as Box<dyn std::io::Write + Send>)),
     );
     let source = Source { input, context, lookups };
     let outcome = spec.run(vec![source], Box::new(BufWriter::with_capacity(durable::CHUNK_BYTES, output)), &mut rejects as &mut dyn Rejects, &w.stop)?;

@@ -1,0 +1,70 @@
+//! A session whose requests are points: tests stop, fail or lose each of them, whatever the transport. Not in the builds that users have.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::{Direct, Rename, Session, Stat, lost};
+use crate::error::{Kind, Result};
+use crate::points;
+
+pub(super) struct Numbered(pub(super) Box<dyn Session>);
+
+/// A request as a point: one that fails or whose answer is lost looks like a broken connection.
+fn request<T>(name: &str, path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    points::io(name, path, || Ok(call())).map_err(|e| if e.kind() == std::io::ErrorKind::StorageFull { lost(&e).kind_of(Kind::Full) } else { lost(&e) })?
+}
+
+fn request_left_out(name: &str, path: &Path, call: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut result = Ok(());
+    let made = points::act(name, path, || {
+        result = call();
+        Ok(())
+    });
+    made.map_err(|e| lost(&e))?;
+    result
+}
+
+impl Session for Numbered {
+    fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
+        request("stat", path, || self.0.stat(path))
+    }
+    fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64> {
+        let mut halves = Halves { from, path, read: 0 };
+        request("upload", path, || self.0.write(path, &mut halves, size, mode))
+    }
+    fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64> {
+        request("download", path, || self.0.read(path, to))
+    }
+    fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<()> {
+        request_left_out("remote-rename", to, || self.0.rename(from, to, how))
+    }
+    fn remove(&mut self, path: &Path) -> Result<()> {
+        request_left_out("remote-remove", path, || self.0.remove(path))
+    }
+    fn make_folder(&mut self, path: &Path) -> Result<()> {
+        request("remote-make-folder", path, || self.0.make_folder(path))
+    }
+    fn sync_folder(&mut self, path: &Path) -> Result<()> {
+        request_left_out("remote-sync-folder", path, || self.0.sync_folder(path))
+    }
+    fn send(&mut self, path: &Path, from: &mut dyn Read, how: &Direct) -> Result<()> {
+        let mut halves = Halves { from, path, read: 0 };
+        request("send", path, || self.0.send(path, &mut halves, how))
+    }
+}
+
+/// Points inside of a body: before its first byte, and after what was read first.
+struct Halves<'h> {
+    from: &'h mut dyn Read,
+    path: &'h Path,
+    read: u64,
+}
+
+impl Read for Halves<'_> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        let most = if self.read == 0 { to.len().div_ceil(2) } else { to.len() };
+        let n = points::io("body", self.path, || self.from.read(&mut to[..most]))?;
+        self.read += n as u64;
+        Ok(n)
+    }
+}
