@@ -366,7 +366,7 @@ impl Job {
             Event::Failing { .. } if open => self.state,
             Event::Failed { .. } if self.failing => State::Failed,
             Event::Duplicate { .. } if open => State::Duplicate,
-            Event::Unconfirmed { .. } if open => State::Unconfirmed,
+            Event::Unconfirmed { .. } if open || self.state == State::Unconfirmed => State::Unconfirmed,
             Event::Retried if matches!(self.state, State::Failed | State::Held) => State::Claimed,
             Event::Retried if self.state == State::Unconfirmed => State::Delivering,
             Event::Confirmed if self.state == State::Unconfirmed => State::Delivering,

@@ -9,8 +9,10 @@
 pub mod dispatch;
 pub mod engine;
 pub mod intake;
+pub mod intents;
 pub mod operate;
 pub mod publish;
+mod rebuild;
 pub mod recover;
 pub mod steps;
 mod worker;
@@ -30,6 +32,7 @@ use crate::journal::{Fact, Journal, NewJob};
 use crate::points;
 use crate::stop::Stop;
 use crate::watch::{CLAIMED, Memory};
+use intents::Intents;
 
 /// The key under which local folders' trouble is kept, one a folder: a full disk under one says nothing of another.
 pub fn endpoint_key(d: &DestinationConfig) -> String {
@@ -48,6 +51,8 @@ pub struct World {
     pub config: Arc<Config>,
     /// The journal.
     pub journal: Journal,
+    /// What was about to be published, beside the journal.
+    pub intents: Arc<Intents>,
     /// Connections, by endpoint key.
     pools: HashMap<String, Arc<Pool>>,
     /// The wish to stop.
@@ -82,8 +87,12 @@ impl World {
             }
         }
         let watches = config.routes.iter().map(|r| (r.name.clone(), before.and_then(|b| b.watches.get(&r.name)).cloned().unwrap_or_default())).collect();
+        let intents = match before {
+            Some(b) => b.intents.clone(),
+            None => Arc::new(Intents::open(&config.home)?),
+        };
         let progress = before.map_or_else(|| Arc::new(|_: &Job, _: u64| {}) as Progress, |b| b.progress.clone());
-        Ok(Self { config, journal, pools, stop, watches, lookups: steps::LookupCache::default(), progress })
+        Ok(Self { config, journal, intents, pools, stop, watches, lookups: steps::LookupCache::default(), progress })
     }
 
     /// The route of that name.
@@ -146,12 +155,19 @@ impl World {
 
     /// Notes jobs that are about to be claimed; gives their numbers.
     pub fn create(&self, new: Vec<NewJob>) -> Result<Vec<Job>> {
-        points::io("claiming", Path::new("journal"), || Ok(self.journal.create(new, Timestamp::now()))).map_err(|e| unwritable(&e))?
+        self.create_at(new, Timestamp::now())
+    }
+
+    /// The same for files that were claimed at that time.
+    pub fn create_at(&self, new: Vec<NewJob>, at: Timestamp) -> Result<Vec<Job>> {
+        points::io("claiming", Path::new("journal"), || Ok(self.journal.create(new, at))).map_err(|e| unwritable(&e))?
     }
 
     fn commit(&self, facts: Vec<Fact>) -> Result<()> {
         let mut names: Vec<&'static str> = facts.iter().map(|f| f.event.word()).collect();
         names.dedup();
+        let publishing: Vec<(&Job, &Event)> = facts.iter().map(|f| (&f.job, &f.event)).collect();
+        self.intents.note(&publishing)?;
         let mut recorded = Ok(());
         let commit = || {
             recorded = self.journal.record(facts);

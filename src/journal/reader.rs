@@ -89,6 +89,11 @@ impl Reader {
         ids.into_iter().filter_map(|id| self.job(id).transpose()).map(|row| row.map(|r| r.job)).collect()
     }
 
+    /// The numbers of jobs that may still publish something.
+    pub fn unfinished(&self) -> Result<Vec<JobId>> {
+        self.ids("SELECT id FROM jobs WHERE at_rest = 0 UNION SELECT id FROM jobs WHERE state IN ('failed', 'held', 'unconfirmed')", [])
+    }
+
     /// Jobs, newest first.
     pub fn query(&self, q: &Query, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
         let state = q.state.map(State::word);

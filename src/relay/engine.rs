@@ -301,6 +301,7 @@ impl Engine {
         if now.saturating_duration_since(self.status_at) >= Duration::from_secs(1) || self.status.is_empty() {
             self.status_at = now;
             self.publish_status()?;
+            recover::forget_intents(&self.world)?;
         }
         Ok(())
     }

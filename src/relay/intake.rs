@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::dispatch::LookResult;
+use super::intents::Line;
 use super::{World, recover};
 use crate::config::{OnSuccess, Route};
 use crate::durable;
@@ -60,6 +61,8 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
     let new = ready.iter().map(|c| NewJob { route: route.name.clone(), file: c.file.clone(), found: c.found, replay_of: None, id: None }).collect();
     let jobs = w.create(new)?;
     if route.source.on_success == OnSuccess::Keep {
+        let line = |job: &Job| Line::Kept { job: job.id, route: job.route.clone(), file: job.file.clone(), found: job.found, received_at: job.received_at };
+        w.intents.write(&jobs.iter().map(line).collect::<Vec<_>>())?;
         return Ok(jobs);
     }
     let mut claimed = Vec::with_capacity(jobs.len());

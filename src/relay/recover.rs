@@ -5,6 +5,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
+use super::intents::Line;
 use super::{World, steps};
 use crate::config::{OnSuccess, Route};
 use crate::durable;
@@ -16,9 +19,15 @@ use crate::watch::{CLAIMED, Looked, companion_name};
 
 /// The open jobs, after the folders were looked at.
 pub fn recover(w: &World) -> Result<Vec<Job>> {
-    w.journal.raise_numbers(highest_number(w))?;
+    if w.journal.fresh {
+        super::rebuild::rebuild(w)?;
+    }
+    w.journal.raise_numbers(highest_number(w)?)?;
     let reader = w.journal.reader()?;
     let mut open = Vec::new();
+    if w.journal.fresh {
+        super::rebuild::kept_in_work(w)?;
+    }
     for mut job in reader.open_jobs()? {
         if let Some(job) = settle(w, &mut job)?.then_some(job) {
             open.push(job);
@@ -27,9 +36,32 @@ pub fn recover(w: &World) -> Result<Vec<Job>> {
     for route in w.config.routes.iter().filter(|r| r.source.on_success != OnSuccess::Keep) {
         adopt(w, route, &mut open)?;
     }
+    // A job that was never sealed and has lines was tried before the journal was lost.
+    if open.iter().any(|j| j.seq == 0) {
+        let unsealed: std::collections::HashSet<JobId> = open.iter().filter(|j| j.seq == 0).map(|j| j.id).collect();
+        w.intents.remember(w.intents.read()?.into_iter().filter(|l| unsealed.contains(&l.job())).collect());
+    }
     sweep(w, &open);
     open.sort_by_key(|j| j.id);
+    forget_intents(w)?;
     Ok(open)
+}
+
+/// Drops what is no longer needed of `intents`, once it is large.
+pub(super) fn forget_intents(w: &World) -> Result<()> {
+    let unfinished = std::cell::OnceCell::new();
+    let open = |id: JobId| {
+        // Looked up only if the file is large at all.
+        let ids =
+            unfinished.get_or_init(|| w.journal.reader().and_then(|r| r.unfinished()).map(|ids| ids.into_iter().collect::<std::collections::HashSet<_>>()));
+        // A journal that can't be read says nothing.
+        ids.as_ref().is_ok_and(|ids| ids.contains(&id)) || ids.is_err()
+    };
+    let kept = |line: &Line| match line {
+        Line::Kept { route, file, .. } => w.route(route).is_some_and(|r| durable::exists(&r.source.path.join(file.path()))),
+        Line::Instance { .. } | Line::Publishing { .. } | Line::Unknown { .. } => false,
+    };
+    w.intents.compact(&open, &kept)
 }
 
 /// Whether an open job goes on. A claim that never happened is forgotten.
@@ -101,7 +133,13 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
             None if matches_route(route, &file) => {
                 let Ok(meta) = entry.path().symlink_metadata() else { continue };
                 let new = NewJob { route: route.name.clone(), file, found: durable::found(&meta), replay_of: None, id: Some(id) };
-                let jobs = w.create(vec![new])?;
+                let lines = w.intents.read()?;
+                let of_job: Vec<&Line> = lines.iter().filter(|l| l.job() == id).collect();
+                if of_job.is_empty() && !w.intents.complete {
+                    w.intents.write(&[Line::Unknown { job: id }])?;
+                }
+                let received_at = of_job.iter().find_map(|l| if let Line::Publishing { received_at, .. } = l { Some(*received_at) } else { None });
+                let jobs = w.create_at(vec![new], received_at.unwrap_or_else(Timestamp::now))?;
                 tracing::warn!(job = id, route = route.name, "{} was claimed, and the journal did not know: it goes on under its number", shown_name(&name));
                 open.extend(jobs);
             }
@@ -117,24 +155,16 @@ fn shown_name(name: &std::ffi::OsStr) -> String {
 
 /// Several routes may share a folder: a claimed file is the one's whose `include` it matches. Companions are no jobs.
 fn matches_route(route: &Route, file: &Name) -> bool {
-    let companion = [&route.source.done_file, &route.source.checksum_file].into_iter().flatten().any(|t| {
-        // A companion's name is made of another name: `x.csv.done` of `x.csv`.
-        let made = companion_name(t, &Name(b"\x01".to_vec()));
-        let text = String::from_utf8_lossy(&made.0).into_owned();
-        text.split_once('\u{1}').is_some_and(|(before, after)| {
-            file.0.starts_with(before.as_bytes()) && file.0.ends_with(after.as_bytes()) && !(before.is_empty() && after.is_empty())
-        })
-    });
-    !companion && (route.source.include.is_match(file.path()) || route.source.outright.iter().any(|o| o.as_bytes() == file.0))
+    !steps::is_companion(route, &file.0) && (route.source.include.is_match(file.path()) || route.source.outright.iter().any(|o| o.as_bytes() == file.0))
 }
 
 /// The highest number of a job in the journal and in the names of claimed, archived and failed files.
-fn highest_number(w: &World) -> JobId {
-    let known = w.journal.reader().and_then(|r| r.highest()).unwrap_or(0);
-    if known > 0 {
-        return known;
+fn highest_number(w: &World) -> Result<JobId> {
+    let mut highest = w.journal.reader()?.highest()?;
+    if !w.journal.fresh {
+        return Ok(highest);
     }
-    let mut highest = 0;
+    highest = highest.max(w.intents.read()?.iter().map(Line::job).max().unwrap_or(0));
     let mut look = |name: &std::ffi::OsStr| {
         use std::os::unix::ffi::OsStrExt;
         if let Some((id, _)) = parse_numbered(name.as_bytes()) {
@@ -147,7 +177,7 @@ fn highest_number(w: &World) -> JobId {
     for route in &w.config.routes {
         walk(&route.source.path.join(CLAIMED), 1, &mut look);
     }
-    highest
+    Ok(highest)
 }
 
 fn walk(folder: &Path, depth: u32, each: &mut dyn FnMut(&std::ffi::OsStr)) {

@@ -8,7 +8,7 @@ mod finish;
 mod prepare;
 
 pub use deliver::{Published, publish, resolve_delivery, upload};
-pub use finish::{companions, fail, finish, note_is_of, note_path};
+pub use finish::{companions, fail, finish, is_companion, note_is_of, note_path, uncompressed_name};
 pub use prepare::{LookupCache, prepare};
 
 use std::path::Path;

@@ -5,6 +5,7 @@
 
 mod planted;
 mod power;
+mod random;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -131,6 +132,7 @@ impl Scene {
             b,
             written,
             wanted,
+            heads: self.heads,
             seen: Vec::new(),
             planted: self.planted,
             may_fail: self.may_fail,
@@ -144,6 +146,7 @@ pub struct Round {
     pub world: World,
     pub b: PathBuf,
     pub written: BTreeMap<String, Vec<u8>>,
+    heads: (&'static str, &'static str),
     wanted: Vec<Vec<u8>>,
     /// What B has imported and removed.
     seen: Vec<Vec<u8>>,

@@ -113,6 +113,22 @@ fn archive_folder(w: &World, job: &Job, day: &Zoned) -> PathBuf {
     if job.file.folder().is_empty() { folder } else { folder.join(Name(job.file.folder().to_vec()).path()) }
 }
 
+/// Whether a name is that of a done or checksum file of some other file.
+pub fn is_companion(route: &Route, name: &[u8]) -> bool {
+    [&route.source.done_file, &route.source.checksum_file].into_iter().flatten().any(|t| {
+        // A companion's name is made of another name: `x.csv.done` of `x.csv`.
+        let made = crate::watch::companion_name(t, &Name(b"\x01".to_vec()));
+        let text = String::from_utf8_lossy(&made.0).into_owned();
+        text.split_once('\u{1}')
+            .is_some_and(|(before, after)| name.starts_with(before.as_bytes()) && name.ends_with(after.as_bytes()) && !(before.is_empty() && after.is_empty()))
+    })
+}
+
+/// The name of an archived file without what compressing has added.
+pub fn uncompressed_name(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b".zst").unwrap_or(name)
+}
+
 /// The done and checksum files that were claimed with a file, by their claimed names.
 pub fn companions(route: &Route, job: &Job) -> Vec<Name> {
     let templates = [&route.source.done_file, &route.source.checksum_file];

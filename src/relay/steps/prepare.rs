@@ -1,6 +1,6 @@
 //! Seal the original and make B's file: what is true of a job before anything is sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use std::sync::Arc;
 use jiff::{Timestamp, Zoned};
 
 use super::super::World;
+use super::super::intents::Line;
 use super::{local, vanished};
-use crate::config::{Empty, LookupConfig, OnSuccess, Route};
+use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
 use crate::durable;
 use crate::endpoints::Followed;
 use crate::error::{Blame, Error, Kind, Result};
@@ -56,11 +57,40 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<()> {
             transform(w, &route, job, &original, &seal)?
         }
     };
-    let deliveries = plan(&route, job)?;
+    let deliveries = plan(w, &route, job)?;
+    let tried = tried_before(w, job, &deliveries);
     let transformed = Event::Transformed { made, deliveries };
     // Raw bytes need no commit between: knowing them is all that is made of them.
-    let events = if route.transformation.is_none() { vec![Event::Sealed(seal), transformed] } else { vec![transformed] };
+    let mut events = if route.transformation.is_none() { vec![Event::Sealed(seal), transformed] } else { vec![transformed] };
+    events.extend(tried);
     w.record_all(job, events)
+}
+
+/// What is known of publishes that were tried before the journal was lost: their outcome is found out at B, or by an operator.
+fn tried_before(w: &World, job: &Job, deliveries: &[Delivery]) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut seen = HashSet::new();
+    // The last attempt counts.
+    for line in w.intents.of(job.id).into_iter().rev() {
+        match line {
+            Line::Publishing { delivery: before, .. } => {
+                if seen.insert(before.destination)
+                    && let Some(delivery) = deliveries.iter().position(|d| d.destination == before.destination && d.endpoint == before.endpoint)
+                {
+                    let policy = w.route(&job.route).and_then(|r| r.destinations.get(before.destination)).map_or(IfExists::Wait, |d| d.if_exists);
+                    events.push(Event::Publishing { delivery, policy, name: before.name });
+                }
+            }
+            Line::Unknown { .. } => {
+                let error = Error::endpoint("the journal and the file `intents` were lost after this file was claimed: B may have it already")
+                    .kind_of(Kind::Unconfirmed)
+                    .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id));
+                events.extend((0..deliveries.len()).map(|delivery| Event::Unconfirmed { delivery, error: error.clone() }));
+            }
+            Line::Kept { .. } | Line::Instance { .. } => {}
+        }
+    }
+    events
 }
 
 /// A file without a byte: archived as delivered, or failed, as the route says.
@@ -194,7 +224,7 @@ impl LookupCache {
 }
 
 /// Where a job's file goes, with the temporary names that every attempt will use. What is published stays as it was.
-pub(super) fn plan(route: &Route, job: &Job) -> Result<Vec<Delivery>> {
+pub(super) fn plan(w: &World, route: &Route, job: &Job) -> Result<Vec<Delivery>> {
     let time = local(job.received_at);
     fn facts<'f>(job: &'f Job, name: &'f [u8], id: &'f str, time: &'f Zoned) -> Facts<'f> {
         Facts { name, path: &job.file.0, job: job.id, id, time }
@@ -214,7 +244,7 @@ pub(super) fn plan(route: &Route, job: &Job) -> Result<Vec<Delivery>> {
         }
         let id = match job.deliveries.iter().find(|x| x.destination == destination) {
             Some(before) => before.id.clone(),
-            None => crate::job::hex(&durable::random_bytes::<6>()?),
+            None => w.intents.delivery_id(job.id, destination),
         };
         let temp = naming::temporary(&d.temp_name, &facts(job, &name, &id, &time));
         naming::check_name(&temp, "temp_name").map_err(|e| e.at("name"))?;

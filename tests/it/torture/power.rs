@@ -72,7 +72,7 @@ impl Disk {
     pub fn sync(&self) {
         rustix::fs::syncfs(fs::File::open(&self.mount).unwrap()).unwrap();
     }
-    fn clear(&self) {
+    pub fn clear(&self) {
         for entry in fs::read_dir(&self.mount).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() && path.file_name().unwrap() != "lost+found" {

@@ -169,3 +169,26 @@ fn ftp_survives_every_failing_request_and_every_lost_answer() {
 fn webdav_survives_every_failing_request_and_every_lost_answer() {
     fail_everywhere(&Scene::at("webdav", Server::Dav(Nginx::start(None))), WIRE);
 }
+
+/// The journal is lost after a kill at each point.
+#[test]
+fn a_journal_lost_after_a_kill_at_any_point_loses_and_doubles_nothing() {
+    for scene in [Scene::local("local", ""), Scene::local("transformed", "").csv(), sftp("sftp", "", ""), Scene::at("ftp", Server::Ftp(Vsftpd::start("")))] {
+        let mut tally = Tally::default();
+        for n in 1.. {
+            let mut round = scene.round(&Bases::one(&std::env::temp_dir()));
+            let killed = round.run(&format!("kill=before:{n}"));
+            if finished(&killed) {
+                break;
+            }
+            if n % 2 == 0 {
+                round.consume();
+            }
+            for part in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+                let _ = std::fs::remove_file(round.world.path("relay").join(part));
+            }
+            again(&mut round, &mut tally, &format!("{} journal lost after a kill before {n}", scene.name));
+        }
+        tally.end(&format!("{}: journal lost after a kill before every point", scene.name));
+    }
+}

@@ -1,0 +1,144 @@
+//! A journal that was lost, made anew from what lies in the folders: failed files by their notes, archived files by their
+//! names, files left in place by `intents`. Claimed files are adopted by `recover`.
+//!
+//! It moves and changes no file.
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::World;
+use super::intents::Line;
+use super::steps;
+use crate::config::{OnSuccess, Route};
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::job::{Event, Job, Name, parse_numbered};
+use crate::journal::NewJob;
+
+/// How many jobs one commit takes.
+const BATCH: usize = 256;
+
+/// A job that was at rest, and the facts that say so.
+struct Found {
+    new: NewJob,
+    at: Timestamp,
+    events: Vec<Event>,
+}
+
+/// Fills an empty journal. Nothing to find is the first start.
+pub(super) fn rebuild(w: &World) -> Result<()> {
+    let mut found = Vec::new();
+    for route in &w.config.routes {
+        failed(w, route, &w.config.home.join("errors").join(&route.name), &mut found);
+        archived(route, &w.config.home.join("archive").join(&route.name), Path::new(""), 3, &mut found);
+    }
+    kept(w, &mut found)?;
+    // A number belongs to one job: what failed and was archived later, by an operator's retry, was delivered.
+    found.sort_by_key(|f| (f.new.id, !matches!(f.events.last(), Some(Event::Archived { .. }))));
+    found.dedup_by_key(|f| f.new.id);
+    let count = found.len();
+    let mut rest = found.into_iter().peekable();
+    while rest.peek().is_some() {
+        for f in rest.by_ref().take(BATCH) {
+            let mut jobs = w.create_at(vec![f.new], f.at)?;
+            w.record_all(&mut jobs[0], f.events)?;
+        }
+    }
+    if count > 0 {
+        tracing::warn!("the journal was lost: {count} jobs are known again from archive and errors; what they did in between is not");
+    }
+    Ok(())
+}
+
+/// Files in errors, by their notes.
+fn failed(w: &World, route: &Route, folder: &Path, found: &mut Vec<Found>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            failed(w, route, &path, found);
+            continue;
+        }
+        let note = std::fs::read(steps::note_path(&path)).ok().and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok());
+        let Some((note, id)) = note.and_then(|n| n["job"].as_u64().map(|id| (n, id))) else { continue };
+        let Ok(meta) = entry.metadata() else { continue };
+        let word = |key: &str| note[key].as_str().unwrap_or_default().to_owned();
+        let mut error = Error::file(word("error"));
+        if !word("hint").is_empty() {
+            error = error.hint(word("hint"));
+        }
+        if !word("step").is_empty() {
+            error = error.at(&word("step"));
+        }
+        let at = word("received_at").parse().unwrap_or(Timestamp::UNIX_EPOCH);
+        let below = folder.strip_prefix(w.config.home.join("errors").join(&route.name)).unwrap_or(Path::new(""));
+        let own = entry.file_name();
+        let name = parse_numbered(own.as_bytes()).filter(|(n, _)| *n == id).map_or(own.as_bytes(), |(_, name)| name);
+        let file = below.join(Name(name.to_vec()).path());
+        let events = vec![Event::Failing { error }, Event::Failed { path: path.display().to_string() }];
+        found.push(Found { new: job(route, id, &file, &meta), at, events });
+    }
+}
+
+/// Files in the archive, below its folders of year, month and day.
+fn archived(route: &Route, folder: &Path, below: &Path, dates: u32, found: &mut Vec<Found>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let own = entry.file_name();
+        let Ok(meta) = entry.metadata() else { continue };
+        if meta.is_dir() {
+            let below = if dates > 0 { below.to_owned() } else { below.join(&own) };
+            archived(route, &entry.path(), &below, dates.saturating_sub(1), found);
+            continue;
+        }
+        // A companion carries the same number, and is longer than its file's name.
+        let Some((id, name)) = parse_numbered(own.as_bytes()) else { continue };
+        if steps::is_companion(route, name) {
+            continue;
+        }
+        let name = steps::uncompressed_name(name);
+        let file = below.join(Name(name.to_vec()).path());
+        // When it got its name there.
+        let at = Timestamp::new(meta.ctime(), 0).unwrap_or(Timestamp::UNIX_EPOCH);
+        found.push(Found { new: job(route, id, &file, &meta), at, events: vec![Event::Archived { path: entry.path().display().to_string() }] });
+    }
+}
+
+/// Files that are left in place and were tried: they are not taken again.
+fn kept(w: &World, found: &mut Vec<Found>) -> Result<()> {
+    let lines = w.intents.read()?;
+    let tried: std::collections::HashSet<u64> = lines.iter().filter_map(|l| if let Line::Publishing { job, .. } = l { Some(*job) } else { None }).collect();
+    for line in lines {
+        let Line::Kept { job, route, file, found: as_found, received_at } = line else { continue };
+        let Some(route) = w.route(&route).filter(|r| r.source.on_success == OnSuccess::Keep) else { continue };
+        // Never tried: it is taken again from the beginning. Tried, and not done: it goes on under its number.
+        if !tried.contains(&job) || durable::exists(&w.config.home.join("work").join(job.to_string()).join("original")) {
+            continue;
+        }
+        let path = route.source.path.join(file.path()).display().to_string();
+        let new = NewJob { route: route.name.clone(), file, found: as_found, replay_of: None, id: Some(job) };
+        found.push(Found { new, at: received_at, events: vec![Event::Archived { path }] });
+    }
+    Ok(())
+}
+
+/// Files left in place whose delivery was tried and not done: their copies in `work` go on.
+pub(super) fn kept_in_work(w: &World) -> Result<Vec<Job>> {
+    let mut out = Vec::new();
+    let reader = w.journal.reader()?;
+    for line in w.intents.read()? {
+        let Line::Kept { job, route, file, found, received_at } = line else { continue };
+        let here = durable::exists(&w.config.home.join("work").join(job.to_string()).join("original"));
+        if here && w.route(&route).is_some() && reader.job(job)?.is_none() {
+            out.extend(w.create_at(vec![NewJob { route, file, found, replay_of: None, id: Some(job) }], received_at)?);
+        }
+    }
+    Ok(out)
+}
+
+fn job(route: &Route, id: u64, file: &Path, meta: &std::fs::Metadata) -> NewJob {
+    NewJob { route: route.name.clone(), file: Name(file.as_os_str().as_bytes().to_vec()), found: durable::found(meta), replay_of: None, id: Some(id) }
+}
