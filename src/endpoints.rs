@@ -63,6 +63,8 @@ pub trait Endpoint: Send + Sync {
 
 /// One connection, owned by one worker. A call that fails with [`Kind::Lost`] leaves its outcome unknown.
 pub trait Session: Send {
+    /// What it wrote, renamed and synced survives a power cut of the server.
+    fn syncs(&self) -> bool;
     /// The file or folder of that name; none if there is nothing.
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>>;
     /// Writes a file of ours of `size` bytes, emptying one of that name, and syncs it where the server can. A failure may leave a part of it.
@@ -133,9 +135,9 @@ pub fn connect_tcp(config: &EndpointConfig) -> Result<TcpStream> {
 fn refused(address: SocketAddr, e: &std::io::Error, limit: Duration) -> Error {
     let place = format!("{}:{}", address.ip(), address.port());
     let error = match e.kind() {
-        std::io::ErrorKind::ConnectionRefused => {
-            Error::endpoint(format!("{place} refuses the connection")).hint("nothing listens on that port: check the port, and that the server runs")
-        }
+        std::io::ErrorKind::ConnectionRefused => Error::endpoint(format!("{place} refuses the connection"))
+            .kind_of(Kind::Refused)
+            .hint("nothing listens on that port: check the port, and that the server runs"),
         std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => Error::endpoint(format!("{place} does not answer within {limit:?}"))
             .hint(format!("most often a firewall that drops: ask its keeper for outbound TCP {place} from this host")),
         _ => Error::endpoint(format!("{place} can't be reached: {}", crate::error::reason(e)))

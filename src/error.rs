@@ -43,6 +43,8 @@ pub enum Kind {
     Full,
     /// The connection broke or timed out: whether the last request was carried out is unknown.
     Lost,
+    /// The host answers, and nothing listens on that port.
+    Refused,
     /// The server answered that it can't do this.
     Unsupported,
     /// Whether B has the file can't be known.

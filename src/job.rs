@@ -291,18 +291,25 @@ impl Job {
                 self.set_progress(*delivery, Progress::Publishing);
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
                     d.name = name.clone();
+                    d.tried_at = Some(at);
                 }
             }
-            Event::NotPublished { delivery, again } => {
+            Event::NotPublished { delivery, again, unknown } => {
                 self.set_progress(*delivery, if *again { Progress::Waiting } else { Progress::Uploaded });
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
                     d.attempts += 1;
+                    // What is sent again has a temporary file of its own: what went before concerns it no more.
+                    d.unknown = (d.unknown || *unknown) && !*again;
                 }
             }
-            Event::Published { delivery } => {
+            Event::Published { delivery, synced } => {
                 self.set_progress(*delivery, Progress::Published);
+                if let Some(d) = self.deliveries.get_mut(*delivery) {
+                    d.doubtful = !synced;
+                }
                 self.succeeded();
             }
+            Event::Restored { .. } => {}
             Event::Archived { path } => {
                 self.path = Some(path.clone());
                 if self.state != State::Duplicate {
@@ -362,6 +369,7 @@ impl Job {
                 }
             }
             Event::Archived { .. } if self.state == State::Duplicate => State::Duplicate,
+            Event::Restored { .. } if self.state == State::Delivered => State::Delivered,
             Event::Postponed { .. } if open => State::Waiting,
             Event::Failing { .. } if open => self.state,
             Event::Failed { .. } if self.failing => State::Failed,
@@ -488,6 +496,9 @@ mod tests {
             id: "x".into(),
             progress: Progress::Waiting,
             attempts: 0,
+            unknown: false,
+            tried_at: None,
+            doubtful: false,
         };
         Event::Transformed { made: Made { size: 1, hash: "00".into(), in_work: false, counts: None, remarks: vec![] }, deliveries: vec![delivery] }
     }
@@ -508,7 +519,7 @@ mod tests {
             (Some(made()), Next::Upload(0), State::Delivering),
             (Some(Event::Uploaded { delivery: 0 }), Next::Publish(0), State::Delivering),
             (Some(publishing()), Next::Resolve(0), State::Delivering),
-            (Some(Event::Published { delivery: 0 }), Next::Finish, State::Delivering),
+            (Some(Event::Published { delivery: 0, synced: true }), Next::Finish, State::Delivering),
             (Some(Event::Archived { path: "archive/x".into() }), Next::Rest, State::Delivered),
         ];
         let mut job = job();
@@ -522,7 +533,14 @@ mod tests {
 
     #[test]
     fn what_may_not_follow_is_refused_and_changes_nothing() {
-        let done = [seal(), made(), Event::Uploaded { delivery: 0 }, publishing(), Event::Published { delivery: 0 }, Event::Archived { path: "p".into() }];
+        let done = [
+            seal(),
+            made(),
+            Event::Uploaded { delivery: 0 },
+            publishing(),
+            Event::Published { delivery: 0, synced: true },
+            Event::Archived { path: "p".into() },
+        ];
         let mut job = after(&done).unwrap();
         let before = job.clone();
         for event in [seal(), Event::Retried, Event::Removed, Event::Failed { path: "p".into() }, publishing()] {

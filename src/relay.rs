@@ -25,8 +25,9 @@ use jiff::Timestamp;
 
 use crate::config::{Config, DestinationConfig, Route};
 use crate::durable;
+use crate::endpoints::Session;
 use crate::endpoints::pool::Pool;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::job::{Event, Job, Name};
 use crate::journal::{Fact, Journal, NewJob};
 use crate::points;
@@ -55,6 +56,8 @@ pub struct World {
     pub intents: Arc<Intents>,
     /// Connections, by endpoint key.
     pools: HashMap<String, Arc<Pool>>,
+    /// When each server refused a connection last, by endpoint key: it was restarted, or its host was.
+    refusals: Arc<Mutex<HashMap<String, Timestamp>>>,
     /// The wish to stop.
     pub stop: Stop,
     /// What looks remember, by route.
@@ -87,12 +90,13 @@ impl World {
             }
         }
         let watches = config.routes.iter().map(|r| (r.name.clone(), before.and_then(|b| b.watches.get(&r.name)).cloned().unwrap_or_default())).collect();
+        let refusals = before.map(|b| b.refusals.clone()).unwrap_or_default();
         let intents = match before {
             Some(b) => b.intents.clone(),
             None => Arc::new(Intents::open(&config.home)?),
         };
         let progress = before.map_or_else(|| Arc::new(|_: &Job, _: u64| {}) as Progress, |b| b.progress.clone());
-        Ok(Self { config, journal, intents, pools, stop, watches, lookups: steps::LookupCache::default(), progress })
+        Ok(Self { config, journal, intents, pools, refusals, stop, watches, lookups: steps::LookupCache::default(), progress })
     }
 
     /// The route of that name.
@@ -109,6 +113,23 @@ impl World {
     /// The connections for a destination.
     pub fn pool(&self, d: &DestinationConfig) -> Result<&Arc<Pool>> {
         self.pools.get(&endpoint_key(d)).ok_or_else(|| Error::relay(format!("there is no pool for {}", endpoint_key(d))))
+    }
+
+    /// Runs `work` on a connection for a destination; remembers when the server refuses one.
+    pub fn with_session<T>(&self, d: &DestinationConfig, work: impl FnOnce(&mut dyn Session) -> Result<T>) -> Result<T> {
+        let result = self.pool(d)?.with(&self.stop, work);
+        if let Err(e) = &result
+            && e.kind() == Kind::Refused
+        {
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint_key(d), Timestamp::now());
+        }
+        result
+    }
+
+    /// Whether a destination's server refused a connection since that time: it may have lost what it had not synced.
+    pub fn restarted_since(&self, d: &DestinationConfig, time: Option<Timestamp>) -> bool {
+        let last = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).get(&endpoint_key(d)).copied();
+        last.is_some_and(|last| time.is_none_or(|t| last >= t))
     }
 
     /// All pools.

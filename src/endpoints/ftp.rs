@@ -306,6 +306,10 @@ impl FtpSession {
 }
 
 impl Session for FtpSession {
+    fn syncs(&self) -> bool {
+        false
+    }
+
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         let name = self.at(path)?;
         match self.stream.size(&name) {

@@ -62,6 +62,8 @@ struct Answer {
     code: u32,
     length: Option<u64>,
     words: String,
+    /// libcurl sent the request a second time: what is refused now may have been carried out the first time.
+    repeated: bool,
 }
 
 /// A request's body: its stream and its size.
@@ -87,6 +89,7 @@ impl HttpSession {
     /// Makes one request. `method` has a body only where `body` is given.
     fn request(&mut self, method: &str, url: &str, headers: &[String], body: Option<Body<'_>>, sink: Option<&mut dyn Write>) -> Result<Answer> {
         let config = self.config.clone();
+        let port_before = self.easy.local_port().unwrap_or(0);
         self.easy.reset();
         self.prepare(&config, method, url, headers, body.as_ref().map(|b| b.size)).map_err(|e| curl_error(&e, &config))?;
         let mut words = Vec::new();
@@ -142,7 +145,9 @@ impl HttpSession {
         let code = self.easy.response_code().map_err(|e| curl_error(&e, &config))?;
         let text = String::from_utf8_lossy(&words);
         let words = crate::error::shown_bytes(text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect::<String>().as_bytes());
-        Ok(Answer { code, length, words })
+        // It does so when a kept connection turns out to be cut; another local port gives it away.
+        let repeated = port_before != 0 && self.easy.local_port().unwrap_or(0) != port_before;
+        Ok(Answer { code, length, words, repeated })
     }
 
     fn prepare(&mut self, config: &EndpointConfig, method: &str, url: &str, headers: &[String], size: Option<u64>) -> std::result::Result<(), curl::Error> {
@@ -175,6 +180,8 @@ impl HttpSession {
             list.append(&format!("{name}: {}", value.expose_secret()))?;
         }
         easy.http_headers(list)?;
+        // A kept connection that is cut makes libcurl send the request again by itself, which a POST does not bear.
+        easy.fresh_connect(method == "POST")?;
         match (method, size) {
             ("HEAD", _) => easy.nobody(true)?,
             ("GET", _) => easy.get(true)?,
@@ -257,6 +264,10 @@ fn curl_error(e: &curl::Error, config: &EndpointConfig) -> Error {
 }
 
 impl Session for HttpSession {
+    fn syncs(&self) -> bool {
+        false
+    }
+
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         let answer = self.plain("HEAD", path, &[])?;
         match answer.code {
@@ -294,6 +305,7 @@ impl Session for HttpSession {
         let answer = self.plain("MOVE", from, &headers)?;
         match answer.code {
             200..=299 => Ok(()),
+            _ if answer.repeated => Err(self.fail(&answer, "MOVE", from).kind_of(Kind::Lost)),
             _ => Err(self.fail(&answer, "MOVE", from)),
         }
     }
@@ -352,6 +364,7 @@ impl Session for HttpSession {
         };
         match answer.code {
             200..=299 => Ok(()),
+            _ if answer.repeated => Err(self.fail(&answer, "PUT", path).kind_of(Kind::Lost)),
             _ => Err(self.refused(&answer, &self.config.method.clone(), path)),
         }
     }

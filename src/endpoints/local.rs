@@ -27,6 +27,10 @@ impl Endpoint for Local {
 struct LocalSession;
 
 impl Session for LocalSession {
+    fn syncs(&self) -> bool {
+        true
+    }
+
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         Ok(durable::look(path)?.map(|meta| Stat { size: Some(meta.len()), folder: meta.is_dir() }))
     }

@@ -25,6 +25,9 @@ fn request_left_out(name: &str, path: &Path, call: impl FnOnce() -> Result<()>) 
 }
 
 impl Session for Numbered {
+    fn syncs(&self) -> bool {
+        self.0.syncs()
+    }
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         request("stat", path, || self.0.stat(path))
     }

@@ -228,6 +228,10 @@ impl SftpSession {
 }
 
 impl Session for SftpSession {
+    fn syncs(&self) -> bool {
+        self.caps.sync
+    }
+
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         let path = self.at(path);
         match self.wire.stat(&path)? {

@@ -37,6 +37,15 @@ pub struct Delivery {
     pub progress: Progress,
     /// How often a rename was tried without a clear answer, or answered "no such file".
     pub attempts: u32,
+    /// The answer to an earlier attempt was never known: it may still be carried out, or have been.
+    #[serde(default)]
+    pub unknown: bool,
+    /// When it was tried last.
+    #[serde(default)]
+    pub tried_at: Option<Timestamp>,
+    /// It is published, and a power cut of the server may still undo it.
+    #[serde(default)]
+    pub doubtful: bool,
 }
 
 /// How far a delivery is.
@@ -116,9 +125,20 @@ pub enum Event {
         delivery: usize,
         /// The temporary file is gone: send it again.
         again: bool,
+        /// It was found out at B, not answered: the request may still come.
+        #[serde(default)]
+        unknown: bool,
     },
     /// The final name is at B.
     Published {
+        /// The delivery's number.
+        delivery: usize,
+        /// The server keeps it through a power cut.
+        #[serde(default = "yes")]
+        synced: bool,
+    },
+    /// The server had lost the rename, and it was made again.
+    Restored {
         /// The delivery's number.
         delivery: usize,
     },
@@ -164,6 +184,11 @@ pub enum Event {
     Removed,
 }
 
+/// What journals say that are older than the question.
+fn yes() -> bool {
+    true
+}
+
 impl Event {
     /// The word for this fact in `show`.
     pub fn word(&self) -> &'static str {
@@ -174,6 +199,7 @@ impl Event {
             Event::Publishing { .. } => "publishing",
             Event::NotPublished { .. } => "not_published",
             Event::Published { .. } => "published",
+            Event::Restored { .. } => "restored",
             Event::Archived { .. } => "archived",
             Event::Postponed { .. } => "postponed",
             Event::Failing { .. } => "failing",

@@ -94,6 +94,11 @@ impl Reader {
         self.ids("SELECT id FROM jobs WHERE at_rest = 0 UNION SELECT id FROM jobs WHERE state IN ('failed', 'held', 'unconfirmed')", [])
     }
 
+    /// The jobs that were delivered since then.
+    pub fn delivered_since(&self, time: Timestamp) -> Result<Vec<JobId>> {
+        self.ids("SELECT id FROM jobs WHERE state = 'delivered' AND delivered_at >= ? AND finals != '' ORDER BY id", [time.as_millisecond()])
+    }
+
     /// Jobs, newest first.
     pub fn query(&self, q: &Query, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
         let state = q.state.map(State::word);

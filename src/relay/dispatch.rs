@@ -327,13 +327,17 @@ impl Dispatcher {
 
     /// Takes in what a worker gives back. Gives the jobs that give up and go to `errors`, with their errors.
     pub fn done(&mut self, done: Done, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
-        self.busy = self.busy.saturating_sub(1);
+        // Late checks are the engine's: they take no part in the order of anything.
+        if !matches!(done, Done::LateChecked(_)) {
+            self.busy = self.busy.saturating_sub(1);
+        }
         match done {
             Done::Looked(route, result) => {
                 self.looked(&route, result, now);
                 Vec::new()
             }
             Done::Jobs { jobs, failed, destination } => self.jobs_done(jobs, failed, destination, now, jitter),
+            Done::LateChecked(_) => Vec::new(),
         }
     }
 

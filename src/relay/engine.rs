@@ -2,7 +2,7 @@
 //!
 //! Channels carry owned jobs; no lock is held across a step. Stopping is politeness: a killed relay recovers the same way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 
-use super::dispatch::{Dispatcher, Done, Mode, Work};
+use super::dispatch::{Dispatcher, Done, Mode, RUN_MAX, Work};
 use super::worker::work_loop;
 use super::{World, operate, recover};
 use crate::config::{Config, OnSuccess, Route};
@@ -22,6 +22,12 @@ use crate::watch::{self, CLAIMED};
 
 /// How often operators' requests and sources without events are looked at.
 const TICK: Duration = Duration::from_millis(250);
+
+/// When a server without a sync is asked again whether it still has what it was given: it has written it back by then.
+const LATE_CHECK: Duration = Duration::from_secs(600);
+
+/// So many are remembered for that at most; their originals are in the archive in any case.
+const LATE_MAX: usize = 200_000;
 
 /// What the dispatcher is told.
 pub enum Message {
@@ -88,6 +94,8 @@ struct Engine {
     told: HashMap<(crate::job::JobId, Option<usize>), String>,
     /// Jobs that operators put back on their way.
     asked: Vec<Job>,
+    /// What servers without a sync were given, and when to look again.
+    late: VecDeque<(Instant, crate::job::JobId)>,
     fatal: Option<Error>,
     status: String,
     status_at: Instant,
@@ -120,6 +128,7 @@ impl Engine {
             reader: Rc::new(world.journal.reader()?),
             told: HashMap::new(),
             asked: Vec::new(),
+            late: VecDeque::new(),
             fatal: None,
             status: String::new(),
             status_at: Instant::now(),
@@ -128,6 +137,10 @@ impl Engine {
         engine.open_sources()?;
         for job in recover::recover(world)? {
             engine.dispatcher.add(job);
+        }
+        if mode == Mode::Daemon {
+            // What was delivered shortly before: the server may have gone down with this host.
+            engine.late = engine.reader.delivered_since(jiff::Timestamp::now() - LATE_CHECK * 2)?.into_iter().map(|id| (Instant::now(), id)).collect();
         }
         engine.pauses()?;
         Ok(engine)
@@ -298,10 +311,27 @@ impl Engine {
                 self.dispatcher.add(job);
             }
         }
+        self.late_checks(now)?;
         if now.saturating_duration_since(self.status_at) >= Duration::from_secs(1) || self.status.is_empty() {
             self.status_at = now;
             self.publish_status()?;
             recover::forget_intents(&self.world)?;
+        }
+        Ok(())
+    }
+
+    /// Looks again at what servers without a sync were given, some at a time.
+    fn late_checks(&mut self, now: Instant) -> Result<()> {
+        let mut due = Vec::new();
+        while self.late.front().is_some_and(|(at, _)| *at <= now) && due.len() < RUN_MAX {
+            let Some((_, id)) = self.late.pop_front() else { break };
+            due.extend(self.reader.job(id)?.map(|r| r.job));
+        }
+        if !due.is_empty()
+            && let Some(sender) = &self.work
+        {
+            // Workers live as long as this sender.
+            let _ = sender.send((self.world.clone(), Work::LateCheck(due)));
         }
         Ok(())
     }
@@ -364,6 +394,10 @@ impl Engine {
                 }
             }
             Done::Looked(..) => {}
+            Done::LateChecked(unanswered) => {
+                let again = Instant::now() + LATE_CHECK;
+                self.late.extend(unanswered.iter().map(|j| (again, j.id)));
+            }
             Done::Jobs { jobs, failed, destination } => {
                 if let Some((at, e)) = failed.clone() {
                     match e.blame() {
@@ -386,7 +420,14 @@ impl Engine {
         }
         // Up to a fifth more or less, so that many routes do not knock together.
         let jitter = 0.8 + f64::from(durable::random_bytes::<1>()?[0]) / 255.0 * 0.4;
-        for (mut job, error) in self.dispatcher.done(done, Instant::now(), jitter) {
+        let away = |d: &Dispatcher| d.endpoints.values().filter(|e| e.error.is_some()).count();
+        let before = away(&self.dispatcher);
+        let given_up = self.dispatcher.done(done, Instant::now(), jitter);
+        if away(&self.dispatcher) < before {
+            // A server is back: whether it still has what it was given is looked at now.
+            self.late.iter_mut().for_each(|(at, _)| *at = Instant::now());
+        }
+        for (mut job, error) in given_up {
             let patience = self.world.route(&job.route).map_or(Duration::ZERO, |r| r.retry.give_up);
             let error = Error::file(format!("given up after {patience:?}: {}", error.message()))
                 .at(error.step().unwrap_or("deliver"))
@@ -422,6 +463,9 @@ impl Engine {
                         tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} skipped, {} rejected", c.written, c.skipped, c.rejected)
                     }
                     None => tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} bytes", made.map_or(0, |m| m.size)),
+                }
+                if self.mode == Mode::Daemon && job.deliveries.iter().any(|d| d.doubtful) && self.late.len() < LATE_MAX {
+                    self.late.push_back((Instant::now() + LATE_CHECK, job.id));
                 }
                 for remark in made.map(|m| m.remarks.as_slice()).unwrap_or_default() {
                     tracing::info!(job = job.id, "{remark}");

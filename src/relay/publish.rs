@@ -16,6 +16,15 @@ pub enum Final {
     Other,
 }
 
+/// What is known of a server that has nothing of ours any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// What it acknowledged is there for good, or it has run ever since.
+    Kept,
+    /// It was away and came back, and never acknowledged a sync: it may have lost what it had.
+    Doubtful,
+}
+
 /// What lies at B after an attempt whose answer is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
@@ -23,6 +32,8 @@ pub struct Evidence {
     pub temporary: bool,
     /// What stands under the final name.
     pub final_name: Final,
+    /// What the server may have forgotten.
+    pub memory: Memory,
 }
 
 /// What to do.
@@ -36,6 +47,8 @@ pub enum Verdict {
     Again,
     /// The name is taken by somebody else's file: as the policy says when it is taken before an attempt.
     Taken,
+    /// It can't be known.
+    Unknown,
 }
 
 /// Decides.
@@ -51,6 +64,8 @@ pub fn resolve(e: Evidence, policy: IfExists) -> Verdict {
             IfExists::Replace => Verdict::Again,
             IfExists::Wait | IfExists::Rename | IfExists::Fail => Verdict::Taken,
         },
+        // A server that lost its memory may have lost both names.
+        (false, Final::Absent | Final::Other) if e.memory == Memory::Doubtful => Verdict::Unknown,
         // Gone with nothing, ours or a later file in its place: it was published, and B may have taken it already.
         (false, Final::Absent | Final::Ours | Final::Other) => Verdict::Published,
     }
@@ -74,7 +89,11 @@ mod tests {
         ];
         for (temporary, final_name, wanted) in table {
             for (policy, verdict) in [Wait, Replace, Rename, Fail].into_iter().zip(wanted) {
-                assert_eq!(resolve(Evidence { temporary, final_name }, policy), verdict, "{temporary} {final_name:?} {policy:?}");
+                let known = resolve(Evidence { temporary, final_name, memory: Memory::Kept }, policy);
+                assert_eq!(known, verdict, "{temporary} {final_name:?} {policy:?}");
+                let doubtful = resolve(Evidence { temporary, final_name, memory: Memory::Doubtful }, policy);
+                let undecidable = !temporary && final_name != Ours;
+                assert_eq!(doubtful, if undecidable { Verdict::Unknown } else { verdict }, "{temporary} {final_name:?} {policy:?}");
             }
         }
     }

@@ -5,10 +5,12 @@
 
 mod deliver;
 mod finish;
+mod late;
 mod prepare;
 
 pub use deliver::{Published, publish, resolve_delivery, upload};
 pub use finish::{companions, fail, finish, is_companion, note_is_of, note_path, uncompressed_name};
+pub use late::late_check;
 pub use prepare::{LookupCache, prepare};
 
 use std::path::Path;

@@ -26,6 +26,7 @@ pub(super) fn work_loop(queue: &Mutex<Receiver<(Arc<World>, Work)>>, outbox: &Sy
 pub(super) enum Spare {
     Look(String),
     Jobs(Vec<Job>, Option<usize>),
+    LateCheck,
 }
 
 pub(super) fn spare_of(work: &Work) -> Spare {
@@ -35,6 +36,7 @@ pub(super) fn spare_of(work: &Work) -> Spare {
         Work::Upload(j, d) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
         Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
         Work::Finish(j) => Spare::Jobs(j.clone(), None),
+        Work::LateCheck(_) => Spare::LateCheck,
     }
 }
 
@@ -42,6 +44,8 @@ pub(super) fn failed_by_panic(spare: Spare) -> Done {
     let error = Error::relay("a worker stopped by a fault of passerelle").hint("please report it; start the relay again: it goes on where the journal says");
     match spare {
         Spare::Look(route) => Done::Looked(route, Err(error)),
+        // They are looked at no more; what they are about is delivered.
+        Spare::LateCheck => Done::LateChecked(Vec::new()),
         Spare::Jobs(jobs, destination) => Done::Jobs { jobs, failed: Some((0, error)), destination },
     }
 }
@@ -73,6 +77,10 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
                 Err(e) => Some((0, e)),
             };
             Done::Jobs { jobs, failed, destination: Some(destination) }
+        }
+        Work::LateCheck(mut jobs) => {
+            jobs.retain_mut(|job| steps::late_check(w, job).is_err());
+            Done::LateChecked(jobs)
         }
         Work::Finish(mut jobs) => {
             // A batch that fails is done again one by one, so that each job answers for itself.

@@ -76,6 +76,10 @@ impl Sshd {
     pub fn start() -> Self {
         Self::with("", "")
     }
+    /// With another program for SFTP.
+    pub fn with_subsystem(command: &str) -> Self {
+        Self::with(&format!("#subsystem {command}"), "")
+    }
     /// With further lines of sshd_config, and arguments of sftp-server.
     pub fn with(options: &str, sftp: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -96,7 +100,10 @@ impl Sshd {
     }
     fn spawn(dir: &Path, port: u16, options: &str, sftp: &str) -> Child {
         let d = dir.display();
-        let server = program(&["/usr/lib/openssh/sftp-server"]).display().to_string();
+        let server = match options.strip_prefix("#subsystem ") {
+            Some(command) => command.to_owned(),
+            None => program(&["/usr/lib/openssh/sftp-server"]).display().to_string(),
+        };
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {d}/host\nAuthorizedKeysFile {d}/authorized\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nPerSourcePenalties no\nSubsystem sftp {server} {sftp}\n{options}\n"
         );

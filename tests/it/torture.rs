@@ -3,6 +3,7 @@
 //!
 //! `scripts/torture` runs the same for longer. `PASSERELLE_TORTURE_MINUTES` is how long the random parts last here.
 
+mod ambiguous;
 mod planted;
 mod power;
 mod random;

@@ -29,6 +29,8 @@ pub enum Work {
     Finish(Vec<Job>),
     /// Put into `errors`.
     Fail(Job),
+    /// Look again at what servers without a sync were given.
+    LateCheck(Vec<Job>),
 }
 
 /// What a look came to.
@@ -58,6 +60,8 @@ pub enum Done {
         /// The destination that was worked on.
         destination: Option<usize>,
     },
+    /// Late checks: the jobs for which the server did not answer.
+    LateChecked(Vec<Job>),
 }
 
 /// What is known of an endpoint.

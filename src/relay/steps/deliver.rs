@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::World;
-use super::super::publish::{Evidence, Final, Verdict, resolve};
+use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::{local, vanished};
 use crate::config::{DestinationConfig, IfExists, Route, Verify};
 use crate::durable;
@@ -22,11 +22,11 @@ pub(super) const RENAMES_MAX: u32 = 10_000;
 
 /// A delivery's destination, paths and connections.
 pub(super) struct Target<'t> {
-    d: &'t DestinationConfig,
+    pub(super) d: &'t DestinationConfig,
     pool: &'t Arc<Pool>,
     folder: PathBuf,
-    temp: PathBuf,
-    final_path: PathBuf,
+    pub(super) temp: PathBuf,
+    pub(super) final_path: PathBuf,
 }
 
 pub(super) fn target<'t>(w: &'t World, route: &'t Route, delivery: &Delivery) -> Result<Target<'t>> {
@@ -62,7 +62,7 @@ pub fn upload(w: &World, job: &mut Job, delivery: usize) -> Result<()> {
     if !t.pool.direct() {
         let (mut file, size, _) = payload(w, job)?;
         let hash = job.made.as_ref().map(|m| m.hash.clone()).unwrap_or_default();
-        let result = t.pool.with(&w.stop, |session| {
+        let result = w.with_session(t.d, |session| {
             ensure_folders(session, &t)?;
             let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
             let sent = session.write(&t.temp, &mut from, size, t.d.mode)?;
@@ -165,19 +165,21 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
     if numbers.len() != run.len() {
         return Err(Error::relay("a job without that destination was to be published"));
     }
-    let pool = {
-        let t = target(w, &route, &run[0].deliveries[numbers[0]])?;
-        t.pool.clone()
-    };
-    if pool.direct() {
+    let d = &route.destinations[destination];
+    if w.pool(d)?.direct() {
         return send_direct(w, &route, &mut run[0], numbers[0]).map(|e| Published { stopped: e.map(|e| (0, e)) });
     }
     let mut stopped = None;
     let mut names: Vec<Name> = Vec::new();
     // The names that are free now: only for those an intent is written, so that waiting for B costs no journal.
-    let looked = pool.with(&w.stop, |session| {
+    let mut spoilt = None;
+    let looked = w.with_session(d, |session| {
         for (i, job) in run.iter().enumerate() {
             let t = target(w, &route, &job.deliveries[numbers[i]])?;
+            if !session.syncs() && spoilt_at(session, &t, job, &job.deliveries[numbers[i]])? {
+                spoilt = Some(i);
+                break;
+            }
             match free_name(session, &t, &job.deliveries[numbers[i]].name)? {
                 Ok(name) if names.contains(&name) => break,
                 Ok(name) => names.push(name),
@@ -192,6 +194,10 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
     if let Err(e) = looked {
         return Ok(Published { stopped: Some((names.len(), e.at("publish"))) });
     }
+    if let Some(i) = spoilt {
+        tracing::warn!(job = run[i].id, "the temporary file is not whole at the destination any more: it is sent again");
+        w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again: true, unknown: false })?;
+    }
     if names.is_empty() {
         return Ok(Published { stopped: stopped.map(|(i, e)| (i, e.at("publish"))) });
     }
@@ -199,8 +205,10 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
     let intents = run.iter_mut().zip(&numbers).zip(names.iter().zip(&policies));
     w.record(intents.map(|((job, delivery), (name, policy))| (job, Event::Publishing { delivery: *delivery, policy: *policy, name: name.clone() })).collect())?;
     let mut done = 0;
+    let mut synced = true;
     let mut failed: Option<(usize, Error)> = None;
-    let renamed = pool.with(&w.stop, |session| {
+    let renamed = w.with_session(d, |session| {
+        synced = session.syncs();
         let mut folders = BTreeSet::new();
         for (i, job) in run.iter().enumerate().take(names.len()) {
             let t = target(w, &route, &job.deliveries[numbers[i]])?;
@@ -232,24 +240,38 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
         never_tried(w, run, &numbers, at + 1, names.len().max(at + 1), done)?;
         return Ok(Published { stopped: Some((at, e.at("publish"))) });
     }
-    let facts = run.iter_mut().zip(&numbers).take(done).map(|(job, delivery)| (job, Event::Published { delivery: *delivery }));
+    let facts = run.iter_mut().zip(&numbers).take(done).map(|(job, delivery)| (job, Event::Published { delivery: *delivery, synced }));
     w.record(facts.collect())?;
     let Some((i, e)) = failed else { return Ok(Published { stopped: stopped.map(|(i, e)| (i, e.at("publish"))) }) };
-    // A clear answer: nothing was renamed.
+    // A clear answer: nothing was renamed. (Unless an earlier attempt was carried out late: its outcome is found out.)
     let again = e.kind() == Kind::NotFound;
+    if again && run[i].deliveries[numbers[i]].unknown {
+        never_tried(w, run, &numbers, i + 1, names.len(), done)?;
+        return Ok(Published { stopped: Some((i, e.at("publish"))) });
+    }
     if again {
         tracing::warn!(job = run[i].id, "the temporary file was removed by somebody at the destination: it is sent again");
     }
-    w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again })?;
+    w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again, unknown: false })?;
     never_tried(w, run, &numbers, i + 1, names.len(), done)?;
     Ok(Published { stopped: Some((i, e.at("publish"))) })
+}
+
+/// Whether the temporary file is not what was verified any more: a server that does not sync may have lost it meanwhile.
+fn spoilt_at(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<bool> {
+    let wanted = job.made.as_ref().map(|m| m.size);
+    Ok(match session.stat(&t.temp)? {
+        Some(found) => found.size.is_some() && found.size != wanted,
+        // After an attempt whose answer is unknown it may have been renamed late.
+        None => !delivery.unknown,
+    })
 }
 
 /// Records that the jobs from `first` on (those beyond `done`) were never tried: an intent that stays would be taken for
 /// an attempt whose outcome is unknown.
 fn never_tried(w: &World, run: &mut [Job], numbers: &[usize], first: usize, end: usize, done: usize) -> Result<()> {
     let facts = run.iter_mut().zip(numbers).take(end).skip(first.max(done));
-    w.record(facts.map(|(job, delivery)| (job, Event::NotPublished { delivery: *delivery, again: false })).collect())
+    w.record(facts.map(|(job, delivery)| (job, Event::NotPublished { delivery: *delivery, again: false, unknown: false })).collect())
 }
 
 /// The name to publish under, or why there is none now.
@@ -302,7 +324,7 @@ pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
             && !t.pool.direct()
         {
             // It is hidden and ours alone; a server that is away keeps it, and a retry empties it.
-            let _ = t.pool.with(&w.stop, |session| session.remove(&t.temp));
+            let _ = w.with_session(t.d, |session| session.remove(&t.temp));
         }
     }
 }
@@ -331,7 +353,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     if fresh {
         // A PUT has a name that may be taken; a POST has none.
         if t.pool.repeatable() {
-            match t.pool.with(&w.stop, |session| free_name(session, &t, &name)) {
+            match w.with_session(t.d, |session| free_name(session, &t, &name)) {
                 Ok(Ok(free)) => name = free,
                 Ok(Err(e)) | Err(e) => return Ok(Some(e.at("publish"))),
             }
@@ -343,7 +365,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     let how =
         Direct { idempotency_key: job.deliveries[delivery].id.clone(), rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New }, size };
     let mut bytes = 0;
-    let sent = t.pool.with(&w.stop, |session| {
+    let sent = w.with_session(t.d, |session| {
         let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
         let sent = session.send(&t.final_path, &mut from, &how);
         bytes = from.inner.bytes;
@@ -352,7 +374,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     let e = match sent {
         Ok(()) => {
             run_after(w, &t, job, &job.deliveries[delivery]);
-            return w.record_one(job, Event::Published { delivery }).map(|()| None);
+            return w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None);
         }
         Err(e) => e.at("publish"),
     };
@@ -369,7 +391,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         // An attempt before this one is still unknown: an attempt that never began does not change that.
         _ if !fresh && matches!(e.step(), Some("name" | "port" | "handshake")) => Ok(Some(e)),
         _ => {
-            w.record_one(job, Event::NotPublished { delivery, again: false })?;
+            w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
             Ok(Some(e))
         }
     }
@@ -389,12 +411,12 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
     let t = target(w, &route, &job.deliveries[delivery])?;
     if t.pool.direct() && t.pool.repeatable() {
         let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
-        let there = t.pool.with(&w.stop, |session| {
+        let there = w.with_session(t.d, |session| {
             let same_size = session.stat(&t.final_path)?.is_some_and(|s| s.size == Some(made.size));
             Ok(same_size && hash_at(session, &t.final_path)? == made.hash)
         });
         return match there {
-            Ok(true) => w.record_one(job, Event::Published { delivery }).map(|()| None),
+            Ok(true) => w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None),
             // A server that shows nothing (write-only) gets the request again, which changes nothing twice.
             Ok(false) => send_direct(w, &route, job, delivery),
             Err(e) if e.kind() == Kind::Lost || e.blame() == Blame::Stopped || matches!(e.step(), Some("name" | "port" | "handshake")) => {
@@ -409,7 +431,9 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
     }
     let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
     let policy = t.d.if_exists;
-    let verdict = t.pool.with(&w.stop, |session| {
+    let mut synced = true;
+    let verdict = w.with_session(t.d, |session| {
+        synced = session.syncs();
         let temporary = session.stat(&t.temp)?.is_some();
         let final_name = match session.stat(&t.final_path)? {
             None => Final::Absent,
@@ -421,14 +445,16 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
             // A folder that is gone (a disk not mounted yet) says nothing of what was in it.
             return Err(crate::endpoints::missing_folder(&t.folder));
         }
-        let verdict = match resolve(Evidence { temporary, final_name }, policy) {
+        let doubtful = !session.syncs() && w.restarted_since(t.d, job.deliveries[delivery].tried_at);
+        let memory = if doubtful { Memory::Doubtful } else { Memory::Kept };
+        let verdict = match resolve(Evidence { temporary, final_name, memory }, policy) {
             _ if points::planted("unknown-is-failed") => Verdict::Again,
             _ if points::planted("unknown-is-done") => Verdict::Published,
             verdict => verdict,
         };
         match verdict {
             Verdict::PublishedTwice => session.remove(&t.temp)?,
-            Verdict::Published | Verdict::Again | Verdict::Taken => {}
+            Verdict::Published | Verdict::Again | Verdict::Taken | Verdict::Unknown => {}
         }
         if matches!(verdict, Verdict::Published | Verdict::PublishedTwice) {
             session.sync_folder(&t.folder)?;
@@ -438,7 +464,11 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
     });
     match verdict {
         Err(e) => Ok(Some(e.at("publish"))),
-        Ok(Verdict::Published | Verdict::PublishedTwice) => w.record_one(job, Event::Published { delivery }).map(|()| None),
-        Ok(Verdict::Again | Verdict::Taken) => w.record_one(job, Event::NotPublished { delivery, again: false }).map(|()| None),
+        Ok(Verdict::Published | Verdict::PublishedTwice) => w.record_one(job, Event::Published { delivery, synced }).map(|()| None),
+        Ok(Verdict::Unknown) => {
+            let error = unconfirmed("the server was away, and nothing of the file is there", &t, job);
+            w.record_one(job, Event::Unconfirmed { delivery, error }).map(|()| None)
+        }
+        Ok(Verdict::Again | Verdict::Taken) => w.record_one(job, Event::NotPublished { delivery, again: false, unknown: true }).map(|()| None),
     }
 }

@@ -257,6 +257,9 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job) -> Result<Vec<Delivery>>
             id,
             progress: Progress::Waiting,
             attempts: 0,
+            unknown: false,
+            tried_at: None,
+            doubtful: false,
         });
     }
     Ok(out)
