@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use curl::easy::{Auth, Easy, List};
+use curl::easy::{Auth, Easy, InfoType, List};
 use secrecy::ExposeSecret;
 
 use super::{Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, missing_folder, source_error};
@@ -89,12 +89,13 @@ impl HttpSession {
     /// Makes one request. `method` has a body only where `body` is given.
     fn request(&mut self, method: &str, url: &str, headers: &[String], body: Option<Body<'_>>, sink: Option<&mut dyn Write>) -> Result<Answer> {
         let config = self.config.clone();
-        let port_before = self.easy.local_port().unwrap_or(0);
         self.easy.reset();
         self.prepare(&config, method, url, headers, body.as_ref().map(|b| b.size)).map_err(|e| curl_error(&e, &config))?;
         let mut words = Vec::new();
         let mut length = None;
         let mut broken = None;
+        // libcurl sends a request again by itself when a kept connection turns out to be cut.
+        let mut sent = 0;
         let result = {
             let mut sink = sink;
             let mut body = body;
@@ -120,6 +121,7 @@ impl HttpSession {
                     Ok(bytes.len())
                 })?;
                 transfer.progress_function(move |_, _, _, _| !stop.is_set())?;
+                transfer.debug_function(|what, _| sent += u32::from(matches!(what, InfoType::HeaderOut)))?;
                 if let Some(body) = &mut body {
                     transfer.read_function(|to| match body.from.read(to) {
                         Ok(n) => Ok(n),
@@ -145,9 +147,7 @@ impl HttpSession {
         let code = self.easy.response_code().map_err(|e| curl_error(&e, &config))?;
         let text = String::from_utf8_lossy(&words);
         let words = crate::error::shown_bytes(text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect::<String>().as_bytes());
-        // It does so when a kept connection turns out to be cut; another local port gives it away.
-        let repeated = port_before != 0 && self.easy.local_port().unwrap_or(0) != port_before;
-        Ok(Answer { code, length, words, repeated })
+        Ok(Answer { code, length, words, repeated: sent > 1 })
     }
 
     fn prepare(&mut self, config: &EndpointConfig, method: &str, url: &str, headers: &[String], size: Option<u64>) -> std::result::Result<(), curl::Error> {
@@ -157,6 +157,8 @@ impl HttpSession {
         easy.low_speed_limit(1)?;
         easy.low_speed_time(config.timeout)?;
         easy.progress(true)?;
+        // Nothing is printed: it only makes libcurl tell what it sends.
+        easy.verbose(true)?;
         easy.useragent(concat!("passerelle/", env!("CARGO_PKG_VERSION")))?;
         if let Some(ca) = &config.ca_file {
             easy.cainfo(ca)?;
