@@ -2,23 +2,24 @@
 //!
 //! It opens no file but to ask the kernel for writers, changes nothing, and follows no link.
 
-use std::collections::{HashMap, HashSet};
+mod listing;
+mod wake;
+
+pub use wake::wake;
+
+use std::collections::HashSet;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-use notify::{RecursiveMode, Watcher};
-
-use crate::config::{Sort, SourceConfig};
+use crate::config::SourceConfig;
 use crate::durable;
 use crate::error::{Blame, Error, Result, shown};
 use crate::job::{Found, Name};
-use crate::naming::{Facts, never_matches};
+use crate::naming::Facts;
 use crate::sys::{Writers, writers};
+use listing::{Listing, State};
 
 /// The folder in a source that claimed files lie in.
 pub const CLAIMED: &str = ".passerelle";
@@ -27,15 +28,22 @@ const SETTLE_ON_SHARES: Duration = Duration::from_secs(30);
 /// How long a file must be unchanged elsewhere.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// A file that matches.
+/// A file that is ready.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// Relative to the source.
     pub file: Name,
-    /// Where it lies.
-    pub path: PathBuf,
     /// As it is now.
     pub found: Found,
+}
+
+/// What a look is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookFor {
+    /// The folder may have changed: it is listed anew.
+    Changes,
+    /// More of what was listed before.
+    More,
 }
 
 /// What a look at a source found.
@@ -43,10 +51,10 @@ pub struct Candidate {
 pub struct Looked {
     /// Ready to be claimed, in the order of `sort`.
     pub ready: Vec<Candidate>,
+    /// Listed, and not looked at yet for want of room.
+    pub left: usize,
     /// Matching, but not ready yet.
     pub unready: usize,
-    /// Names of all files that match, ready or not.
-    pub names: HashSet<Name>,
     /// Links, devices and unfinished names.
     pub passed_over: u64,
     /// When to look again for those that are not ready.
@@ -58,11 +66,18 @@ pub struct Looked {
 /// What earlier looks at a source remember.
 #[derive(Debug, Default)]
 pub struct Memory {
-    seen: HashMap<Name, (Found, Instant)>,
+    listing: Listing,
+    /// How far the listing was handed out.
+    place: usize,
+    /// What the last listing found beside files.
+    passed_over: u64,
     told: HashSet<String>,
     /// Files that were renamed in as a whole since the last look.
     arrived: Arc<Mutex<HashSet<Name>>>,
 }
+
+/// So many notices are remembered as told; beyond, they are told again.
+const TOLD_MAX: usize = 10_000;
 
 /// Why a candidate is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,33 +99,64 @@ pub fn settle_of(source: &SourceConfig) -> Duration {
     source.settle.unwrap_or_else(|| if crate::sys::is_network_share(&source.path) { SETTLE_ON_SHARES } else { SETTLE })
 }
 
-/// Looks at a source.
-pub fn look(source: &SourceConfig, memory: &mut Memory, now: Instant) -> Result<Looked> {
+/// Looks at a source and hands out at most `room` files that are ready. `taken` says whether a file that stays where it is
+/// was taken before.
+pub fn look(
+    source: &SourceConfig,
+    memory: &mut Memory,
+    now: Instant,
+    (what, room): (LookFor, usize),
+    taken: &mut dyn FnMut(&Candidate) -> Result<bool>,
+) -> Result<Looked> {
     let mut looked = Looked::default();
-    let mut all = Vec::new();
-    let mut others = HashSet::new();
-    list(source, &source.path, &mut all, &mut others, &mut looked)?;
-    looked.names = all.iter().map(|c| c.file.clone()).collect();
-    memory.seen.retain(|file, _| looked.names.contains(file));
-    let arrived: HashSet<Name> = std::mem::take(&mut *memory.arrived.lock().unwrap_or_else(PoisonError::into_inner));
-    match source.sort {
-        Sort::Name => all.sort_by(|a, b| a.file.cmp(&b.file)),
-        Sort::Modified => all.sort_by(|a, b| (a.found.modified_ns, &a.file).cmp(&(b.found.modified_ns, &b.file))),
+    if memory.told.len() > TOLD_MAX {
+        memory.told.clear();
     }
+    if what == LookFor::Changes {
+        let before = std::mem::take(&mut memory.listing);
+        memory.listing = Listing::read(source, before, now, &mut looked)?;
+        (memory.place, memory.passed_over) = (0, looked.passed_over);
+    }
+    looked.passed_over = memory.passed_over;
+    let arrived: HashSet<Name> = std::mem::take(&mut *memory.arrived.lock().unwrap_or_else(PoisonError::into_inner));
     let settle = settle_of(source);
-    let mut kept = HashSet::new();
-    for candidate in all {
-        let since = match memory.seen.get(&candidate.file) {
-            Some((found, since)) if *found == candidate.found => *since,
-            _ => {
-                memory.seen.insert(candidate.file.clone(), (candidate.found, now));
-                now
+    let announced = source.done_file.is_some() || source.checksum_file.is_some();
+    while memory.place < memory.listing.len() && looked.ready.len() < room {
+        let entry = memory.listing.at(memory.place);
+        memory.place += 1;
+        if entry.done {
+            continue;
+        }
+        let file = entry.file();
+        let unchanged = now.saturating_duration_since(entry.since);
+        let renamed_in = arrived.contains(&file);
+        let judged = if !announced && !renamed_in && unchanged < settle {
+            Err(NotReady::Settling(settle - unchanged))
+        } else {
+            match fs::symlink_metadata(source.path.join(file.path())) {
+                // It changed since it was listed: it settles anew.
+                Ok(meta) if State::of(&meta) != entry.state => {
+                    (entry.state, entry.since) = (State::of(&meta), now);
+                    if announced { Ok(meta) } else { Err(NotReady::Settling(settle)) }
+                }
+                Ok(meta) => Ok(meta),
+                Err(_) => continue,
             }
         };
-        let renamed_in = arrived.contains(&candidate.file);
-        let unchanged = now.saturating_duration_since(since);
-        match judge(source, &candidate, unchanged, renamed_in, settle, &others, memory, &mut looked.notices)? {
-            Ok(()) => looked.ready.push(candidate),
+        let candidate = judged.map(|meta| Candidate { file: file.clone(), found: durable::found(&meta) });
+        let judged = match candidate {
+            Err(why) => Err(why),
+            Ok(candidate) if taken(&candidate)? => {
+                memory.listing.at(memory.place - 1).done = true;
+                continue;
+            }
+            Ok(candidate) => judge(source, &candidate, memory, &mut looked.notices)?.map(|()| candidate),
+        };
+        match judged {
+            Ok(candidate) => {
+                memory.listing.at(memory.place - 1).done = true;
+                looked.ready.push(candidate);
+            }
             Err(why) => {
                 looked.unready += 1;
                 let again = match why {
@@ -121,40 +167,32 @@ pub fn look(source: &SourceConfig, memory: &mut Memory, now: Instant) -> Result<
                 };
                 looked.again = looked.again.into_iter().chain(again).min();
                 if renamed_in {
-                    kept.insert(candidate.file);
+                    memory.arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
                 }
             }
         }
     }
-    memory.arrived.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
+    looked.left = memory.listing.len() - memory.place;
+    // What was renamed in and not reached yet is still known as whole.
+    if looked.left > 0 {
+        memory.arrived.lock().unwrap_or_else(PoisonError::into_inner).extend(arrived);
+    }
     Ok(looked)
 }
 
-/// Whether a file is ready, and why not.
-#[allow(clippy::too_many_arguments)]
-fn judge(
-    source: &SourceConfig,
-    c: &Candidate,
-    unchanged: Duration,
-    renamed_in: bool,
-    settle: Duration,
-    others: &HashSet<Name>,
-    memory: &mut Memory,
-    notices: &mut Vec<String>,
-) -> Result<Result<(), NotReady>> {
+/// Whether a file that is unchanged for long enough, or announced, is ready; and why not.
+fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, notices: &mut Vec<String>) -> Result<Result<(), NotReady>> {
     if source.min_size.is_some_and(|least| c.found.size < least) {
         return Ok(Err(NotReady::Small));
     }
     for companion in [&source.done_file, &source.checksum_file].into_iter().flatten() {
-        if !others.contains(&companion_name(companion, &c.file)) {
+        if !memory.listing.others.contains(&companion_name(companion, &c.file)) {
             return Ok(Err(NotReady::Companion));
         }
     }
-    let announced = source.done_file.is_some() || source.checksum_file.is_some();
-    if !announced && !renamed_in && unchanged < settle {
-        return Ok(Err(NotReady::Settling(settle - unchanged)));
-    }
-    let file = match durable::open_file(&c.path) {
+    let path = source.path.join(c.file.path());
+    let settle = settle_of(source);
+    let file = match durable::open_file(&path) {
         Ok(file) => file,
         // Gone or replaced since it was listed: the next look sees what is there then.
         Err(e) if e.kind() == crate::error::Kind::NotFound || e.blame() == Blame::File => return Ok(Err(NotReady::Settling(settle))),
@@ -182,11 +220,11 @@ fn judge(
         Writers::None => {}
     }
     if let Some(template) = &source.checksum_file {
-        let path = source.path.join(companion_name(template, &c.file).path());
-        match checksum_matches(&path, file)? {
+        let sum = source.path.join(companion_name(template, &c.file).path());
+        match checksum_matches(&sum, file)? {
             Ok(()) => {}
             Err(why) => {
-                let notice = format!("{}: {why}; it is taken once they match", shown(&c.path));
+                let notice = format!("{}: {why}; it is taken once they match", shown(&path));
                 if memory.told.insert(notice.clone()) {
                     notices.push(notice);
                 }
@@ -240,138 +278,21 @@ pub fn digest_of<D: sha2::Digest>(from: &mut dyn std::io::Read) -> std::io::Resu
     }
 }
 
-fn list(source: &SourceConfig, folder: &Path, out: &mut Vec<Candidate>, others: &mut HashSet<Name>, looked: &mut Looked) -> Result<()> {
-    let missing = |e: &std::io::Error| {
-        let error = Error::io(Blame::Endpoint, "read the folder", folder, e);
-        if e.kind() == std::io::ErrorKind::NotFound { error.hint("mount its share, or create it, or set create = true on the source") } else { error }
-    };
-    for entry in fs::read_dir(folder).map_err(|e| missing(&e))? {
-        let entry = entry.map_err(|e| missing(&e))?;
-        let name = entry.file_name();
-        let path = entry.path();
-        let relative = path.strip_prefix(&source.path).map(|p| Name(p.as_os_str().as_bytes().to_vec())).unwrap_or_default();
-        if name == CLAIMED && folder == source.path {
-            continue;
-        }
-        // A file that is gone by now was somebody else's.
-        let Ok(meta) = entry.path().symlink_metadata() else { continue };
-        let kind = meta.file_type();
-        if kind.is_dir() {
-            if source.recursive && !never_matches(name.as_bytes()) {
-                list(source, &path, out, others, looked)?;
-            }
-            continue;
-        }
-        let outright = source.outright.iter().any(|o| o.as_bytes() == name.as_bytes() || o.as_bytes() == relative.0);
-        let matches = |set: &globset::GlobSet| set.is_match(Path::new(&name)) || set.is_match(relative.path());
-        let wanted = outright || matches(&source.include);
-        if kind.is_symlink() || kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
-            looked.passed_over += u64::from(wanted);
-            continue;
-        }
-        others.insert(relative.clone());
-        if !wanted || matches(&source.exclude) {
-            continue;
-        }
-        if never_matches(name.as_bytes()) && !outright {
-            looked.passed_over += 1;
-            continue;
-        }
-        if is_rejects_file(&path) {
-            looked.passed_over += 1;
-            looked.notices.push(format!("{}: corrected rejects files are not taken back yet: correct the export itself", shown(&path)));
-            continue;
-        }
-        out.push(Candidate { file: relative, path, found: durable::found(&meta) });
-    }
-    // Done and checksum files announce others and are no exports themselves.
-    if folder == source.path {
-        for template in [&source.done_file, &source.checksum_file].into_iter().flatten() {
-            let companions: HashSet<Name> = out.iter().map(|c| companion_name(template, &c.file)).collect();
-            out.retain(|c| !companions.contains(&c.file));
-        }
-    }
-    Ok(())
-}
-
-/// Whether a file is a rejects file of ours, whose own columns must never reach B.
-fn is_rejects_file(path: &Path) -> bool {
-    let named = path.file_name().is_some_and(|n| n.as_bytes().ends_with(b".rejects.csv"));
-    let head = || -> Option<Vec<u8>> {
-        let mut head = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::Read::take(durable::open_file(path).ok()?, 64), &mut head).ok()?;
-        Some(head)
-    };
-    named && head().is_some_and(|h| h.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&h).starts_with(b"_line"))
-}
-
 /// How many files of a source match, and how many are passed over: for `status`, which claims nothing.
 pub fn count(source: &SourceConfig) -> Result<(usize, u64)> {
     let mut looked = Looked::default();
-    let mut all = Vec::new();
-    list(source, &source.path, &mut all, &mut HashSet::new(), &mut looked)?;
-    Ok((all.len(), looked.passed_over))
-}
-
-/// Wakes the dispatcher when something changes in a source; the returned watcher must be kept.
-pub fn wake(source: &SourceConfig, memory: &Memory, wake: impl Fn() + Send + 'static) -> Result<Option<notify::RecommendedWatcher>, String> {
-    if source.poll_only || crate::sys::is_network_share(&source.path) {
-        return Ok(None);
-    }
-    let arrived = memory.arrived.clone();
-    let root = source.path.clone();
-    let mut left: HashMap<usize, PathBuf> = HashMap::new();
-    let handler = move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return wake() };
-        // Overflow: the rescan sees what the lost events would have told.
-        if event.need_rescan() {
-            return wake();
-        }
-        let ours = |p: &Path| p.strip_prefix(&root).is_ok_and(|p| p.starts_with(CLAIMED));
-        if !event.paths.is_empty() && event.paths.iter().all(|p| ours(p)) {
-            return;
-        }
-        match event.kind {
-            EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-                if let (Some(tracker), Some(path)) = (event.attrs.tracker(), event.paths.first()) {
-                    // Only renames within the folder are ever asked for again.
-                    if left.len() > 1024 {
-                        left.clear();
-                    }
-                    left.insert(tracker, path.clone());
-                }
-                return;
-            }
-            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-                let from = event.attrs.tracker().and_then(|t| left.remove(&t));
-                let whole = from.as_ref().is_none_or(|f| f.file_name().is_some_and(|n| never_matches(n.as_bytes())));
-                if let Some(relative) = event.paths.first().and_then(|p| p.strip_prefix(&root).ok()).filter(|_| whole) {
-                    arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(Name(relative.as_os_str().as_bytes().to_vec()));
-                }
-            }
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) => {}
-            _ => return,
-        }
-        wake();
-    };
-    let mut watcher = notify::recommended_watcher(handler).map_err(|e| watch_reason(&e))?;
-    let mode = if source.recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-    watcher.watch(&source.path, mode).map_err(|e| watch_reason(&e))?;
-    Ok(Some(watcher))
-}
-
-fn watch_reason(e: &notify::Error) -> String {
-    match e.kind {
-        notify::ErrorKind::MaxFilesWatch => {
-            "the system's limit of watched folders is reached: raise fs.inotify.max_user_watches; until then the folder is polled".into()
-        }
-        _ => format!("native events are not to be had ({e}): the folder is polled"),
-    }
+    let listing = Listing::read(source, Listing::default(), Instant::now(), &mut looked)?;
+    Ok((listing.len(), looked.passed_over))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
+
+    fn look(source: &SourceConfig, memory: &mut Memory, now: Instant) -> Result<Looked> {
+        super::look(source, memory, now, (LookFor::Changes, usize::MAX), &mut |_| Ok(false))
+    }
 
     fn source(path: &Path, keys: &str) -> SourceConfig {
         let file = path.join("../passerelle.toml");
@@ -443,7 +364,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", a.join("link.csv")).unwrap();
         let all = source(&a, "settle = \"0s\"");
         let looked = look(&all, &mut Memory::default(), Instant::now()).unwrap();
-        assert_eq!((looked.names.len(), looked.passed_over), (2, 5));
+        assert_eq!((looked.ready.len(), looked.passed_over), (2, 5));
         let outright = source(&a, "settle = \"0s\"\ninclude = [\"*.csv\", \"keep.part\"]\nexclude = [\"x*\"]");
         assert_eq!(ready(&look(&outright, &mut Memory::default(), Instant::now()).unwrap()), ["keep.part"]);
     }

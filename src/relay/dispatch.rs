@@ -13,6 +13,7 @@ pub use work::{Done, EndpointState, LookResult, Mode, Work};
 use crate::config::{Config, Retry};
 use crate::error::{Error, Kind};
 use crate::job::{Job, JobId, Next};
+use crate::watch::LookFor;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -50,11 +51,13 @@ pub struct RouteState {
     pub paused: bool,
     /// Why its source can't be looked at.
     pub blocked: Option<Error>,
-    looking: bool,
+    looking: Option<LookFor>,
     /// When to look next; none: only when told.
     pub due: Option<Instant>,
     /// Something changed since the last look began.
     dirty: bool,
+    /// The last listing has more.
+    more: bool,
     last_look: Option<Instant>,
     look_cost: Duration,
     /// A failed job holds the later ones back.
@@ -172,7 +175,7 @@ impl Dispatcher {
 
     /// `run --once`: every route was looked at, and what must settle was watched for it.
     fn looked_enough(&self) -> bool {
-        self.routes.values().all(|r| r.paused || r.jobs.len() >= WINDOW || (r.looks > 0 && !r.dirty && (r.due.is_none() || r.blocked.is_some())))
+        self.routes.values().all(|r| r.paused || r.jobs.len() >= WINDOW || (r.looks > 0 && !r.dirty && !r.more && (r.due.is_none() || r.blocked.is_some())))
     }
 
     fn peek(&mut self, now: Instant) -> Option<()> {
@@ -187,7 +190,7 @@ impl Dispatcher {
         let looks = self
             .routes
             .values()
-            .filter(|r| !r.paused && !r.looking)
+            .filter(|r| !r.paused && r.looking.is_none())
             .filter_map(|r| if r.dirty { Some(r.last_look.map_or(now, |l| l + pause(r))) } else { r.due });
         let jobs = self.routes.values().flat_map(|r| r.jobs.values()).filter(|s| !s.busy).flat_map(|s| s.not_before.values().copied());
         let endpoints = self.endpoints.values().filter_map(|e| e.down_until);
@@ -223,22 +226,30 @@ impl Dispatcher {
 
     fn look_due(&self, name: &str, now: Instant) -> bool {
         let Some(r) = self.routes.get(name) else { return false };
-        if r.paused || r.looking || r.jobs.len() >= WINDOW {
+        if r.paused || r.looking.is_some() || r.jobs.len() >= WINDOW {
             return false;
         }
         let rested = r.last_look.is_none_or(|l| now >= l + pause(r));
-        (r.dirty && rested) || r.due.is_some_and(|d| now >= d)
+        // More of a long listing is claimed many at once: each claim costs some syncs.
+        let more = r.more && r.jobs.len() <= WINDOW - RUN_MAX;
+        more || (r.dirty && rested) || r.due.is_some_and(|d| now >= d)
     }
 
     fn start_look(&mut self, name: &str, now: Instant) -> Option<Work> {
         let r = self.routes.get_mut(name)?;
-        r.looking = true;
+        self.busy += 1;
+        let room = WINDOW - r.jobs.len();
+        let rested = r.last_look.is_none_or(|l| now >= l + pause(r));
+        if !((r.dirty && rested) || r.due.is_some_and(|d| now >= d)) {
+            r.looking = Some(LookFor::More);
+            return Some(Work::Look { route: name.to_owned(), what: (LookFor::More, room), scheduled: false });
+        }
+        r.looking = Some(LookFor::Changes);
         r.dirty = false;
         r.due = None;
         r.last_look = Some(now);
         r.looks += 1;
-        self.busy += 1;
-        Some(Work::Look { route: name.to_owned(), room: WINDOW - r.jobs.len(), scheduled: std::mem::take(&mut r.scheduled_now) })
+        Some(Work::Look { route: name.to_owned(), what: (LookFor::Changes, room), scheduled: std::mem::take(&mut r.scheduled_now) })
     }
 
     /// The first thing that a job of this route can have done now.
@@ -343,8 +354,9 @@ impl Dispatcher {
 
     fn looked(&mut self, name: &str, result: Result<LookResult, Error>, now: Instant) {
         let Some(r) = self.routes.get_mut(name) else { return };
-        r.looking = false;
-        r.look_cost = r.last_look.map_or(Duration::ZERO, |l| now.saturating_duration_since(l));
+        if r.looking.take() == Some(LookFor::Changes) {
+            r.look_cost = r.last_look.map_or(Duration::ZERO, |l| now.saturating_duration_since(l));
+        }
         match result {
             Ok(found) => {
                 r.blocked = None;
@@ -352,7 +364,7 @@ impl Dispatcher {
                 r.passed_over = found.passed_over;
                 // In a single run a file is watched for one settle; what is still not ready then stays.
                 let watch = found.again.filter(|_| !self.once || r.looks == 1);
-                r.due = watch.map(|a| now + a);
+                r.due = r.due.into_iter().chain(watch.map(|a| now + a)).min();
                 for job in found.claimed {
                     r.jobs.entry(job.id).or_insert(Slot {
                         job,
@@ -363,11 +375,12 @@ impl Dispatcher {
                         last_error: None,
                     });
                 }
-                if r.left > 0 && r.jobs.len() < WINDOW {
-                    r.dirty = true;
-                }
+                r.more = r.left > 0;
             }
-            Err(e) => r.blocked = Some(e),
+            Err(e) => {
+                r.blocked = Some(e);
+                r.more = false;
+            }
         }
     }
 
@@ -415,7 +428,6 @@ impl Dispatcher {
             }
             if job.next() == Next::Rest {
                 r.jobs.remove(&id);
-                r.dirty |= r.left > 0;
                 continue;
             }
             let Some(slot) = r.jobs.get_mut(&id) else { continue };

@@ -11,7 +11,7 @@ use crate::durable;
 use crate::error::{Kind, Result};
 use crate::job::{Job, Name, numbered};
 use crate::journal::NewJob;
-use crate::watch::{self, CLAIMED, Candidate, companion_name};
+use crate::watch::{self, CLAIMED, Candidate, LookFor, companion_name};
 
 /// A command of the user's that runs longer than this is stopped.
 pub(super) const HOOK_TIME_MAX: Duration = Duration::from_secs(600);
@@ -20,7 +20,7 @@ pub(super) const HOOK_TIME_MAX: Duration = Duration::from_secs(600);
 const HOOK_TIME_AT_STOP: Duration = Duration::from_secs(4);
 
 /// Looks at a source and claims what is ready.
-pub(super) fn look(w: &World, name: &str, room: usize, scheduled: bool) -> Result<LookResult> {
+pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), scheduled: bool) -> Result<LookResult> {
     let Some(route) = w.route(name).cloned() else { return Ok(LookResult::default()) };
     if let Some(before) = route.source.before.as_ref().filter(|_| scheduled) {
         run_hook("before", &before.iter().map(|a| Name(a.clone().into_bytes())).collect::<Vec<_>>(), &w.stop);
@@ -28,28 +28,18 @@ pub(super) fn look(w: &World, name: &str, room: usize, scheduled: bool) -> Resul
     if route.source.on_success != OnSuccess::Keep && route.source.path.is_dir() {
         durable::make_folder(&route.source.path.join(CLAIMED), 0o700)?;
     }
-    let looked = w.with_memory(name, |m| watch::look(&route.source, m, Instant::now()))?;
+    let most = room.min(route.source.max_files.unwrap_or(usize::MAX));
+    let reader = w.journal.reader()?;
+    let keeps = route.source.on_success == OnSuccess::Keep;
+    let mut taken = |c: &Candidate| Ok(keeps && reader.taken(name, &c.file, &c.found)?);
+    let looked = w.with_memory(name, |m| watch::look(&route.source, m, Instant::now(), (what, most), &mut taken))?;
     for notice in &looked.notices {
         tracing::warn!(route = name, "{notice}");
     }
-    recover::errors_folder(w, &route, &looked)?;
-    let mut ready = looked.ready;
-    if route.source.on_success == OnSuccess::Keep {
-        let reader = w.journal.reader()?;
-        let mut fresh = Vec::new();
-        for c in ready {
-            if !reader.taken(name, &c.file, &c.found)? {
-                fresh.push(c);
-            }
-        }
-        ready = fresh;
-    }
-    let most = room.min(route.source.max_files.unwrap_or(usize::MAX));
-    let left = ready.len().saturating_sub(most);
-    ready.truncate(most);
-    let claimed = claim(w, &route, ready)?;
+    recover::errors_folder(w, &route)?;
+    let claimed = claim(w, &route, looked.ready)?;
     // What is beyond `max_files` waits for the next look by event, rescan or schedule.
-    let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { left };
+    let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { looked.left };
     Ok(LookResult { claimed, left, passed_over: looked.passed_over, again: looked.again })
 }
 
@@ -73,14 +63,14 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
             w.journal.drop_intent(job.id)?;
             continue;
         }
-        match durable::rename_new(&candidate.path, &w.claimed(route, &job)) {
+        match durable::rename_new(&route.source.path.join(candidate.file.path()), &w.claimed(route, &job)) {
             Ok(()) => {
                 for template in [&route.source.done_file, &route.source.checksum_file].into_iter().flatten() {
                     let companion = companion_name(template, &job.file);
                     let to = route.source.path.join(CLAIMED).join(numbered(job.id, companion.last()).path());
                     let _ = durable::rename_new(&route.source.path.join(companion.path()), &to);
                 }
-                folders.insert(candidate.path.parent().unwrap_or(&route.source.path).to_owned());
+                folders.insert(route.source.path.join(Name(candidate.file.folder().to_vec()).path()));
                 claimed.push(job);
             }
             // Another relay, or A itself, was faster.

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::job::{Event, Job, JobId, Name, Next, State, parse_numbered};
 use crate::journal::NewJob;
 use crate::points;
-use crate::watch::{CLAIMED, Looked, companion_name};
+use crate::watch::{CLAIMED, companion_name};
 
 /// The open jobs, after the folders were looked at.
 pub fn recover(w: &World) -> Result<Vec<Job>> {
@@ -210,7 +210,7 @@ fn sweep(w: &World, open: &[Job]) {
 }
 
 /// What operators did in `errors`: a file dragged back into the source is resubmitted, a deleted one is removed.
-pub fn errors_folder(w: &World, route: &Route, looked: &Looked) -> Result<()> {
+pub fn errors_folder(w: &World, route: &Route) -> Result<()> {
     let reader = w.journal.reader()?;
     for id in reader.in_state(Some(&route.name), State::Failed)? {
         let Some(row) = reader.job(id)? else { continue };
@@ -232,7 +232,7 @@ pub fn errors_folder(w: &World, route: &Route, looked: &Looked) -> Result<()> {
         if !still || path.symlink_metadata().is_ok() {
             continue;
         }
-        let event = if looked.names.contains(&job.file) { Event::Resubmitted } else { Event::Removed };
+        let event = if durable::exists(&route.source.path.join(job.file.path())) { Event::Resubmitted } else { Event::Removed };
         tracing::info!(job = id, route = route.name, "{}: the file is no longer in errors", event.word());
         w.record_one(&mut job, event)?;
         if steps::note_is_of(path, id) {

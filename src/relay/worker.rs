@@ -57,8 +57,8 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
     };
     let destination_of = |job: &Job, delivery: usize| job.deliveries.get(delivery).map(|d| d.destination);
     match work {
-        Work::Look { route, room, scheduled } => {
-            let result = look(w, &route, room, scheduled);
+        Work::Look { route, what, scheduled } => {
+            let result = look(w, &route, what, scheduled);
             Done::Looked(route, result)
         }
         Work::Prepare(job) => one(job, None, &|j| steps::prepare(w, j).map(|()| None)),

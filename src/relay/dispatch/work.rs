@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind};
 use crate::job::Job;
+use crate::watch::LookFor;
 
 /// One thing for a worker to do.
 #[derive(Debug)]
@@ -12,8 +13,8 @@ pub enum Work {
     Look {
         /// The route.
         route: String,
-        /// At most so many.
-        room: usize,
+        /// What for, and at most so many.
+        what: (LookFor, usize),
         /// The route's `before` command runs first.
         scheduled: bool,
     },

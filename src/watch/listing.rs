@@ -1,0 +1,168 @@
+//! What lies in a source's folder, in little memory: two hundred thousand names are some twenty megabytes.
+//!
+//! A listing knows each file's name, size, time and inode, and since when they are unchanged. It opens no file but those
+//! that look like rejects files of ours, and follows no link.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::time::Instant;
+
+use super::{CLAIMED, Looked, companion_name};
+use crate::config::{Sort, SourceConfig};
+use crate::durable;
+use crate::error::{Blame, Error, Result, shown};
+use crate::job::Name;
+use crate::naming::never_matches;
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    size: u64,
+    modified_ns: i64,
+    ino: u64,
+}
+
+impl State {
+    pub(super) fn of(meta: &fs::Metadata) -> Self {
+        // Beyond the year 2262 nothing is told apart by its time any more.
+        let modified_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+        Self { size: meta.size(), modified_ns, ino: meta.ino() }
+    }
+}
+
+/// A file that matches.
+#[derive(Debug)]
+pub(super) struct Entry {
+    name: Box<[u8]>,
+    pub(super) state: State,
+    /// Since when it is so.
+    pub(super) since: Instant,
+    /// It was handed out, or is known to be taken.
+    pub(super) done: bool,
+}
+
+impl Entry {
+    /// Relative to the source.
+    pub(super) fn file(&self) -> Name {
+        Name(self.name.to_vec())
+    }
+}
+
+/// All files of a source that match.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// By name.
+    entries: Vec<Entry>,
+    /// The order in which they are published.
+    order: Vec<u32>,
+    /// Names that may announce others; only where the source has done or checksum files.
+    pub(super) others: HashSet<Name>,
+}
+
+impl Listing {
+    /// Lists a source anew. What did not change since the listing before keeps its age.
+    pub(super) fn read(source: &SourceConfig, before: Listing, now: Instant, looked: &mut Looked) -> Result<Self> {
+        let mut new = Listing::default();
+        new.walk(source, &source.path, now, looked)?;
+        new.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut old = before.entries.into_iter().peekable();
+        for entry in &mut new.entries {
+            while old.next_if(|o| o.name < entry.name).is_some() {}
+            if let Some(same) = old.next_if(|o| o.name == entry.name)
+                && same.state == entry.state
+            {
+                entry.since = same.since;
+                // What was handed out and lies here again was put back, unless it is one that stays where it is.
+                entry.done = same.done && source.on_success == crate::config::OnSuccess::Keep;
+            }
+        }
+        // More names than this fit into no folder that can be listed.
+        new.order = (0..u32::try_from(new.entries.len()).unwrap_or(u32::MAX)).collect();
+        if source.sort == Sort::Modified {
+            let entries = &new.entries;
+            new.order.sort_by_key(|i| entries[*i as usize].state.modified_ns);
+        }
+        Ok(new)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The entry at that place of the order.
+    pub(super) fn at(&mut self, place: usize) -> &mut Entry {
+        &mut self.entries[self.order[place] as usize]
+    }
+
+    fn walk(&mut self, source: &SourceConfig, folder: &Path, now: Instant, looked: &mut Looked) -> Result<()> {
+        let missing = |e: &std::io::Error| {
+            let error = Error::io(Blame::Endpoint, "read the folder", folder, e);
+            if e.kind() == std::io::ErrorKind::NotFound { error.hint("mount its share, or create it, or set create = true on the source") } else { error }
+        };
+        let announced = source.done_file.is_some() || source.checksum_file.is_some();
+        for entry in fs::read_dir(folder).map_err(|e| missing(&e))? {
+            let entry = entry.map_err(|e| missing(&e))?;
+            let name = entry.file_name();
+            if name == CLAIMED && folder == source.path {
+                continue;
+            }
+            let path = entry.path();
+            // A file that is gone by now was somebody else's.
+            let Ok(meta) = path.symlink_metadata() else { continue };
+            let kind = meta.file_type();
+            if kind.is_dir() {
+                if source.recursive && !never_matches(name.as_bytes()) {
+                    self.walk(source, &path, now, looked)?;
+                }
+                continue;
+            }
+            let relative = path.strip_prefix(&source.path).map(|p| p.as_os_str().as_bytes()).unwrap_or_default();
+            let as_path = Path::new(std::ffi::OsStr::from_bytes(relative));
+            let outright = source.outright.iter().any(|o| o.as_bytes() == name.as_bytes() || o.as_bytes() == relative);
+            let matches = |set: &globset::GlobSet| set.is_match(Path::new(&name)) || set.is_match(as_path);
+            let wanted = outright || matches(&source.include);
+            if kind.is_symlink() || kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
+                looked.passed_over += u64::from(wanted);
+                continue;
+            }
+            if announced {
+                self.others.insert(Name(relative.to_vec()));
+            }
+            if !wanted || matches(&source.exclude) {
+                continue;
+            }
+            if never_matches(name.as_bytes()) && !outright {
+                looked.passed_over += 1;
+                continue;
+            }
+            if is_rejects_file(&path) {
+                looked.passed_over += 1;
+                looked.notices.push(format!("{}: corrected rejects files are not taken back yet: correct the export itself", shown(&path)));
+                continue;
+            }
+            self.entries.push(Entry { name: relative.into(), state: State::of(&meta), since: now, done: false });
+        }
+        // Done and checksum files announce others and are no exports themselves.
+        if folder == source.path {
+            for template in [&source.done_file, &source.checksum_file].into_iter().flatten() {
+                let companions: HashSet<Name> = self.entries.iter().map(|e| companion_name(template, &e.file())).collect();
+                self.entries.retain(|e| !companions.contains(&e.file()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file is a rejects file of ours, whose own columns must never reach B.
+fn is_rejects_file(path: &Path) -> bool {
+    let named = path.file_name().is_some_and(|n| n.as_bytes().ends_with(b".rejects.csv"));
+    let head = || -> Option<Vec<u8>> {
+        let mut head = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(durable::open_file(path).ok()?, 64), &mut head).ok()?;
+        Some(head)
+    };
+    named && head().is_some_and(|h| h.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&h).starts_with(b"_line"))
+}
