@@ -7,9 +7,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
+use crate::relay::World;
 use crate::relay::dispatch::Mode;
 use crate::relay::engine::{self, Message, Tally};
-use crate::relay::{World, already_running, lock_home};
+use crate::relay::sources::lock_home;
 use crate::stop::Stop;
 
 /// A stop that takes longer ends the process.
@@ -38,8 +39,9 @@ pub fn run(config: Config, run: Run) -> Result<Tally> {
     let watch = |kind| signal(kind).map_err(|e| Error::relay(format!("can't watch for signals: {e}")));
     let (mut term, mut int, mut hup) = (watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?, watch(SignalKind::hangup())?);
     drop(guard);
-    let Some(_lock) = lock_home(&config)? else { return Err(already_running(&config.home)) };
-    crate::durable::probe(&config.home).map_err(|e| e.blamed_on(crate::error::Blame::Relay))?;
+    let config = config.resolved();
+    let _lock = lock_home(&config.home, config.archive_mode)??;
+    crate::durable::try_out(&config.home, &config.home).map_err(|e| e.blamed_on(crate::error::Blame::Relay))?;
     let (journal, notice) = Journal::open(&config.home)?;
     if let Some(notice) = notice {
         tracing::warn!("{notice}");
@@ -97,6 +99,7 @@ fn stop_now(stop: &Stop) {
 fn reload(file: &std::path::Path, to_engine: &std::sync::mpsc::SyncSender<Message>) {
     match config::load(file) {
         Ok(config) => {
+            let config = config.resolved();
             // The home and the journal are this process's; everything else is taken over.
             if to_engine.try_send(Message::Reload(Box::new(config))).is_ok() {
                 tracing::info!("the configuration is reloaded");

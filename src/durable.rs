@@ -345,27 +345,36 @@ pub fn sync_parent(path: &Path) -> Result<()> {
     sync_folder(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
-/// Locks a file or folder for this process; none: another process has it. The lock lives as long as the handle.
-pub fn lock(path: &Path) -> Result<Option<File>> {
+/// Who has a lock.
+#[derive(Debug)]
+pub enum Held {
+    /// This process, as long as the handle lives.
+    Ours(File),
+    /// Another one: its number and command, where the system tells.
+    By(String),
+}
+
+/// Locks a folder for this process, if no other has it.
+pub fn lock(path: &Path) -> Result<Held> {
     let file = File::open(path).map_err(endpoint("open", path))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Ok(()) => Ok(Held::Ours(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Held::By(crate::sys::lock_holder(&file).unwrap_or_else(|| "process unknown".into()))),
         // A file system without locks (some NFS): a claim is still single by its rename.
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::NOLCK | rustix::io::Errno::OPNOTSUPP) => Ok(Some(file)),
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::NOLCK | rustix::io::Errno::OPNOTSUPP) => Ok(Held::Ours(file)),
         Err(e) => Err(Error::io(Blame::Relay, "lock", path, &e.into())),
     }
 }
 
-/// Tries a real rename and sync in a folder, which shows missing rights, a read-only mount and a full disk at once.
-pub fn probe(folder: &Path) -> Result<()> {
-    let name = crate::job::hex(&random_bytes::<6>()?);
-    let (a, b) = (folder.join(format!(".passerelle-probe-{name}.tmp")), folder.join(format!(".passerelle-probe-{name}.2.tmp")));
-    let tried = NewFile::create(&a, 0o600).and_then(|f| f.sync()).and_then(|()| rename_new(&a, &b));
+/// Tries a real write, sync and rename from one folder to another.
+pub fn try_out(from: &Path, to: &Path) -> Result<()> {
+    let name = format!(".passerelle-probe-{}.tmp", crate::job::hex(&random_bytes::<6>()?));
+    let (a, b) = (from.join(&name), to.join(&name));
+    let tried = NewFile::create(&a, 0o600).and_then(|f| f.sync()).and_then(|()| if a == b { Ok(()) } else { rename_new(&a, &b) });
     remove(&b)?;
     remove(&a)?;
     tried?;
-    sync_folder(folder)
+    sync_folder(to)
 }
 
 /// Random bytes, for names that nobody else draws.
@@ -423,8 +432,9 @@ mod tests {
     fn a_second_lock_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let first = lock(dir.path()).unwrap();
-        assert!(first.is_some());
-        assert!(lock(dir.path()).unwrap().is_none());
+        assert!(matches!(first, Held::Ours(_)));
+        let Held::By(other) = lock(dir.path()).unwrap() else { panic!("locked twice") };
+        assert!(other.contains(&format!("process {}", std::process::id())), "{other}");
     }
 
     #[test]

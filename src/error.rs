@@ -35,6 +35,8 @@ pub enum Kind {
     NotFound,
     /// The name is already there.
     Exists,
+    /// It lies on another file system.
+    OtherDevice,
     /// Permission denied by the file system or the server.
     Denied,
     /// The login or the host key was refused: trying again soon is useless and may lock an account.
@@ -231,7 +233,12 @@ fn classify_io(e: &io::Error) -> (Kind, Option<String>) {
         Some(libc::EDQUOT) => (Kind::Full, Some("raise the quota, or free some space there".into())),
         Some(libc::EROFS) => (Kind::Denied, Some("the file system is mounted read-only".into())),
         Some(libc::EACCES | libc::EPERM) => (Kind::Denied, Some("give the relay's user the right to read, write and rename there".into())),
+        Some(libc::EXDEV) => (Kind::OtherDevice, Some("both must lie on one file system, in one mount".into())),
         Some(libc::ENOENT) => (Kind::NotFound, None),
+        Some(libc::ELOOP) => (
+            Kind::Denied,
+            Some("a part of that path has become a link, and links are not followed: put the folder back, or reload if the link is meant".into()),
+        ),
         Some(libc::EEXIST | libc::ENOTEMPTY) => (Kind::Exists, None),
         Some(libc::EMFILE | libc::ENFILE) => (Kind::Other, Some("raise the limit of open files (`ulimit -n`) or lower `jobs`".into())),
         _ => (Kind::Other, None),

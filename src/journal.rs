@@ -130,8 +130,6 @@ struct Order {
 pub struct Journal {
     path: PathBuf,
     orders: SyncSender<Order>,
-    /// It was made just now: the first start, or the journal was lost.
-    pub fresh: bool,
 }
 
 impl std::fmt::Debug for Journal {
@@ -167,7 +165,6 @@ impl Journal {
         // Read-only, so that a journal of a later version stays as it is.
         let version =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|c| c.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)));
-        let fresh = !matches!(version, Ok(1..));
         if let Ok(version) = version.as_ref().copied()
             && version > VERSION
         {
@@ -195,8 +192,7 @@ impl Journal {
             .name("journal".into())
             .spawn(move || write_loop(connection, &inbox, &thread_path))
             .map_err(|e| Error::relay(format!("can't start a thread: {e}")))?;
-        let fresh = fresh || notice.is_some();
-        Ok((Self { path, orders, fresh }, notice))
+        Ok((Self { path, orders }, notice))
     }
 
     fn prepare(path: &Path) -> rusqlite::Result<Connection> {

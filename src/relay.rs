@@ -14,6 +14,7 @@ pub mod operate;
 pub mod publish;
 mod rebuild;
 pub mod recover;
+pub mod sources;
 pub mod steps;
 mod worker;
 
@@ -24,7 +25,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use crate::config::{Config, DestinationConfig, Route};
-use crate::durable;
 use crate::endpoints::Session;
 use crate::endpoints::pool::Pool;
 use crate::error::{Error, Kind, Result};
@@ -75,9 +75,9 @@ impl std::fmt::Debug for World {
 }
 
 impl World {
-    /// The world of a configuration. Memories of looks are taken over from the world before, if there is one.
+    /// The world of a configuration whose folders are resolved. Memories of looks are taken over from the world before, if there is one.
     pub fn new(config: Config, journal: Journal, stop: Stop, before: Option<&World>) -> Result<Self> {
-        let config = Arc::new(config.resolved());
+        let config = Arc::new(config);
         let mut pools = HashMap::new();
         for d in config.routes.iter().flat_map(|r| &r.destinations) {
             let key = endpoint_key(d);
@@ -237,26 +237,4 @@ impl World {
 fn unwritable(e: &std::io::Error) -> Error {
     Error::relay(format!("the journal can't be written: {}", crate::error::reason(e)))
         .hint("see the cause, then start again: it goes on where the journal says")
-}
-
-/// Locks of a running relay; they end with it.
-#[derive(Debug)]
-pub struct Locks(#[allow(dead_code)] Vec<std::fs::File>);
-
-/// Makes the folders of home and locks it; none: another relay has it.
-pub fn lock_home(config: &Config) -> Result<Option<Locks>> {
-    let home = &config.home;
-    let relay = |e: Error| e.blamed_on(crate::error::Blame::Relay);
-    durable::make_folder(home, 0o750).map_err(relay)?;
-    durable::make_folder(&home.join("work"), 0o700).map_err(relay)?;
-    for folder in ["archive", "errors"] {
-        durable::make_folder(&home.join(folder), durable::folder_mode(config.archive_mode)).map_err(relay)?;
-    }
-    Ok(durable::lock(home).map_err(relay)?.map(|lock| Locks(vec![lock])))
-}
-
-/// The refusal of a second relay.
-pub fn already_running(home: &Path) -> Error {
-    Error::relay(format!("another relay already runs with home {}", home.display()))
-        .hint("stop it first, or give this one another home; `passerelle status` shows what it does")
 }

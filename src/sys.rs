@@ -53,6 +53,22 @@ pub fn is_network_share(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|s| NETWORK.contains(&(i64::from(s.f_type as u32))))
 }
 
+/// Who holds the `flock` of an open file, as `process 17: passerelle run`; none where /proc does not tell.
+pub fn lock_holder(file: &File) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = file.metadata().ok()?;
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    let wanted = format!("{major:02x}:{minor:02x}:{}", meta.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // "1: FLOCK  ADVISORY  WRITE 17 fe:00:1234 0 EOF"
+    let line = locks.lines().map(|l| l.split_whitespace().collect::<Vec<_>>()).find(|l| l.contains(&"FLOCK") && l.contains(&wanted.as_str()))?;
+    let pid = line.get(4)?;
+    // No secret is ever part of our command line.
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = String::from_utf8_lossy(&command).replace('\0', " ");
+    Some(format!("process {pid}: {}", crate::error::shown_bytes(words.trim().as_bytes())))
+}
+
 /// The permissions that a new file gets: 0666 less the umask. Read from /proc, since the system call for it can only set it.
 pub fn default_mode() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

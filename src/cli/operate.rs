@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::job::State;
 use crate::journal::{Answer, Journal, Request};
-use crate::relay::{World, lock_home, operate};
+use crate::relay::sources::lock_home;
+use crate::relay::{World, operate, recover};
 use crate::stop::Stop;
 
 /// How long a running relay may take to answer.
@@ -87,13 +88,15 @@ pub(crate) fn resume(args: &RouteArgs, context: &Context) -> Result<u8> {
 }
 
 fn ask(config: Config, request: &Request) -> Result<u8> {
-    let answer = match lock_home(&config)? {
-        Some(_lock) => {
+    let config = config.resolved();
+    let answer = match lock_home(&config.home, config.archive_mode)? {
+        Ok(_lock) => {
             let (journal, _) = Journal::open(&config.home)?;
             let world = World::new(config, journal, Stop::new(), None)?;
+            recover::rebuild(&world)?;
             operate::carry_out(&world, request)?.0
         }
-        None => beside(&config, request)?,
+        Err(_) => beside(&config, request)?,
     };
     for line in &answer.done {
         println!("{line}");

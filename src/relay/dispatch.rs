@@ -43,6 +43,12 @@ struct Slot {
     last_error: Option<Error>,
 }
 
+impl Slot {
+    fn new(job: Job) -> Self {
+        Self { job, busy: false, key: None, not_before: HashMap::new(), failures: HashMap::new(), last_error: None }
+    }
+}
+
 /// What is known of a route.
 #[derive(Debug, Default)]
 pub struct RouteState {
@@ -135,7 +141,7 @@ impl Dispatcher {
             if route.halted_by == Some(job.id) {
                 route.halted_by = None;
             }
-            route.jobs.insert(job.id, Slot { job, busy: false, key: None, not_before: HashMap::new(), failures: HashMap::new(), last_error: None });
+            route.jobs.insert(job.id, Slot::new(job));
         }
     }
 
@@ -366,14 +372,7 @@ impl Dispatcher {
                 let watch = found.again.filter(|_| !self.once || r.looks == 1);
                 r.due = r.due.into_iter().chain(watch.map(|a| now + a)).min();
                 for job in found.claimed {
-                    r.jobs.entry(job.id).or_insert(Slot {
-                        job,
-                        busy: false,
-                        key: None,
-                        not_before: HashMap::new(),
-                        failures: HashMap::new(),
-                        last_error: None,
-                    });
+                    r.jobs.entry(job.id).or_insert_with(|| Slot::new(job));
                 }
                 r.more = r.left > 0;
             }

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 
 use super::dispatch::{Dispatcher, Done, Mode, RUN_MAX, Work};
+use super::sources::Sources;
 use super::worker::work_loop;
 use super::{World, operate, recover};
-use crate::config::{Config, OnSuccess, Route};
+use crate::config::Config;
 use crate::durable;
 use crate::error::{Blame, Error, Result};
 use crate::job::{Event, Job, State};
 use crate::journal::Reader;
-use crate::watch::{self, CLAIMED};
 
 /// How often operators' requests and sources without events are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -82,9 +82,7 @@ struct Engine {
     outbox: SyncSender<Message>,
     work: Option<Sender<(Arc<World>, Work)>>,
     threads: Vec<std::thread::JoinHandle<()>>,
-    watchers: HashMap<String, notify::RecommendedWatcher>,
-    /// Routes that give no events: said once, and polled.
-    unwatchable: std::collections::HashSet<String>,
+    sources: Sources,
     schedules: HashMap<String, Instant>,
     polls: HashMap<String, Instant>,
     tally: Tally,
@@ -99,7 +97,6 @@ struct Engine {
     fatal: Option<Error>,
     status: String,
     status_at: Instant,
-    _source_locks: Vec<std::fs::File>,
 }
 
 impl Engine {
@@ -120,8 +117,7 @@ impl Engine {
             outbox,
             work: Some(work),
             threads,
-            watchers: HashMap::new(),
-            unwatchable: std::collections::HashSet::new(),
+            sources: Sources::default(),
             schedules: HashMap::new(),
             polls: HashMap::new(),
             tally: Tally::default(),
@@ -132,7 +128,6 @@ impl Engine {
             fatal: None,
             status: String::new(),
             status_at: Instant::now(),
-            _source_locks: Vec::new(),
         };
         engine.open_sources()?;
         for job in recover::recover(world)? {
@@ -146,41 +141,12 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Makes, locks and watches each route's source.
+    /// Opens each route's source, and says when it is looked at first.
     fn open_sources(&mut self) -> Result<()> {
         let now = Instant::now();
-        self._source_locks.clear();
-        let mut locked: Vec<std::path::PathBuf> = Vec::new();
+        self.sources.clear();
         for route in self.world.config.routes.clone() {
-            let source = &route.source;
-            if source.create
-                && !source.path.is_dir()
-                && let Err(e) = durable::make_folder(&source.path, 0o755)
-            {
-                // One route's folder stops no other route; its look says the same again.
-                tracing::error!(route = route.name, "{e}{}", e.remedy());
-            }
-            let claimed = source.path.join(CLAIMED);
-            if source.on_success != OnSuccess::Keep && source.path.is_dir() && !locked.contains(&claimed) {
-                if let Err(e) = durable::make_folder(&claimed, 0o700) {
-                    tracing::error!(route = route.name, "{e}");
-                } else {
-                    let lock = match durable::lock(&claimed) {
-                        Ok(lock) => lock,
-                        Err(e) => {
-                            tracing::error!(route = route.name, "{e}{}", e.remedy());
-                            continue;
-                        }
-                    };
-                    let refused = || {
-                        Error::relay(format!("another relay already takes files from {}", source.path.display()))
-                            .hint(format!("stop that one, or give this one (home {}) another source", self.world.config.home.display()))
-                    };
-                    self._source_locks.push(lock.ok_or_else(refused)?);
-                    locked.push(claimed);
-                }
-            }
-            self.watch(&route);
+            self.sources.open(&self.world, &route, self.mode, &self.outbox)?;
             self.schedules.remove(&route.name);
             match route.schedule.as_ref().filter(|_| self.mode == Mode::Daemon) {
                 Some(schedule) => {
@@ -191,28 +157,9 @@ impl Engine {
                 None if self.mode == Mode::Once => self.dispatcher.schedule(&route.name),
                 None => self.dispatcher.hint(&route.name),
             }
-            self.polls.insert(route.name.clone(), now + source.poll_interval);
+            self.polls.insert(route.name.clone(), now + route.source.poll_interval);
         }
         Ok(())
-    }
-
-    fn watch(&mut self, route: &Arc<Route>) {
-        if self.mode == Mode::Once || route.schedule.is_some() || self.watchers.contains_key(&route.name) || !self.unwatchable.insert(route.name.clone()) {
-            return;
-        }
-        let (name, outbox) = (route.name.clone(), self.outbox.clone());
-        let wake = move || {
-            // A full inbox means that the dispatcher is awake and will see the dirty flag of a later hint; the rescan is the truth.
-            let _ = outbox.try_send(Message::Hint(name.clone()));
-        };
-        match self.world.with_memory(&route.name, |m| watch::wake(&route.source, m, wake)) {
-            Ok(Some(watcher)) => {
-                self.unwatchable.remove(&route.name);
-                self.watchers.insert(route.name.clone(), watcher);
-            }
-            Ok(None) => tracing::info!(route = route.name, "the source is polled every {:?}", route.source.poll_interval),
-            Err(why) => tracing::warn!(route = route.name, "{why}"),
-        }
     }
 
     fn pauses(&mut self) -> Result<()> {
@@ -287,8 +234,9 @@ impl Engine {
                 }
             } else if self.polls.get(name).is_some_and(|due| now >= *due) && self.mode == Mode::Daemon {
                 self.polls.insert(name.clone(), now + route.source.poll_interval);
-                if self.world.config.routes.iter().any(|r| r.name == *name && r.source.path.is_dir()) && !self.watchers.contains_key(name) {
-                    self.watch(&route);
+                if route.source.path.is_dir() && !self.sources.watches(name) {
+                    // A folder that has appeared since is taken like one that was there at the start.
+                    self.sources.open(&self.world, &route, self.mode, &self.outbox)?;
                 }
                 self.dispatcher.hint(name);
             }
@@ -357,8 +305,6 @@ impl Engine {
                 let world = World::new(*config, self.world.journal.clone(), self.world.stop.clone(), Some(&self.world))?;
                 self.world = Arc::new(world);
                 self.dispatcher.configure(&self.world.config);
-                self.watchers.clear();
-                self.unwatchable.clear();
                 self.open_sources()?;
                 self.dispatcher.lift_waits();
                 self.pauses()?;
@@ -384,8 +330,7 @@ impl Engine {
                     tracing::warn!(route = *route, "{e}{}", e.remedy());
                 }
                 // A folder that comes back is another one: it is watched anew.
-                self.watchers.remove(route.as_str());
-                self.unwatchable.remove(route.as_str());
+                self.sources.forget(route);
                 let due = Instant::now() + self.world.route(route).map_or(TICK, |r| r.source.poll_interval).min(Duration::from_secs(5));
                 if self.mode == Mode::Daemon
                     && let Some(r) = self.dispatcher.routes.get_mut(route)
@@ -498,7 +443,7 @@ impl Engine {
     fn end(&mut self) {
         self.world.stop.set();
         self.work = None;
-        self.watchers.clear();
+        self.sources.clear();
         let end = Instant::now() + Duration::from_secs(9);
         // Facts were recorded by the workers themselves: what they still say is not needed, but they must be able to say it.
         while Instant::now() < end && self.threads.iter().any(|t| !t.is_finished()) {

@@ -18,9 +18,6 @@ use crate::error::{Error, Result};
 use crate::job::{Event, Job, Name, parse_numbered};
 use crate::journal::NewJob;
 
-/// How many jobs one commit takes.
-const BATCH: usize = 256;
-
 /// A job that was at rest, and the facts that say so.
 struct Found {
     new: NewJob,
@@ -40,12 +37,15 @@ pub(super) fn rebuild(w: &World) -> Result<()> {
     found.sort_by_key(|f| (f.new.id, !matches!(f.events.last(), Some(Event::Archived { .. }))));
     found.dedup_by_key(|f| f.new.id);
     let count = found.len();
-    let mut rest = found.into_iter().peekable();
-    while rest.peek().is_some() {
-        for f in rest.by_ref().take(BATCH) {
-            let mut jobs = w.create_at(vec![f.new], f.at)?;
-            w.record_all(&mut jobs[0], f.events)?;
-        }
+    let reader = w.journal.reader()?;
+    for f in found {
+        // A crash may have come between: what is there already goes on.
+        let mut job = match f.new.id.map(|id| reader.job(id)).transpose()?.flatten() {
+            Some(row) if row.job.seq > 0 => continue,
+            Some(row) => row.job,
+            None => w.create_at(vec![f.new], f.at)?.remove(0),
+        };
+        w.record_all(&mut job, f.events)?;
     }
     if count > 0 {
         tracing::warn!("the journal was lost: {count} jobs are known again from archive and errors; what they did in between is not");

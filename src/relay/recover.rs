@@ -17,17 +17,26 @@ use crate::journal::NewJob;
 use crate::points;
 use crate::watch::{CLAIMED, companion_name};
 
+/// Makes a journal that was lost anew from the folders; one that is in order stays as it is.
+pub fn rebuild(w: &World) -> Result<()> {
+    let reader = w.journal.reader()?;
+    if reader.status(REBUILT)?.is_some() {
+        return Ok(());
+    }
+    super::rebuild::rebuild(w)?;
+    w.journal.raise_numbers(highest_number(w)?)?;
+    super::rebuild::kept_in_work(w)?;
+    w.journal.set_status(REBUILT, Timestamp::now().to_string())
+}
+
+/// The journal's note that it was made complete.
+const REBUILT: &str = "rebuilt";
+
 /// The open jobs, after the folders were looked at.
 pub fn recover(w: &World) -> Result<Vec<Job>> {
-    if w.journal.fresh {
-        super::rebuild::rebuild(w)?;
-    }
-    w.journal.raise_numbers(highest_number(w)?)?;
+    rebuild(w)?;
     let reader = w.journal.reader()?;
     let mut open = Vec::new();
-    if w.journal.fresh {
-        super::rebuild::kept_in_work(w)?;
-    }
     for mut job in reader.open_jobs()? {
         if let Some(job) = settle(w, &mut job)?.then_some(job) {
             open.push(job);
@@ -161,9 +170,6 @@ fn matches_route(route: &Route, file: &Name) -> bool {
 /// The highest number of a job in the journal and in the names of claimed, archived and failed files.
 fn highest_number(w: &World) -> Result<JobId> {
     let mut highest = w.journal.reader()?.highest()?;
-    if !w.journal.fresh {
-        return Ok(highest);
-    }
     highest = highest.max(w.intents.read()?.iter().map(Line::job).max().unwrap_or(0));
     let mut look = |name: &std::ffi::OsStr| {
         use std::os::unix::ffi::OsStrExt;
