@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 
-use crate::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Kind, Result};
 use crate::points;
 use crate::stop::Stop;
 use place::Place;
@@ -32,7 +32,7 @@ pub fn sync_folder(path: &Path) -> Result<()> {
 
 /// Makes a file's bytes survive a power cut. A failed sync is never tried again on the same file (Rebello et al., USENIX ATC 2020).
 pub fn sync_file(file: &File, path: &Path) -> Result<()> {
-    points::act("sync-file", path, || file.sync_all()).map_err(endpoint("sync", path))
+    points::act("sync-file", path, || file.sync_all()).map_err(|e| endpoint("sync", path)(e).kind_of(Kind::Unsynced))
 }
 
 /// Makes a folder and those above it, with these permissions, durably.
@@ -368,8 +368,9 @@ pub fn lock(path: &Path) -> Result<Held> {
 
 /// Tries a real write, sync and rename from one folder to another.
 pub fn try_out(from: &Path, to: &Path) -> Result<()> {
-    let name = format!(".passerelle-probe-{}.tmp", crate::job::hex(&random_bytes::<6>()?));
-    let (a, b) = (from.join(&name), to.join(&name));
+    // Always the same name, so that one left by a crash goes at the next start.
+    let (a, b) = (from.join(".passerelle-probe.tmp"), to.join(".passerelle-probe.tmp"));
+    remove(&b)?;
     let tried = NewFile::create(&a, 0o600).and_then(|f| f.sync()).and_then(|()| if a == b { Ok(()) } else { rename_new(&a, &b) });
     remove(&b)?;
     remove(&a)?;

@@ -35,6 +35,8 @@ pub enum Kind {
     NotFound,
     /// The name is already there.
     Exists,
+    /// A sync failed: what the disk holds is unknown, and another sync would not tell.
+    Unsynced,
     /// It lies on another file system.
     OtherDevice,
     /// Permission denied by the file system or the server.

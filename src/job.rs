@@ -194,6 +194,8 @@ pub struct Job {
     pub error: Option<Error>,
     /// It is to be moved to `errors`.
     pub failing: bool,
+    /// An operator asked for it again: its file is taken as it is now.
+    pub retried: bool,
     /// Where its file lies once it is at rest.
     pub path: Option<String>,
     /// When it was delivered.
@@ -251,6 +253,7 @@ impl Job {
             deliveries: Vec::new(),
             error: None,
             failing: false,
+            retried: false,
             path: None,
             delivered_at: None,
         }
@@ -398,6 +401,7 @@ impl Job {
     /// A retry begins with the original, but never forgets what is published, nor the temporary names that were drawn.
     fn start_again(&mut self) {
         self.failing = false;
+        self.retried = true;
         self.path = None;
         self.failing_since = None;
         self.reason.clear();

@@ -7,6 +7,7 @@
 //! - `kill=before:N`, `kill=after:N`: the process ends as by `kill -9` at the N-th point; instead of N also a point's name, or one
 //!   of several facts that are committed together (`sealed+transformed`)
 //! - `fail=N:ENOSPC` (EIO, EMFILE, EROFS, EDQUOT, or `short` for a write that takes half): that call fails
+//! - `fail=NAME@PART:EIO`: each call of that name on a path that holds PART fails
 //! - `fail-from=N:ENOSPC`: that call and all later ones of its kind fail, as on a disk that stays full
 //! - `lose=N`: that call is made, and its answer is lost
 //! - `skip=NAME` or `skip=NAME@PART`: calls of that name, on a path that holds PART, are left out and called done

@@ -6,6 +6,7 @@
 //! ```
 //! It knows every port below it (journal, folders, endpoints) and nothing above it (signals, terminal, web).
 
+mod claims;
 pub mod dispatch;
 pub mod engine;
 pub mod intake;
@@ -16,6 +17,7 @@ mod rebuild;
 pub mod recover;
 pub mod sources;
 pub mod steps;
+mod timetable;
 mod worker;
 
 use std::collections::HashMap;
@@ -58,6 +60,8 @@ pub struct World {
     pools: HashMap<String, Arc<Pool>>,
     /// When each server refused a connection last, by endpoint key: it was restarted, or its host was.
     refusals: Arc<Mutex<HashMap<String, Timestamp>>>,
+    /// Claims that wait for a sync.
+    unsynced: Arc<claims::Unsynced>,
     /// The wish to stop.
     pub stop: Stop,
     /// What looks remember, by route.
@@ -91,12 +95,13 @@ impl World {
         }
         let watches = config.routes.iter().map(|r| (r.name.clone(), before.and_then(|b| b.watches.get(&r.name)).cloned().unwrap_or_default())).collect();
         let refusals = before.map(|b| b.refusals.clone()).unwrap_or_default();
+        let unsynced = before.map(|b| b.unsynced.clone()).unwrap_or_default();
         let intents = match before {
             Some(b) => b.intents.clone(),
             None => Arc::new(Intents::open(&config.home)?),
         };
         let progress = before.map_or_else(|| Arc::new(|_: &Job, _: u64| {}) as Progress, |b| b.progress.clone());
-        Ok(Self { config, journal, intents, pools, refusals, stop, watches, lookups: steps::LookupCache::default(), progress })
+        Ok(Self { config, journal, intents, pools, refusals, unsynced, stop, watches, lookups: steps::LookupCache::default(), progress })
     }
 
     /// The route of that name.
@@ -129,7 +134,8 @@ impl World {
     /// Whether a destination's server refused a connection since that time: it may have lost what it had not synced.
     pub fn restarted_since(&self, d: &DestinationConfig, time: Option<Timestamp>) -> bool {
         let last = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).get(&endpoint_key(d)).copied();
-        last.is_some_and(|last| time.is_none_or(|t| last >= t))
+        // A clock that was set back since tells nothing of what came first.
+        last.is_some_and(|last| time.is_none_or(|t| last >= t || Timestamp::now() < t))
     }
 
     /// All pools.

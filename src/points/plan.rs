@@ -12,6 +12,7 @@ struct Plan {
     kill_before: Option<Place>,
     kill_after: Option<Place>,
     fail: Option<(u64, Failure)>,
+    fail_at: Vec<(String, String, Failure)>,
     fail_from: Option<(u64, Failure)>,
     lose: Option<u64>,
     skip: Vec<(String, Option<String>)>,
@@ -51,6 +52,10 @@ fn parse(text: &str) -> Plan {
                 Some(("before", place)) => plan.kill_before = Some(place_of(place)),
                 Some(("after", place)) => plan.kill_after = Some(place_of(place)),
                 _ => wrong(wish),
+            },
+            "fail" if value.contains('@') => match value.split_once('@').and_then(|(name, rest)| Some((name, rest.rsplit_once(':')?))) {
+                Some((name, (part, how))) => plan.fail_at.push((name.into(), part.into(), failure_named(how).unwrap_or_else(|| wrong(wish)))),
+                None => wrong(wish),
             },
             "fail" => plan.fail = failure().or_else(|| wrong(wish)),
             "fail-from" => plan.fail_from = failure().or_else(|| wrong(wish)),
@@ -125,7 +130,8 @@ pub(super) fn reach(name: &str, path: &Path) -> io::Result<u64> {
     }
     let once = plan.fail.filter(|(n, _)| *n == number);
     let from = plan.fail_from.filter(|(n, f)| number >= *n && (*f != Failure::Errno(libc::ENOSPC) || changes(name)));
-    match once.or(from).map(|(_, failure)| failure) {
+    let named = plan.fail_at.iter().find(|(n, part, _)| n == name && path.as_os_str().to_string_lossy().contains(part.as_str()));
+    match once.or(from).map(|(_, failure)| failure).or(named.map(|(_, _, failure)| *failure)) {
         Some(Failure::Errno(code)) => Err(io::Error::from_raw_os_error(code)),
         Some(Failure::Short) | None => Ok(number),
     }

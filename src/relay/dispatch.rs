@@ -3,18 +3,21 @@
 //! A waiting job holds no thread: it is parked here. Nothing here does any I/O.
 
 mod order;
+mod route;
 mod work;
 
 use order::publish_run;
+use route::{Slot, pause};
 use work::is_the_servers;
 
+pub use route::RouteState;
 pub use work::{Done, EndpointState, LookResult, Mode, Work};
 
 use crate::config::{Config, Retry};
 use crate::error::{Error, Kind};
 use crate::job::{Job, JobId, Next};
 use crate::watch::LookFor;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Claimed jobs of a route that are held at once; more stay in A's folder.
@@ -30,51 +33,6 @@ const LOGIN_DELAY: Duration = Duration::from_secs(15 * 60);
 const TAKEN_DELAY: Duration = Duration::from_millis(500);
 
 const TAKEN_DELAY_MAX: Duration = Duration::from_secs(5);
-
-#[derive(Debug)]
-struct Slot {
-    job: Job,
-    busy: bool,
-    /// The endpoint that its work in hand occupies.
-    key: Option<String>,
-    /// Not before this time, by destination; the last one is for the job as a whole.
-    not_before: HashMap<Option<usize>, Instant>,
-    failures: HashMap<Option<usize>, u32>,
-    last_error: Option<Error>,
-}
-
-impl Slot {
-    fn new(job: Job) -> Self {
-        Self { job, busy: false, key: None, not_before: HashMap::new(), failures: HashMap::new(), last_error: None }
-    }
-}
-
-/// What is known of a route.
-#[derive(Debug, Default)]
-pub struct RouteState {
-    jobs: BTreeMap<JobId, Slot>,
-    /// An operator paused it.
-    pub paused: bool,
-    /// Why its source can't be looked at.
-    pub blocked: Option<Error>,
-    looking: Option<LookFor>,
-    /// When to look next; none: only when told.
-    pub due: Option<Instant>,
-    /// Something changed since the last look began.
-    dirty: bool,
-    /// The last listing has more.
-    more: bool,
-    last_look: Option<Instant>,
-    look_cost: Duration,
-    /// A failed job holds the later ones back.
-    pub halted_by: Option<JobId>,
-    /// Ready in the folder, not claimed.
-    pub left: usize,
-    /// Passed over by the last look.
-    pub passed_over: u64,
-    looks: u64,
-    scheduled_now: bool,
-}
 
 /// All scheduling state.
 #[derive(Debug)]
@@ -447,9 +405,8 @@ impl Dispatcher {
             // In a single run everything is tried once.
             slot.not_before.insert(destination, now + if once { Duration::from_secs(86_400) } else { delay });
             slot.last_error = Some(error.clone());
-            let patience = retry.as_ref().map(|r| r.give_up);
-            let failing = slot.job.failing_since.and_then(|s| Duration::try_from(jiff::Timestamp::now().duration_since(s)).ok());
-            if error.kind() != Kind::Exists && failing.zip(patience).is_some_and(|(f, p)| f >= p) {
+            let given_up = retry.as_ref().is_some_and(|r| slot.is_given_up(r, now, jiff::Timestamp::now()));
+            if given_up && error.kind() != Kind::Exists {
                 slot.busy = true;
                 give_up.push((slot.job.clone(), error));
             }
@@ -501,9 +458,4 @@ impl Dispatcher {
 enum Take {
     Start,
     Peek,
-}
-
-/// Between two looks: short, but no more than a third of the time goes into looking.
-fn pause(r: &RouteState) -> Duration {
-    (r.look_cost * 2).max(Duration::from_millis(20))
 }

@@ -12,6 +12,7 @@ use jiff::Zoned;
 
 use super::dispatch::{Dispatcher, Done, Mode, RUN_MAX, Work};
 use super::sources::Sources;
+use super::timetable::Timetable;
 use super::worker::work_loop;
 use super::{World, operate, recover};
 use crate::config::Config;
@@ -83,7 +84,7 @@ struct Engine {
     work: Option<Sender<(Arc<World>, Work)>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     sources: Sources,
-    schedules: HashMap<String, Instant>,
+    timetable: Timetable,
     polls: HashMap<String, Instant>,
     tally: Tally,
     /// One connection for all that is looked up at each tick.
@@ -118,7 +119,7 @@ impl Engine {
             work: Some(work),
             threads,
             sources: Sources::default(),
-            schedules: HashMap::new(),
+            timetable: Timetable::new(Instant::now(), &Zoned::now()),
             polls: HashMap::new(),
             tally: Tally::default(),
             reader: Rc::new(world.journal.reader()?),
@@ -147,13 +148,9 @@ impl Engine {
         self.sources.clear();
         for route in self.world.config.routes.clone() {
             self.sources.open(&self.world, &route, self.mode, &self.outbox)?;
-            self.schedules.remove(&route.name);
+            self.timetable.strike(&route.name);
             match route.schedule.as_ref().filter(|_| self.mode == Mode::Daemon) {
-                Some(schedule) => {
-                    if let Some(wait) = schedule.next(&Zoned::now()) {
-                        self.schedules.insert(route.name.clone(), now + wait);
-                    }
-                }
+                Some(schedule) => self.timetable.enter(&route.name, schedule, now, &Zoned::now()),
                 None if self.mode == Mode::Once => self.dispatcher.schedule(&route.name),
                 None => self.dispatcher.hint(&route.name),
             }
@@ -223,14 +220,16 @@ impl Engine {
 
     /// What only time brings: schedules, polls, operators' requests, the status for `passerelle status`.
     fn tick(&mut self, now: Instant) -> Result<()> {
-        for route in self.world.config.routes.clone() {
+        let wall = Zoned::now();
+        let routes = self.world.config.routes.clone();
+        if self.timetable.follow(routes.iter().filter_map(|r| Some((r.name.as_str(), r.schedule.as_ref()?))), now, &wall) {
+            tracing::warn!("the system's clock was set: schedules follow it, and nothing else does");
+        }
+        for route in routes {
             let name = &route.name;
             if let Some(schedule) = &route.schedule {
-                if self.schedules.get(name).is_some_and(|due| now >= *due) {
+                if self.timetable.comes(name, schedule, now, &wall) {
                     self.dispatcher.schedule(name);
-                    if let Some(wait) = schedule.next(&Zoned::now()) {
-                        self.schedules.insert(name.clone(), now + wait.max(Duration::from_millis(1)));
-                    }
                 }
             } else if self.polls.get(name).is_some_and(|due| now >= *due) && self.mode == Mode::Daemon {
                 self.polls.insert(name.clone(), now + route.source.poll_interval);
@@ -309,11 +308,10 @@ impl Engine {
                 self.dispatcher.lift_waits();
                 self.pauses()?;
                 // Jobs of routes that have come back; a look in hand gives its own jobs itself.
-                let known: Vec<Job> = self.reader.open_jobs()?;
-                for job in known {
-                    if !before.contains(&job.route) && !self.dispatcher.holds(&job.route, job.id) {
-                        self.dispatcher.add(job);
-                    }
+                let mut back: Vec<Job> = self.reader.open_jobs()?;
+                back.retain(|j| !before.contains(&j.route) && !self.dispatcher.holds(&j.route, j.id));
+                for job in recover::take_up(&self.world, back)? {
+                    self.dispatcher.add(job);
                 }
             }
             Message::Done(done) => self.done(*done)?,

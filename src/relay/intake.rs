@@ -1,17 +1,15 @@
-//! Looks at sources and claims what is ready; runs the users' commands around it.
+//! Looks at sources and has what is ready claimed; runs the users' commands around it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::dispatch::LookResult;
-use super::intents::Line;
-use super::{World, recover};
-use crate::config::{OnSuccess, Route};
+use super::{World, claims, recover};
+use crate::config::OnSuccess;
 use crate::durable;
-use crate::error::{Kind, Result};
-use crate::job::{Job, Name, numbered};
-use crate::journal::NewJob;
-use crate::watch::{self, CLAIMED, Candidate, LookFor, companion_name};
+use crate::error::Result;
+use crate::job::Name;
+use crate::watch::{self, CLAIMED, Candidate, LookFor};
 
 /// A command of the user's that runs longer than this is stopped.
 pub(super) const HOOK_TIME_MAX: Duration = Duration::from_secs(600);
@@ -37,62 +35,10 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
         tracing::warn!(route = name, "{notice}");
     }
     recover::errors_folder(w, &route)?;
-    let claimed = claim(w, &route, looked.ready)?;
+    let claimed = claims::claim(w, &route, looked.ready)?;
     // What is beyond `max_files` waits for the next look by event, rescan or schedule.
     let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { looked.left };
     Ok(LookResult { claimed, left, passed_over: looked.passed_over, again: looked.again })
-}
-
-/// Takes files out of A's folder: one commit of the intents, the renames, one sync of each folder.
-pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<Vec<Job>> {
-    if ready.is_empty() {
-        return Ok(Vec::new());
-    }
-    let new = ready.iter().map(|c| NewJob { route: route.name.clone(), file: c.file.clone(), found: c.found, replay_of: None, id: None }).collect();
-    let jobs = w.create(new)?;
-    if route.source.on_success == OnSuccess::Keep {
-        let line = |job: &Job| Line::Kept { job: job.id, route: job.route.clone(), file: job.file.clone(), found: job.found, received_at: job.received_at };
-        w.intents.write(&jobs.iter().map(line).collect::<Vec<_>>())?;
-        return Ok(jobs);
-    }
-    let mut claimed = Vec::with_capacity(jobs.len());
-    let mut folders = std::collections::BTreeSet::new();
-    let mut trouble = None;
-    for (job, candidate) in jobs.into_iter().zip(&ready) {
-        if trouble.is_some() {
-            w.journal.drop_intent(job.id)?;
-            continue;
-        }
-        match durable::rename_new(&route.source.path.join(candidate.file.path()), &w.claimed(route, &job)) {
-            Ok(()) => {
-                for template in [&route.source.done_file, &route.source.checksum_file].into_iter().flatten() {
-                    let companion = companion_name(template, &job.file);
-                    let to = route.source.path.join(CLAIMED).join(numbered(job.id, companion.last()).path());
-                    let _ = durable::rename_new(&route.source.path.join(companion.path()), &to);
-                }
-                folders.insert(route.source.path.join(Name(candidate.file.folder().to_vec()).path()));
-                claimed.push(job);
-            }
-            // Another relay, or A itself, was faster.
-            Err(e) if e.kind() == Kind::NotFound => w.journal.drop_intent(job.id)?,
-            Err(e) => {
-                w.journal.drop_intent(job.id)?;
-                trouble = Some(e.at("claim"));
-            }
-        }
-    }
-    let synced = durable::sync_folder(&route.source.path.join(CLAIMED)).and_then(|()| folders.iter().try_for_each(|f| durable::sync_folder(f)));
-    // What was renamed is claimed, whatever a sync says: its seal syncs the file itself before anything else.
-    let trouble = trouble.or(synced.err());
-    match trouble {
-        // What was claimed goes on; the next look tells the trouble again.
-        Some(e) if claimed.is_empty() => Err(e),
-        Some(e) => {
-            tracing::warn!(route = route.name, "{e}{}", e.remedy());
-            Ok(claimed)
-        }
-        None => Ok(claimed),
-    }
 }
 
 /// Runs a command of the user's: an argument list, never a shell, with a time limit. Its failure is told, and decides nothing.

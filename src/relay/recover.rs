@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::intents::Line;
-use super::{World, steps};
+use super::{World, claims, steps};
 use crate::config::{OnSuccess, Route};
 use crate::durable;
 use crate::error::{Error, Kind, Result};
@@ -38,22 +38,54 @@ pub fn recover(w: &World) -> Result<Vec<Job>> {
     let reader = w.journal.reader()?;
     let mut open = Vec::new();
     for mut job in reader.open_jobs()? {
-        if let Some(job) = settle(w, &mut job)?.then_some(job) {
+        if settle(w, &mut job)? {
             open.push(job);
         }
     }
     for route in w.config.routes.iter().filter(|r| r.source.on_success != OnSuccess::Keep) {
         adopt(w, route, &mut open)?;
     }
+    sweep(w, &open);
     // A job that was never sealed and has lines was tried before the journal was lost.
     if open.iter().any(|j| j.seq == 0) {
         let unsealed: std::collections::HashSet<JobId> = open.iter().filter(|j| j.seq == 0).map(|j| j.id).collect();
         w.intents.remember(w.intents.read()?.into_iter().filter(|l| unsealed.contains(&l.job())).collect());
     }
-    sweep(w, &open);
-    open.sort_by_key(|j| j.id);
     forget_intents(w)?;
+    let mut open = secured(w, open);
+    open.sort_by_key(|j| j.id);
     Ok(open)
+}
+
+/// The jobs of routes that have come back with a new configuration.
+pub fn take_up(w: &World, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
+    let mut open = Vec::new();
+    for mut job in jobs.drain(..) {
+        if settle(w, &mut job)? {
+            open.push(job);
+        }
+    }
+    Ok(secured(w, open))
+}
+
+/// A relay that was killed between a claim and its sync left a claim that a power cut would undo: it is synced first.
+fn secured(w: &World, jobs: Vec<Job>) -> Vec<Job> {
+    let (fresh, mut open): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|j| j.seq == 0 && j.replay_of.is_none());
+    let mut by_route: std::collections::BTreeMap<String, Vec<Job>> = std::collections::BTreeMap::new();
+    for job in fresh {
+        by_route.entry(job.route.clone()).or_default().push(job);
+    }
+    for (name, jobs) in by_route {
+        match w.route(&name) {
+            Some(route) if route.source.on_success != OnSuccess::Keep => match claims::secure(w, route, jobs) {
+                Ok(jobs) => open.extend(jobs),
+                // They wait for a look that succeeds.
+                Err(e) => tracing::warn!(route = name, "{e}{}", e.remedy()),
+            },
+            _ => open.extend(jobs),
+        }
+    }
+    open
 }
 
 /// Drops what is no longer needed of `intents`, once it is large.

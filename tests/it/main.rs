@@ -7,6 +7,7 @@ mod config; // every mistake at once, with its place; what is not built yet says
 mod crash; // kill -9 at every recorded fact, then start again
 mod data; // real exports of ../shared/data, every field against an independent reading
 mod examples; // config/ and the demo work as they stand
+mod faults; // the fault matrix, one test a row
 mod ftp; // vsftpd, plain and with TLS session reuse
 mod http; // nginx with WebDAV, and a server that is cut
 mod operators; // retry, replay, pause, errors folder, beside a relay and without one

@@ -14,7 +14,7 @@ use super::{local, vanished};
 use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
 use crate::durable;
 use crate::endpoints::Followed;
-use crate::error::{Blame, Error, Kind, Result};
+use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Delivery, Event, Job, Made, Name, Progress, Seal};
 use crate::naming::{self, Facts};
 use crate::sys::{Writers, writers};
@@ -136,8 +136,17 @@ pub(super) fn seal(path: &Path, job: &Job, w: &World) -> Result<Seal> {
         return Err(Error::endpoint("another program still has the file open for writing").hint("it is taken as soon as that program closes it"));
     }
     let look = |file: &File| file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", path, &e));
-    durable::sync_file(&file, path)?;
+    let unsynced = |e: &Error| e.kind() == Kind::Unsynced;
+    if job.error.as_ref().is_some_and(unsynced) || durable::sync_file(&file, path).is_err_and(|e| unsynced(&e)) {
+        tracing::warn!(job = job.id, "{} could not be synced: it is written anew", shown(path));
+        durable::rewrite(path, &w.stop).map_err(|e| e.kind_of(Kind::Unsynced))?;
+        file = durable::open_file(path)?;
+    }
     let before = look(&file)?;
+    if before.len() < job.found.size && !job.retried {
+        let message = format!("the file had {} bytes when it was claimed, and has {} now", job.found.size, before.len());
+        return Err(Error::file(message).hint("its last bytes were lost with the power, or somebody cut it: export it again; retry delivers it as it is now"));
+    }
     let hash = digest_of::<sha2::Sha256>(&mut Followed::new(&mut file, &w.stop, None)).map_err(|e| read_failed(&e, path))?;
     let after = look(&file)?;
     if durable::found(&before) != durable::found(&after) {

@@ -155,5 +155,12 @@ fn transformed_files_survive_a_power_cut_at_every_point() {
 }
 #[test]
 fn files_sent_by_sftp_survive_a_power_cut_at_every_point() {
-    survives(&Scene::at("sftp wait", Server::Sftp(Sshd::start())));
+    if left_out() {
+        return;
+    }
+    let scene = Scene::at("sftp wait", Server::Sftp(Sshd::start()));
+    let (home, b) = (Disk::new(), Disk::new());
+    let bases = Bases { home: &home.mount, a: &home.mount, b: &b.mount };
+    cut_everywhere(&scene, &bases, &[&home, &b], false).end("sftp wait: power cut at every point, both hosts");
+    cut_everywhere(&scene, &bases, &[&b], false).end("sftp wait: kill here and power cut of B's disk at every point");
 }
