@@ -125,6 +125,21 @@ struct Order {
     done: SyncSender<Result<()>>,
 }
 
+/// A transaction that is being committed.
+#[must_use]
+pub struct Pending(Receiver<Result<()>>);
+
+impl Pending {
+    /// Waits until it is durable.
+    pub fn wait(self) -> Result<()> {
+        self.0.recv().map_err(|_| gone())?
+    }
+}
+
+fn gone() -> Error {
+    Error::relay("the journal's thread has ended").hint("start the relay again: it goes on where the journal says")
+}
+
 /// The journal of one home. Clones share one writer.
 #[derive(Clone)]
 pub struct Journal {
@@ -228,10 +243,13 @@ impl Journal {
     }
 
     fn write(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<()> {
+        self.order(write)?.wait()
+    }
+
+    fn order(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<Pending> {
         let (done, wait) = sync_channel(1);
-        let gone = || Error::relay("the journal's thread has ended").hint("start the relay again: it goes on where the journal says");
         self.orders.send(Order { write: Box::new(write), done }).map_err(|_| gone())?;
-        wait.recv().map_err(|_| gone())?
+        Ok(Pending(wait))
     }
 
     /// Notes jobs that are about to be claimed; gives their numbers.
@@ -252,9 +270,9 @@ impl Journal {
         take.recv().map_err(|_| Error::relay("the journal gave no numbers"))
     }
 
-    /// Records facts, all in one transaction.
-    pub fn record(&self, facts: Vec<Fact>) -> Result<()> {
-        self.write(move |c| {
+    /// Records facts, all in one transaction. They are durable once the wait for them has succeeded.
+    pub fn record(&self, facts: Vec<Fact>) -> Result<Pending> {
+        self.order(move |c| {
             let mut insert = c.prepare_cached("INSERT INTO events(job, seq, at, event) VALUES(?, ?, ?, ?)")?;
             let mut update = c.prepare_cached(
                 "UPDATE jobs SET state = ?2, at_rest = ?3, reason = ?4, size = ?5, hash = ?6, attempts = ?7, delivered_at = ?8, finals = ?9 WHERE id = ?1",
@@ -407,7 +425,7 @@ mod tests {
         let mut job = journal.create(vec![new(b"a\"b\xff.csv")], at).unwrap().remove(0);
         let event = Event::Failing { error: Error::file("no").hint("do") };
         job.apply(&event, at).unwrap();
-        journal.record(vec![Fact { job: job.clone(), event: event.clone(), at }]).unwrap();
+        journal.record(vec![Fact { job: job.clone(), event: event.clone(), at }]).unwrap().wait().unwrap();
         let reader = Journal::read(dir.path()).unwrap().unwrap();
         let row = reader.job(job.id).unwrap().unwrap();
         assert_eq!((row.job, row.events), (job.clone(), vec![(at, event)]));

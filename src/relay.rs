@@ -31,7 +31,7 @@ use crate::endpoints::Session;
 use crate::endpoints::pool::Pool;
 use crate::error::{Error, Kind, Result};
 use crate::job::{Event, Job, Name};
-use crate::journal::{Fact, Journal, NewJob};
+use crate::journal::{self, Fact, Journal, NewJob};
 use crate::points;
 use crate::stop::Stop;
 use crate::watch::{CLAIMED, Memory};
@@ -60,6 +60,8 @@ pub struct World {
     pools: HashMap<String, Arc<Pool>>,
     /// When each server refused a connection last, by endpoint key: it was restarted, or its host was.
     refusals: Arc<Mutex<HashMap<String, Timestamp>>>,
+    /// When this relay started.
+    began: Timestamp,
     /// Claims that wait for a sync.
     unsynced: Arc<claims::Unsynced>,
     /// The wish to stop.
@@ -95,13 +97,14 @@ impl World {
         }
         let watches = config.routes.iter().map(|r| (r.name.clone(), before.and_then(|b| b.watches.get(&r.name)).cloned().unwrap_or_default())).collect();
         let refusals = before.map(|b| b.refusals.clone()).unwrap_or_default();
+        let began = before.map_or_else(Timestamp::now, |b| b.began);
         let unsynced = before.map(|b| b.unsynced.clone()).unwrap_or_default();
         let intents = match before {
             Some(b) => b.intents.clone(),
             None => Arc::new(Intents::open(&config.home)?),
         };
         let progress = before.map_or_else(|| Arc::new(|_: &Job, _: u64| {}) as Progress, |b| b.progress.clone());
-        Ok(Self { config, journal, intents, pools, refusals, unsynced, stop, watches, lookups: steps::LookupCache::default(), progress })
+        Ok(Self { config, journal, intents, pools, refusals, began, unsynced, stop, watches, lookups: steps::LookupCache::default(), progress })
     }
 
     /// The route of that name.
@@ -146,20 +149,22 @@ impl World {
     /// Records facts about jobs, all in one commit: legality first, then the journal, then memory. Nobody else may write
     /// to the journal's events.
     pub fn record(&self, facts: Vec<(&mut Job, Event)>) -> Result<()> {
-        if facts.is_empty() {
+        self.record_after(Vec::new(), facts)
+    }
+
+    /// The same, after facts that were taken ahead.
+    pub fn record_after(&self, mut ahead: Vec<Fact>, facts: Vec<(&mut Job, Event)>) -> Result<()> {
+        let mut jobs = Vec::with_capacity(facts.len());
+        for (job, event) in facts {
+            let mut next = job.clone();
+            ahead.extend(take_ahead(&mut next, vec![event])?);
+            jobs.push((job, next));
+        }
+        if ahead.is_empty() {
             return Ok(());
         }
-        let at = Timestamp::now();
-        let mut after = Vec::with_capacity(facts.len());
-        for (job, event) in &facts {
-            let mut next = (**job).clone();
-            next.apply(event, at)
-                .map_err(|e| Error::relay(e.to_string()).hint("this is a fault of passerelle: please report it with `passerelle show JOB --json`"))?;
-            after.push(Fact { job: next, event: event.clone(), at });
-        }
-        let jobs: Vec<Job> = after.iter().map(|f| f.job.clone()).collect();
-        self.commit(after)?;
-        for ((job, _), next) in facts.into_iter().zip(jobs) {
+        self.commit(ahead)?;
+        for (job, next) in jobs {
             *job = next;
         }
         Ok(())
@@ -167,15 +172,8 @@ impl World {
 
     /// Records facts about one job that belong together, in one commit.
     pub fn record_all(&self, job: &mut Job, events: Vec<Event>) -> Result<()> {
-        let at = Timestamp::now();
-        let mut after = Vec::with_capacity(events.len());
         let mut next = job.clone();
-        for event in events {
-            next.apply(&event, at)
-                .map_err(|e| Error::relay(e.to_string()).hint("this is a fault of passerelle: please report it with `passerelle show JOB --json`"))?;
-            after.push(Fact { job: next.clone(), event, at });
-        }
-        self.commit(after)?;
+        self.commit(take_ahead(&mut next, events)?)?;
         *job = next;
         Ok(())
     }
@@ -191,13 +189,18 @@ impl World {
     }
 
     fn commit(&self, facts: Vec<Fact>) -> Result<()> {
+        if facts.is_empty() {
+            return Ok(());
+        }
         let mut names: Vec<&'static str> = facts.iter().map(|f| f.event.word()).collect();
         names.dedup();
-        let publishing: Vec<(&Job, &Event)> = facts.iter().map(|f| (&f.job, &f.event)).collect();
-        self.intents.note(&publishing)?;
+        let lines = intents::lines_of(&facts);
         let mut recorded = Ok(());
         let commit = || {
-            recorded = self.journal.record(facts);
+            // Side by side: what follows waits for both, and each alone is harmless.
+            let journal = self.journal.record(facts);
+            let noted = self.intents.write(&lines);
+            recorded = journal.and_then(journal::Pending::wait).and(noted);
             Ok(())
         };
         points::act(&names.join("+"), Path::new("journal"), commit).map_err(|e| unwritable(&e))?;
@@ -238,6 +241,19 @@ impl World {
             None => work(&mut Memory::default()),
         }
     }
+}
+
+/// Applies facts to a job before they are recorded, and gives what is to be recorded. Nothing irrevocable may be done on
+/// their ground.
+pub fn take_ahead(job: &mut Job, events: Vec<Event>) -> Result<Vec<Fact>> {
+    let at = Timestamp::now();
+    let mut facts = Vec::with_capacity(events.len());
+    for event in events {
+        job.apply(&event, at)
+            .map_err(|e| Error::relay(e.to_string()).hint("this is a fault of passerelle: please report it with `passerelle show JOB --json`"))?;
+        facts.push(Fact { job: job.clone(), event, at });
+    }
+    Ok(facts)
 }
 
 fn unwritable(e: &std::io::Error) -> Error {

@@ -7,11 +7,11 @@ mod route;
 mod work;
 
 use order::publish_run;
-use route::{Slot, pause};
+use route::{Slot, held, pause};
 use work::is_the_servers;
 
 pub use route::RouteState;
-pub use work::{Done, EndpointState, LookResult, Mode, Work};
+pub use work::{Done, EndpointState, LookResult, Mode, Reach, Work};
 
 use crate::config::{Config, Retry};
 use crate::error::{Error, Kind};
@@ -25,6 +25,13 @@ pub const WINDOW: usize = 256;
 
 /// How many jobs are published, or finished, in one go.
 pub const RUN_MAX: usize = 64;
+
+/// What takes more than its part of a run is handed around.
+const SMALL_BYTES: u64 = 1024 * 1024;
+
+/// While more of a route is about to join them, published and finished jobs wait so long for each other, and no longer:
+/// what many share in one go (syncs, commits) costs each the less.
+const HOLD: Duration = Duration::from_millis(20);
 
 /// After a refused login or host key, nobody knocks again for so long: accounts get locked.
 const LOGIN_DELAY: Duration = Duration::from_secs(15 * 60);
@@ -99,7 +106,7 @@ impl Dispatcher {
             if route.halted_by == Some(job.id) {
                 route.halted_by = None;
             }
-            route.jobs.insert(job.id, Slot::new(job));
+            route.jobs.insert(job.id, Slot::new(job, Instant::now()));
         }
     }
 
@@ -156,7 +163,7 @@ impl Dispatcher {
             .values()
             .filter(|r| !r.paused && r.looking.is_none())
             .filter_map(|r| if r.dirty { Some(r.last_look.map_or(now, |l| l + pause(r))) } else { r.due });
-        let jobs = self.routes.values().flat_map(|r| r.jobs.values()).filter(|s| !s.busy).flat_map(|s| s.not_before.values().copied());
+        let jobs = self.routes.values().flat_map(|r| r.jobs.values()).filter(|s| !s.busy).flat_map(|s| s.not_before.values().copied().chain([s.since + HOLD]));
         let endpoints = self.endpoints.values().filter_map(|e| e.down_until);
         looks.chain(jobs).chain(endpoints).filter(|d| *d > now).min()
     }
@@ -227,7 +234,7 @@ impl Dispatcher {
             r.jobs.iter().filter(|(_, s)| free(s, None) && wanted(s)).map(|(id, _)| *id).take(most).collect()
         };
         let finished = ids(&|s| s.job.next() == Next::Finish, RUN_MAX);
-        if !finished.is_empty() {
+        if !finished.is_empty() && !held(r, &finished, now) {
             return self.take(name, &finished, take, Work::Finish);
         }
         let failing = ids(&|s| s.job.next() == Next::Fail, 1);
@@ -243,7 +250,7 @@ impl Dispatcher {
                 continue;
             }
             let run = publish_run(r, destination, now, &halted, self.halts.get(name).copied().unwrap_or(false));
-            if let Some((ids, next)) = run {
+            if let Some((ids, next)) = run.filter(|(ids, _)| !held(r, ids, now)) {
                 let key = key.clone();
                 self.occupy(&key, take);
                 return match next {
@@ -262,9 +269,19 @@ impl Dispatcher {
                 return self.take(name, &[id], take, |mut j| Work::Upload(j.remove(0), at));
             }
         }
-        let r = self.routes.get(name)?;
-        let prepare = r.jobs.iter().find(|(id, s)| free(s, None) && r.halted_by.is_none_or(|h| **id <= h) && s.job.next() == Next::Prepare).map(|(id, _)| *id);
-        prepare.and_then(|id| self.take(name, &[id], take, |mut j| Work::Prepare(j.remove(0))))
+        let prepare = r.jobs.iter().find(|(id, s)| free(s, None) && !halted(**id) && s.job.next() == Next::Prepare);
+        let (id, slot) = prepare.map(|(id, s)| (*id, s))?;
+        let small = destinations == 1 && slot.job.found.size <= SMALL_BYTES && free(slot, Some(0));
+        let key = self.keys.get(&(name.to_owned(), 0)).filter(|k| small && self.endpoint_free(k, now)).cloned();
+        let reach = match &key {
+            None => Reach::Prepared,
+            Some(_) if r.jobs.len() == 1 => Reach::Published,
+            Some(_) => Reach::Uploaded,
+        };
+        if let Some(key) = key {
+            self.occupy(&key, take);
+        }
+        self.take(name, &[id], take, |mut j| Work::Prepare(j.remove(0), reach))
     }
 
     fn endpoint_free(&self, key: &str, now: Instant) -> bool {
@@ -330,7 +347,7 @@ impl Dispatcher {
                 let watch = found.again.filter(|_| !self.once || r.looks == 1);
                 r.due = r.due.into_iter().chain(watch.map(|a| now + a)).min();
                 for job in found.claimed {
-                    r.jobs.entry(job.id).or_insert_with(|| Slot::new(job));
+                    r.jobs.entry(job.id).or_insert_with(|| Slot::new(job, now));
                 }
                 r.more = r.left > 0;
             }
@@ -348,7 +365,7 @@ impl Dispatcher {
         let first = jobs.first().map(|j| j.id);
         let endpoint = self.routes.get_mut(&name).zip(first).and_then(|(r, id)| r.jobs.get_mut(&id)?.key.take());
         let retry = self.retries.get(&name).cloned();
-        let trouble = failed.as_ref().filter(|(_, e)| is_the_servers(e, self.once));
+        let trouble = failed.as_ref().filter(|(_, e)| destination.is_some() && is_the_servers(e, self.once));
         if let Some(e) = endpoint.as_ref().and_then(|k| self.endpoints.get_mut(k)) {
             e.in_flight = e.in_flight.saturating_sub(1);
             match &trouble {
@@ -364,8 +381,8 @@ impl Dispatcher {
                     e.down_until = Some(now + delay);
                     e.error = Some(error.clone());
                 }
-                // What concerns one file or one folder says nothing of the server.
-                None if failed.is_some() => {}
+                // What concerns one file or one folder says nothing of the server; nor does what never came so far.
+                None if failed.is_some() || destination.is_none() => {}
                 None => {
                     if !e.up || e.error.is_some() {
                         e.since = Some(jiff::Timestamp::now());
@@ -389,10 +406,13 @@ impl Dispatcher {
             }
             let Some(slot) = r.jobs.get_mut(&id) else { continue };
             slot.busy = false;
+            slot.since = now;
             slot.job = job;
             let Some(error) = error else {
-                slot.failures.remove(&destination);
-                slot.not_before.remove(&destination);
+                for what in [None, destination] {
+                    slot.failures.remove(&what);
+                    slot.not_before.remove(&what);
+                }
                 continue;
             };
             let failures = slot.failures.entry(destination).or_default();

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 
 use crate::durable;
 use crate::error::{Blame, Error, Result};
-use crate::job::{Delivery, Event, Found, Job, JobId, Name, hex};
+use crate::job::{Delivery, Event, Found, JobId, Name, hex};
+use crate::journal::Fact;
 
 /// Beyond this size, and beyond twice what was needed the last time, the lines of jobs that are done are dropped.
 const BYTES_MIN: u64 = 4 * 1024 * 1024;
@@ -105,21 +106,6 @@ impl Intents {
         hex(&digest[..6])
     }
 
-    /// Writes the lines of facts that need one, durably.
-    pub fn note(&self, facts: &[(&Job, &Event)]) -> Result<()> {
-        let lines: Vec<Line> = facts
-            .iter()
-            .filter_map(|(job, event)| match event {
-                Event::Publishing { delivery, .. } => {
-                    let delivery = job.deliveries.get(*delivery)?.clone();
-                    Some(Line::Publishing { job: job.id, received_at: job.received_at, delivery })
-                }
-                _ => None,
-            })
-            .collect();
-        self.write(&lines)
-    }
-
     /// Writes lines, durably.
     pub fn write(&self, lines: &[Line]) -> Result<()> {
         if lines.is_empty() {
@@ -163,6 +149,17 @@ impl Intents {
         *limit = BYTES_MIN.max(2 * text.len() as u64);
         durable::write_whole(&self.path, &text, 0o600)
     }
+}
+
+/// The lines of facts that need one.
+pub fn lines_of(facts: &[Fact]) -> Vec<Line> {
+    let line = |f: &Fact| match &f.event {
+        Event::Publishing { delivery, .. } => {
+            Some(Line::Publishing { job: f.job.id, received_at: f.job.received_at, delivery: f.job.deliveries.get(*delivery)?.clone() })
+        }
+        _ => None,
+    };
+    facts.iter().filter_map(line).collect()
 }
 
 fn text(lines: &[Line]) -> Vec<u8> {

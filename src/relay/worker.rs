@@ -32,7 +32,7 @@ pub(super) enum Spare {
 pub(super) fn spare_of(work: &Work) -> Spare {
     match work {
         Work::Look { route, .. } => Spare::Look(route.clone()),
-        Work::Prepare(j) | Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
+        Work::Prepare(j, _) | Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
         Work::Upload(j, d) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
         Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
         Work::Finish(j) => Spare::Jobs(j.clone(), None),
@@ -61,7 +61,10 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
             let result = look(w, &route, what, scheduled);
             Done::Looked(route, result)
         }
-        Work::Prepare(job) => one(job, None, &|j| steps::prepare(w, j).map(|()| None)),
+        Work::Prepare(mut job, reach) => {
+            let (destination, failed) = steps::prepare(w, &mut job, reach).unwrap_or_else(|e| (None, Some(e)));
+            Done::Jobs { jobs: vec![job], failed: failed.map(|e| (0, e)), destination }
+        }
         Work::Fail(job) => one(job, None, &|j| steps::fail(w, j).map(|()| None)),
         Work::Upload(job, delivery) => {
             let destination = destination_of(&job, delivery);

@@ -20,6 +20,8 @@ pub fn wake(source: &SourceConfig, memory: &Memory, wake: impl Fn() + Send + 'st
     }
     let arrived = memory.arrived.clone();
     let root = source.path.clone();
+    // Such names may be asked for, and announce others.
+    let outright = !source.outright.is_empty() || source.done_file.is_some() || source.checksum_file.is_some();
     let mut left: HashMap<usize, PathBuf> = HashMap::new();
     let handler = move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return wake() };
@@ -29,6 +31,12 @@ pub fn wake(source: &SourceConfig, memory: &Memory, wake: impl Fn() + Send + 'st
         }
         let ours = |p: &Path| p.strip_prefix(&root).is_ok_and(|p| p.starts_with(CLAIMED));
         if !event.paths.is_empty() && event.paths.iter().all(|p| ours(p)) {
+            return;
+        }
+        // What is being written under a name that is never taken says nothing yet; its rename will.
+        let unfinished = |p: &Path| p.file_name().is_some_and(|n| never_matches(n.as_bytes())) && !outright;
+        let renamed = matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)));
+        if !renamed && !event.paths.is_empty() && event.paths.iter().all(|p| unfinished(p)) {
             return;
         }
         match event.kind {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::{HOLD, RUN_MAX};
 use crate::config::Retry;
 use crate::error::Error;
 use crate::job::{Job, JobId};
@@ -14,6 +15,8 @@ use crate::watch::LookFor;
 pub(super) struct Slot {
     pub(super) job: Job,
     pub(super) busy: bool,
+    /// When it came to where it is.
+    pub(super) since: Instant,
     /// The endpoint that its work in hand occupies.
     pub(super) key: Option<String>,
     /// Not before this time, by destination; the last one is for the job as a whole.
@@ -33,8 +36,8 @@ struct Failing {
 }
 
 impl Slot {
-    pub(super) fn new(job: Job) -> Self {
-        Self { job, busy: false, key: None, not_before: HashMap::new(), failures: HashMap::new(), last_error: None, failing: None }
+    pub(super) fn new(job: Job, now: Instant) -> Self {
+        Self { job, busy: false, since: now, key: None, not_before: HashMap::new(), failures: HashMap::new(), last_error: None, failing: None }
     }
 
     /// Whether its attempts have failed for as long as the route is patient. What passed before this start is known by the
@@ -77,7 +80,17 @@ pub struct RouteState {
     pub(super) scheduled_now: bool,
 }
 
-/// Between two looks: short, but no more than a third of the time goes into looking.
+/// Whether these jobs wait a moment for others, which are on their way to the same.
+pub(super) fn held(r: &RouteState, ids: &[JobId], now: Instant) -> bool {
+    let first = ids.first().and_then(|id| r.jobs.get(id));
+    // At the end of a window nothing more comes before these make room.
+    let more = r.jobs.values().any(|s| s.busy);
+    more && ids.len() < RUN_MAX && first.is_some_and(|s| now < s.since + HOLD)
+}
+
+/// Between two looks: no more than a third of the time goes into looking; while jobs are on their way, what comes meanwhile
+/// is claimed together.
 pub(super) fn pause(r: &RouteState) -> Duration {
-    (r.look_cost * 2).max(Duration::from_millis(20))
+    let least = if r.jobs.is_empty() { Duration::ZERO } else { Duration::from_millis(20) };
+    (r.look_cost * 2).max(least)
 }

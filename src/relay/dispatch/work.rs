@@ -18,8 +18,8 @@ pub enum Work {
         /// The route's `before` command runs first.
         scheduled: bool,
     },
-    /// Seal and transform.
-    Prepare(Job),
+    /// Seal and transform, and go on so far.
+    Prepare(Job, Reach),
     /// Send one delivery.
     Upload(Job, usize),
     /// Publish a run at this destination.
@@ -32,6 +32,17 @@ pub enum Work {
     Fail(Job),
     /// Look again at what servers without a sync were given.
     LateCheck(Vec<Job>),
+}
+
+/// How far a job goes in one go. What is small and goes to one place need not be handed around, nor committed, in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Until B's file is made.
+    Prepared,
+    /// Until it is at B under its temporary name.
+    Uploaded,
+    /// Until it is published: no other file of the route waits for its turn.
+    Published,
 }
 
 /// What a look came to.

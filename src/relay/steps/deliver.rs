@@ -14,6 +14,7 @@ use crate::endpoints::pool::Pool;
 use crate::endpoints::{Direct, Followed, Rename, Session};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Delivery, Event, Job, Name, Progress};
+use crate::journal::Fact;
 use crate::naming::{self, Facts};
 use crate::points;
 
@@ -57,23 +58,34 @@ pub(super) fn payload(w: &World, job: &Job) -> Result<(File, u64, PathBuf)> {
 
 /// Sends a delivery's temporary file, and verifies it.
 pub fn upload(w: &World, job: &mut Job, delivery: usize) -> Result<()> {
-    let route = w.route_of(job)?.clone();
-    let t = target(w, &route, &job.deliveries[delivery])?;
-    if !t.pool.direct() {
-        let (mut file, size, _) = payload(w, job)?;
-        let hash = job.made.as_ref().map(|m| m.hash.clone()).unwrap_or_default();
-        let result = w.with_session(t.d, |session| {
-            ensure_folders(session, &t)?;
-            let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
-            let sent = session.write(&t.temp, &mut from, size, t.d.mode)?;
-            if sent != size {
-                return Err(Error::endpoint(format!("{sent} of {size} bytes were sent")).kind_of(Kind::Lost));
-            }
-            verify(session, &t, size, &hash)
-        });
-        result.map_err(|e| e.at("upload"))?;
+    if !is_direct(w, job, delivery)? {
+        send(w, job, delivery)?;
     }
     w.record_one(job, Event::Uploaded { delivery })
+}
+
+/// Whether a delivery's destination takes a file under its final name alone.
+pub(super) fn is_direct(w: &World, job: &Job, delivery: usize) -> Result<bool> {
+    let route = w.route_of(job)?.clone();
+    Ok(target(w, &route, &job.deliveries[delivery])?.pool.direct())
+}
+
+/// Sends and verifies, and records nothing.
+pub(super) fn send(w: &World, job: &Job, delivery: usize) -> Result<()> {
+    let route = w.route_of(job)?.clone();
+    let t = target(w, &route, &job.deliveries[delivery])?;
+    let (mut file, size, _) = payload(w, job)?;
+    let hash = job.made.as_ref().map(|m| m.hash.clone()).unwrap_or_default();
+    let result = w.with_session(t.d, |session| {
+        ensure_folders(session, &t)?;
+        let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
+        let sent = session.write(&t.temp, &mut from, size, t.d.mode)?;
+        if sent != size {
+            return Err(Error::endpoint(format!("{sent} of {size} bytes were sent")).kind_of(Kind::Lost));
+        }
+        verify(session, &t, size, &hash)
+    });
+    result.map_err(|e| e.at("upload"))
 }
 
 pub(super) struct Progressing<'p> {
@@ -159,6 +171,11 @@ pub struct Published {
 
 /// Publishes a run of jobs at one destination: one commit of the intents, the renames in order, one sync, one commit.
 pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Published> {
+    publish_after(w, Vec::new(), run, destination)
+}
+
+/// The same, after facts that were taken ahead: they are recorded with the intents, or without them.
+pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], destination: usize) -> Result<Published> {
     let Some(first) = run.first() else { return Ok(Published { stopped: None }) };
     let route = w.route_of(first)?.clone();
     let numbers: Vec<usize> = run.iter().filter_map(|j| j.deliveries.iter().position(|d| d.destination == destination)).collect();
@@ -191,10 +208,16 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
         }
         Ok(())
     });
+    if looked.is_err() || names.is_empty() {
+        w.record_after(ahead, Vec::new())?;
+        ahead = Vec::new();
+    }
     if let Err(e) = looked {
         return Ok(Published { stopped: Some((names.len(), e.at("publish"))) });
     }
     if let Some(i) = spoilt {
+        // Those before it have their intents recorded below.
+        w.record_after(std::mem::take(&mut ahead), Vec::new())?;
         tracing::warn!(job = run[i].id, "the temporary file is not whole at the destination any more: it is sent again");
         w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again: true, unknown: false })?;
     }
@@ -203,7 +226,8 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
     }
     let policies: Vec<IfExists> = numbers.iter().map(|_| route.destinations[destination].if_exists).collect();
     let intents = run.iter_mut().zip(&numbers).zip(names.iter().zip(&policies));
-    w.record(intents.map(|((job, delivery), (name, policy))| (job, Event::Publishing { delivery: *delivery, policy: *policy, name: name.clone() })).collect())?;
+    let intents = intents.map(|((job, delivery), (name, policy))| (job, Event::Publishing { delivery: *delivery, policy: *policy, name: name.clone() }));
+    w.record_after(ahead, intents.collect())?;
     let mut done = 0;
     let mut synced = true;
     let mut failed: Option<(usize, Error)> = None;
@@ -319,7 +343,9 @@ pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job
 
 /// Removes what a failed job has left under temporary names at B, where it can be reached.
 pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
-    for delivery in job.deliveries.iter().filter(|d| d.progress == Progress::Uploaded) {
+    // What was sent just before a crash may not be recorded; its name is known all the same.
+    let unrecorded = if job.deliveries.is_empty() && job.received_at < w.began { super::prepare::plan(w, route, job).unwrap_or_default() } else { Vec::new() };
+    for delivery in job.deliveries.iter().filter(|d| d.progress == Progress::Uploaded).chain(&unrecorded) {
         if let Ok(t) = target(w, route, delivery)
             && !t.pool.direct()
         {

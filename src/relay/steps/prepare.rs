@@ -9,27 +9,49 @@ use std::sync::Arc;
 use jiff::{Timestamp, Zoned};
 
 use super::super::World;
+use super::super::dispatch::Reach;
 use super::super::intents::Line;
 use super::{local, vanished};
 use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
 use crate::durable;
 use crate::endpoints::Followed;
 use crate::error::{Blame, Error, Kind, Result, shown};
-use crate::job::{Delivery, Event, Job, Made, Name, Progress, Seal};
+use crate::job::{Delivery, Event, Job, Made, Name, Next, Progress, Seal};
 use crate::naming::{self, Facts};
+use crate::points;
 use crate::sys::{Writers, writers};
 use crate::transform::lookup::{Lookup, Lookups};
 use crate::transform::rejects::{Rejects, RejectsCsv};
 use crate::transform::{Counts, Source};
 use crate::watch::digest_of;
 
-/// Seals the original and makes the file for B.
-pub fn prepare(w: &World, job: &mut Job) -> Result<()> {
+/// Seals the original and makes the file for B; goes on as far as it may, if that is small work for one destination. Gives
+/// the destination it came to, and what failed there.
+pub fn prepare(w: &World, job: &mut Job, reach: Reach) -> Result<(Option<usize>, Option<Error>)> {
     let file = job.file.clone();
-    prepare_steps(w, job).map_err(|e| if e.blame() == Blame::File { e.on_file(file.path()) } else { e })
+    let mut events = prepare_steps(w, job).map_err(|e| if e.blame() == Blame::File { e.on_file(file.path()) } else { e })?;
+    let mut ahead = job.clone();
+    super::super::take_ahead(&mut ahead, events.clone())?;
+    // Tests plant `large` to see every file handed around.
+    let stop = reach == Reach::Prepared || points::planted("large");
+    if stop || ahead.deliveries.len() != 1 || ahead.next() != Next::Upload(0) || super::deliver::is_direct(w, &ahead, 0)? {
+        return w.record_all(job, events).map(|()| (None, None));
+    }
+    let destination = Some(ahead.deliveries[0].destination);
+    if let Err(e) = super::deliver::send(w, &ahead, 0) {
+        return w.record_all(job, events).map(|()| (destination, Some(e)));
+    }
+    events.push(Event::Uploaded { delivery: 0 });
+    if reach == Reach::Uploaded {
+        return w.record_all(job, events).map(|()| (destination, None));
+    }
+    let facts = super::super::take_ahead(job, events)?;
+    let published = super::deliver::publish_after(w, facts, std::slice::from_mut(job), ahead.deliveries[0].destination)?;
+    Ok((destination, published.stopped.map(|(_, e)| e)))
 }
 
-pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<()> {
+/// Seals and transforms; gives the facts that are still to be recorded.
+fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
     let route = w.route_of(job)?.clone();
     let original = w.original(job)?;
     if route.source.on_success == OnSuccess::Keep || job.replay_of.is_some() {
@@ -41,14 +63,14 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<()> {
         return Err(Error::file(message).at("seal").hint("somebody writes into .passerelle: nothing but the relay may; retry delivers it as it is now"));
     }
     if seal.size == 0 && route.source.empty != Empty::Send {
-        return empty(w, &route, job, seal);
+        return empty(&route, seal);
     }
     // An operator who asks for a replay wants the duplicate.
     if route.source.skip_duplicates
         && job.replay_of.is_none()
         && let Some(of) = w.journal.reader()?.duplicate_of(&job.route, &job.file, &seal.hash, job.id)?
     {
-        return w.record_all(job, vec![Event::Sealed(seal), Event::Duplicate { of }]);
+        return Ok(vec![Event::Sealed(seal), Event::Duplicate { of }]);
     }
     let made = match &route.transformation {
         None => Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new() },
@@ -63,7 +85,7 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<()> {
     // Raw bytes need no commit between: knowing them is all that is made of them.
     let mut events = if route.transformation.is_none() { vec![Event::Sealed(seal), transformed] } else { vec![transformed] };
     events.extend(tried);
-    w.record_all(job, events)
+    Ok(events)
 }
 
 /// What is known of publishes that were tried before the journal was lost: their outcome is found out at B, or by an operator.
@@ -94,13 +116,13 @@ fn tried_before(w: &World, job: &Job, deliveries: &[Delivery]) -> Vec<Event> {
 }
 
 /// A file without a byte: archived as delivered, or failed, as the route says.
-pub(super) fn empty(w: &World, route: &Route, job: &mut Job, seal: Seal) -> Result<()> {
+fn empty(route: &Route, seal: Seal) -> Result<Vec<Event>> {
     if route.source.empty == Empty::Fail {
         return Err(Error::file("the file is empty").at("seal").hint("A wrote nothing: export again; empty = \"skip\" archives such files"));
     }
     let made =
         Made { size: 0, hash: seal.hash.clone(), in_work: false, counts: Some(Counts::default()), remarks: vec!["the file is empty: nothing was sent".into()] };
-    w.record_all(job, vec![Event::Sealed(seal), Event::Transformed { made, deliveries: Vec::new() }])
+    Ok(vec![Event::Sealed(seal), Event::Transformed { made, deliveries: Vec::new() }])
 }
 
 /// Brings a file that stays where it is (kept, or archived) into the job's work folder.

@@ -109,6 +109,14 @@ fn a_transformed_file_survives_a_kill_at_every_point() {
     kill_everywhere(&Scene::local("transformed", "").csv());
 }
 #[test]
+fn a_large_file_survives_a_kill_at_every_point() {
+    kill_everywhere(&Scene { planted: "plant=large", ..Scene::local("large, transformed", "").csv() });
+}
+#[test]
+fn a_large_file_sent_by_sftp_survives_a_kill_at_every_point() {
+    kill_everywhere(&Scene { planted: "plant=large", ..sftp("large, sftp wait", "", "") });
+}
+#[test]
 fn sftp_wait_survives_a_kill_at_every_point() {
     kill_everywhere(&sftp("sftp wait", "", ""));
 }
