@@ -37,6 +37,12 @@ pub struct Config {
     pub max_memory: u64,
     /// Permissions of archived and errors files.
     pub archive_mode: u32,
+    /// How archived originals are stored.
+    pub archive_compress: ArchiveCompress,
+    /// How long they are kept; none: for ever.
+    pub archive_keep: Option<Duration>,
+    /// How long finished jobs are kept in the journal.
+    pub history_keep: Duration,
     /// The servers, by name.
     pub endpoints: BTreeMap<String, Arc<EndpointConfig>>,
     /// The exchanges, in the order of the file.
@@ -45,6 +51,15 @@ pub struct Config {
     pub options: Options,
     /// What is allowed but worth a warning.
     pub warnings: Vec<String>,
+}
+
+/// How archived originals are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveCompress {
+    /// As they are.
+    None,
+    /// Compressed, with `.zst` behind their names.
+    Zstd,
 }
 
 /// A server.

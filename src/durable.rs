@@ -4,7 +4,9 @@
 //! ever overwritten unless the name of the function says so. No link is followed at any part of a path: the folders of
 //! the configuration are resolved once (`Config::resolved`), and what becomes a link below them later is refused.
 
+mod packed;
 mod place;
+pub mod room;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,6 +18,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::points;
 use crate::stop::Stop;
+pub use packed::{is_packed_from, pack_new, unpack_new};
 use place::Place;
 
 /// How much is copied between two looks at the wish to stop.
@@ -177,7 +180,7 @@ pub fn copy_new(from: &Path, to: &Path, stop: &Stop) -> Result<u64> {
     let size = copy(&mut source, &mut target, stop).map_err(|e| e.on_file(to))?;
     target.file.set_permissions(meta.permissions()).map_err(endpoint("set the permissions of", to))?;
     if let Ok(time) = meta.modified() {
-        target.file.set_modified(time).map_err(endpoint("set the time of", to))?;
+        target.set_modified(time)?;
     }
     target.sync()?;
     Ok(size)
@@ -242,6 +245,10 @@ impl NewFile {
     /// Sets its permissions, whatever the umask.
     pub fn set_mode(&self, mode: u32) -> Result<()> {
         self.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(endpoint("set the permissions of", &self.path))
+    }
+    /// Sets when it was changed last.
+    pub fn set_modified(&self, time: std::time::SystemTime) -> Result<()> {
+        self.file.set_modified(time).map_err(endpoint("set the time of", &self.path))
     }
     /// Makes its bytes survive a power cut. Its name does once its folder is synced.
     pub fn sync(&self) -> Result<()> {

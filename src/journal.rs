@@ -302,6 +302,17 @@ impl Journal {
         self.write(move |c| c.execute("DELETE FROM jobs WHERE id = ? AND NOT EXISTS (SELECT 1 FROM events WHERE job = jobs.id)", [id]).map(|_| ()))
     }
 
+    /// Forgets finished jobs.
+    pub fn forget(&self, ids: Vec<JobId>) -> Result<()> {
+        self.write(move |c| {
+            for id in ids {
+                c.prepare_cached("DELETE FROM events WHERE job = ?")?.execute([id])?;
+                c.prepare_cached("DELETE FROM jobs WHERE id = ?")?.execute([id])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Numbers go on above this one.
     pub fn raise_numbers(&self, above: JobId) -> Result<()> {
         self.write(move |c| {

@@ -9,6 +9,7 @@
 mod claims;
 pub mod dispatch;
 pub mod engine;
+pub mod housekeeping;
 pub mod intake;
 pub mod intents;
 pub mod operate;

@@ -10,7 +10,7 @@ use parts::{declared_names, find, normal, style, within};
 pub use parts::{percent_decoded, reading};
 
 use super::raw::{Document, mode, percent};
-use super::{Config, EndpointConfig, LookupConfig, Route, schema};
+use super::{ArchiveCompress, Config, EndpointConfig, LookupConfig, Route, schema};
 use crate::formats;
 use crate::formats::text::{Encoder, Type};
 use crate::naming::Template;
@@ -22,6 +22,10 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The default of `history.keep`.
+const HISTORY_KEEP: Duration = Duration::from_secs(365 * 86_400);
 
 struct Builder<'d> {
     doc: &'d mut Document,
@@ -78,8 +82,28 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
     };
     b.loops(&options, &routes, &home);
     let archive_mode = options.table("archive").and_then(|a| a.text("mode")).and_then(|m| mode(&m)).unwrap_or(0o640);
+    let archive = options.table("archive");
+    let archive_compress = match archive.and_then(|a| a.text("compress")).as_deref() {
+        Some("zstd") => ArchiveCompress::Zstd,
+        _ => ArchiveCompress::None,
+    };
+    let archive_keep = archive.and_then(|a| a.duration("keep"));
+    let history_keep = options.table("history").and_then(|h| h.duration("keep")).unwrap_or(HISTORY_KEEP);
     let Builder { endpoints, warnings, .. } = b;
-    Some(Config { file: file.to_owned(), home, jobs: options.count("jobs").unwrap_or(8), max_memory, archive_mode, endpoints, routes, options, warnings })
+    Some(Config {
+        file: file.to_owned(),
+        home,
+        jobs: options.count("jobs").unwrap_or(8),
+        max_memory,
+        archive_mode,
+        archive_compress,
+        archive_keep,
+        history_keep,
+        endpoints,
+        routes,
+        options,
+        warnings,
+    })
 }
 
 impl Builder<'_> {

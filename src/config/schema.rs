@@ -31,7 +31,7 @@ static ARCHIVE: &[Opt] = &[
     opt("compress", Kind::Choice(&["none", "zstd"]), Some("\"none\""), "How they are stored."),
     opt("mode", Kind::Mode, Some("\"0640\""), "Permissions of archived and errors files; their folders get the matching ones."),
 ];
-static HISTORY: &[Opt] = &[opt("keep", Kind::Duration, None, "How long finished jobs are kept; default: for ever.")];
+static HISTORY: &[Opt] = &[opt("keep", Kind::Duration, Some("\"1y\""), "How long finished jobs are kept in the journal.")];
 static ALERTS: &[Opt] = &[opt("webhook", Kind::Secret, None, "Where alerts are posted."), opt("mail", Kind::Table(MAIL), None, "Where alerts are mailed.")];
 static MAIL: &[Opt] = &[
     opt("smtp", Kind::Secret, None, "The mail server."),
@@ -215,9 +215,6 @@ pub static LATER_FORMAT: &[Opt] = &[
 pub static LATER: &[&str] = &[
     "web",
     "alerts",
-    "archive.keep",
-    "archive.compress",
-    "history",
     "routes.*.expect",
     "routes.*.sync",
     "routes.*.source.endpoint",

@@ -62,7 +62,7 @@ impl Reader {
             })
             .map_err(self.fail())?;
         let Some((route, file, received_at, found, replay_of)) = row else { return Ok(None) };
-        let file: Name = serde_json::from_value(serde_json::Value::String(unescaped(&file))).unwrap_or_default();
+        let file = name_of(&file);
         let mut job = Job::new(id, &route, file, from_text(&found, &self.path)?, time(received_at), replay_of);
         let mut statement = self.connection.prepare_cached("SELECT at, event FROM events WHERE job = ? ORDER BY seq").map_err(self.fail())?;
         let rows = statement.query_map([id], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?))).map_err(self.fail())?;
@@ -97,6 +97,20 @@ impl Reader {
     /// The jobs that were delivered since then.
     pub fn delivered_since(&self, time: Timestamp) -> Result<Vec<JobId>> {
         self.ids("SELECT id FROM jobs WHERE state = 'delivered' AND delivered_at >= ? AND finals != '' ORDER BY id", [time.as_millisecond()])
+    }
+
+    /// Finished jobs whose last fact is older than that, with their routes and files, from a number on. What another job
+    /// still replays is not among them.
+    pub fn finished_before(&self, time: Timestamp, after: JobId, most: usize) -> Result<Vec<(JobId, String, Name)>> {
+        const SQL: &str = "SELECT id, route, file FROM jobs j
+            WHERE state IN ('delivered', 'duplicate', 'superseded', 'resubmitted', 'removed') AND at_rest = 1 AND id > ?1
+            AND received_at < ?2 AND coalesce((SELECT max(at) FROM events WHERE job = j.id), received_at) < ?2
+            AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.at_rest = 0 AND r.replay_of = j.id) ORDER BY id LIMIT ?3";
+        let mut statement = self.connection.prepare_cached(SQL).map_err(self.fail())?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![after, time.as_millisecond(), most], |r| Ok((r.get(0)?, r.get(1)?, r.get::<_, String>(2)?)));
+        let rows = rows.and_then(Iterator::collect::<rusqlite::Result<Vec<(JobId, String, String)>>>).map_err(self.fail())?;
+        Ok(rows.into_iter().map(|(id, route, file)| (id, route, name_of(&file))).collect())
     }
 
     /// Jobs, newest first.
@@ -205,6 +219,11 @@ impl Reader {
     pub fn status(&self, key: &str) -> Result<Option<String>> {
         self.connection.query_row("SELECT value FROM status WHERE key = ?", [key], |r| r.get(0)).optional().map_err(self.fail())
     }
+}
+
+/// A name as the table of jobs has it.
+fn name_of(text: &str) -> Name {
+    serde_json::from_value(serde_json::Value::String(unescaped(text))).unwrap_or_default()
 }
 
 pub(super) fn time(ms: i64) -> Timestamp {

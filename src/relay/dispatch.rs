@@ -319,8 +319,8 @@ impl Dispatcher {
 
     /// Takes in what a worker gives back. Gives the jobs that give up and go to `errors`, with their errors.
     pub fn done(&mut self, done: Done, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
-        // Late checks are the engine's: they take no part in the order of anything.
-        if !matches!(done, Done::LateChecked(_)) {
+        // Late checks and housekeeping are the engine's: they take no part in the order of anything.
+        if !matches!(done, Done::LateChecked(_) | Done::HouseKept(_)) {
             self.busy = self.busy.saturating_sub(1);
         }
         match done {
@@ -329,7 +329,7 @@ impl Dispatcher {
                 Vec::new()
             }
             Done::Jobs { jobs, failed, destination } => self.jobs_done(jobs, failed, destination, now, jitter),
-            Done::LateChecked(_) => Vec::new(),
+            Done::LateChecked(_) | Done::HouseKept(_) => Vec::new(),
         }
     }
 

@@ -14,7 +14,7 @@ use super::dispatch::{Dispatcher, Done, Mode, RUN_MAX, Work};
 use super::sources::Sources;
 use super::timetable::Timetable;
 use super::worker::work_loop;
-use super::{World, operate, recover};
+use super::{World, housekeeping, operate, recover};
 use crate::config::Config;
 use crate::durable;
 use crate::error::{Blame, Error, Result};
@@ -95,6 +95,8 @@ struct Engine {
     asked: Vec<Job>,
     /// What servers without a sync were given, and when to look again.
     late: VecDeque<(Instant, crate::job::JobId)>,
+    /// When what is old is removed next.
+    house: Instant,
     fatal: Option<Error>,
     status: String,
     status_at: Instant,
@@ -126,6 +128,7 @@ impl Engine {
             told: HashMap::new(),
             asked: Vec::new(),
             late: VecDeque::new(),
+            house: Instant::now() + housekeeping::pause(world),
             fatal: None,
             status: String::new(),
             status_at: Instant::now(),
@@ -203,6 +206,7 @@ impl Engine {
                 let reader = self.reader.clone();
                 self.halts(&reader)?;
                 if self.dispatcher.idle(Instant::now()) {
+                    told(housekeeping::keep_house(&self.world))?;
                     return Ok(self.final_tally());
                 }
             }
@@ -224,6 +228,8 @@ impl Engine {
         let routes = self.world.config.routes.clone();
         if self.timetable.follow(routes.iter().filter_map(|r| Some((r.name.as_str(), r.schedule.as_ref()?))), now, &wall) {
             tracing::warn!("the system's clock was set: schedules follow it, and nothing else does");
+            // A clock that is wrong for a moment makes nothing old.
+            self.house = now + LATE_CHECK * 6;
         }
         for route in routes {
             let name = &route.name;
@@ -259,6 +265,13 @@ impl Engine {
             }
         }
         self.late_checks(now)?;
+        if self.mode == Mode::Daemon && now >= self.house {
+            self.house = now + housekeeping::pause(&self.world);
+            if let Some(sender) = &self.work {
+                // Workers live as long as this sender.
+                let _ = sender.send((self.world.clone(), Work::KeepHouse));
+            }
+        }
         if now.saturating_duration_since(self.status_at) >= Duration::from_secs(1) || self.status.is_empty() {
             self.status_at = now;
             self.publish_status()?;
@@ -337,6 +350,7 @@ impl Engine {
                 }
             }
             Done::Looked(..) => {}
+            Done::HouseKept(result) => self.fatal = told(result.clone()).err(),
             Done::LateChecked(unanswered) => {
                 let again = Instant::now() + LATE_CHECK;
                 self.late.extend(unanswered.iter().map(|j| (again, j.id)));
@@ -448,6 +462,18 @@ impl Engine {
             let _ = self.inbox.recv_timeout(Duration::from_millis(20));
         }
         let _ = self.world.journal.set_status("live", String::new());
+    }
+}
+
+/// Tells what went wrong with housekeeping; only a journal that can't be used ends the relay.
+fn told(result: Result<()>) -> Result<()> {
+    match result {
+        Err(e) if e.blame() == Blame::Relay => Err(e),
+        Err(e) if e.blame() != Blame::Stopped => {
+            tracing::warn!("housekeeping: {e}{}", e.remedy());
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::dispatch::{Done, Work};
 use super::engine::Message;
 use super::intake::look;
-use super::{World, steps};
+use super::{World, housekeeping, steps};
 use crate::error::{Error, Result};
 use crate::job::Job;
 
@@ -27,6 +27,7 @@ pub(super) enum Spare {
     Look(String),
     Jobs(Vec<Job>, Option<usize>),
     LateCheck,
+    KeepHouse,
 }
 
 pub(super) fn spare_of(work: &Work) -> Spare {
@@ -37,6 +38,7 @@ pub(super) fn spare_of(work: &Work) -> Spare {
         Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
         Work::Finish(j) => Spare::Jobs(j.clone(), None),
         Work::LateCheck(_) => Spare::LateCheck,
+        Work::KeepHouse => Spare::KeepHouse,
     }
 }
 
@@ -46,6 +48,7 @@ pub(super) fn failed_by_panic(spare: Spare) -> Done {
         Spare::Look(route) => Done::Looked(route, Err(error)),
         // They are looked at no more; what they are about is delivered.
         Spare::LateCheck => Done::LateChecked(Vec::new()),
+        Spare::KeepHouse => Done::HouseKept(Err(error)),
         Spare::Jobs(jobs, destination) => Done::Jobs { jobs, failed: Some((0, error)), destination },
     }
 }
@@ -81,6 +84,7 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
             };
             Done::Jobs { jobs, failed, destination: Some(destination) }
         }
+        Work::KeepHouse => Done::HouseKept(housekeeping::keep_house(w)),
         Work::LateCheck(mut jobs) => {
             jobs.retain_mut(|job| steps::late_check(w, job).is_err());
             Done::LateChecked(jobs)

@@ -5,7 +5,7 @@
 
 mod ambiguous;
 mod planted;
-mod power;
+pub mod power;
 mod random;
 mod steps;
 
@@ -228,7 +228,9 @@ impl Round {
             out.push(("stuck", format!("work holds {work:?}")));
         }
         let mut places: Vec<Vec<u8>> = self.world.files("a").into_values().collect();
-        places.extend(self.world.files("relay/archive").into_values());
+        // `archive.compress` stores them so.
+        let stored = |(name, bytes): (String, Vec<u8>)| if name.ends_with(".zst") { zstd::decode_all(&bytes[..]).unwrap_or(bytes) } else { bytes };
+        places.extend(self.world.files("relay/archive").into_iter().map(stored));
         places
             .extend(self.world.files("relay/errors").into_iter().filter(|(n, _)| !n.ends_with(".error.json") && !n.ends_with(".rejects.csv")).map(|(_, b)| b));
         for (name, bytes) in &self.written {

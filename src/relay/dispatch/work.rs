@@ -32,6 +32,8 @@ pub enum Work {
     Fail(Job),
     /// Look again at what servers without a sync were given.
     LateCheck(Vec<Job>),
+    /// Remove what is old.
+    KeepHouse,
 }
 
 /// How far a job goes in one go. What is small and goes to one place need not be handed around, nor committed, in between.
@@ -74,6 +76,8 @@ pub enum Done {
     },
     /// Late checks: the jobs for which the server did not answer.
     LateChecked(Vec<Job>),
+    /// What is old was removed, or why not.
+    HouseKept(Result<(), Error>),
 }
 
 /// What is known of an endpoint.

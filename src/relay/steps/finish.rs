@@ -7,7 +7,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::super::World;
 use super::{rfc3339, vanished};
-use crate::config::{OnSuccess, Route};
+use crate::config::{ArchiveCompress, OnSuccess, Route};
 use crate::durable;
 use crate::error::{Error, Kind, Result, shown};
 use crate::job::{Event, Job, Name, numbered};
@@ -54,16 +54,20 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
         } else {
             let folder = archive_folder(w, job, &now);
             durable::make_folder(&folder, durable::folder_mode(mode))?;
-            let to = folder.join(job.claimed_name().path());
+            let name = match w.config.archive_compress {
+                ArchiveCompress::None => job.claimed_name(),
+                ArchiveCompress::Zstd => packed_name(job),
+            };
+            let to = folder.join(name.path());
             let to = if claimed.exists() { to } else { archived_before(w, job, &now).unwrap_or(to) };
-            archive_one(w, &claimed, &to, mode, &mut folders)?;
+            archive_one(w, &claimed, &to, w.config.archive_compress, &mut folders)?;
             to.display().to_string()
         };
         for companion in companions(route, job) {
             let from = claimed.with_file_name(companion.path());
             let to = archive_folder(w, job, &now).join(companion.path());
             if from.exists() {
-                archive_one(w, &from, &to, mode, &mut folders)?;
+                archive_one(w, &from, &to, ArchiveCompress::None, &mut folders)?;
             }
         }
         places.push(path);
@@ -76,13 +80,20 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn archive_one(w: &World, from: &Path, to: &Path, mode: u32, folders: &mut Moved) -> Result<()> {
+fn archive_one(w: &World, from: &Path, to: &Path, how: ArchiveCompress, folders: &mut Moved) -> Result<()> {
+    let mode = w.config.archive_mode;
     if from.exists() {
-        // A file of another owner can't be given other permissions; it can be moved all the same.
-        let _ = durable::set_mode(from, mode);
-        match durable::shift(from, to, &w.stop) {
-            // A copy to another file system was cut before the original was removed: both are the same.
-            Err(e) if e.kind() == Kind::Exists && durable::same_bytes(from, to, &w.stop)? => {
+        let (moved, same): (_, &dyn Fn() -> Result<bool>) = match how {
+            ArchiveCompress::None => {
+                // A file of another owner can't be given other permissions; it can be moved all the same.
+                let _ = durable::set_mode(from, mode);
+                (durable::shift(from, to, &w.stop), &|| durable::same_bytes(from, to, &w.stop))
+            }
+            ArchiveCompress::Zstd => (durable::pack_new(from, to, mode, &w.stop), &|| durable::is_packed_from(from, to, &w.stop)),
+        };
+        match moved {
+            // A copy was cut before the original was removed: both are the same.
+            Err(e) if e.kind() == Kind::Exists && same()? => {
                 let file = durable::open_file(to)?;
                 durable::sync_file(&file, to)?;
                 durable::remove(from)?;
@@ -101,10 +112,16 @@ pub(super) fn archive_one(w: &World, from: &Path, to: &Path, mode: u32, folders:
     Ok(())
 }
 
+/// The name of a job's original in the archive, where it is stored compressed.
+pub(super) fn packed_name(job: &Job) -> Name {
+    Name([&job.claimed_name().0[..], b".zst"].concat())
+}
+
 /// Where a job's original was archived by an attempt that was cut before it was recorded, perhaps before midnight.
 fn archived_before(w: &World, job: &Job, now: &Zoned) -> Option<PathBuf> {
     let days = (0..=31).filter_map(|n| now.checked_sub(jiff::Span::new().days(n)).ok());
-    days.map(|day| archive_folder(w, job, &day).join(job.claimed_name().path())).find(|p| p.exists())
+    let names = [job.claimed_name(), packed_name(job)];
+    days.flat_map(|day| names.iter().map(move |n| archive_folder(w, job, &day).join(n.path()))).find(|p| p.exists())
 }
 
 /// The archive's folder of a job and a day, with the relative folder of a recursive source.

@@ -11,6 +11,7 @@ use jiff::{Timestamp, Zoned};
 use super::super::World;
 use super::super::dispatch::Reach;
 use super::super::intents::Line;
+use super::finish::packed_name;
 use super::{local, vanished};
 use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
 use crate::durable;
@@ -127,12 +128,14 @@ fn empty(route: &Route, seal: Seal) -> Result<Vec<Event>> {
 
 /// Brings a file that stays where it is (kept, or archived) into the job's work folder.
 pub(super) fn fetch_original(w: &World, route: &Route, job: &Job, to: &Path) -> Result<()> {
-    let from = match job.replay_of {
-        None => route.source.path.join(job.file.path()),
+    let (from, packed) = match job.replay_of {
+        None => (route.source.path.join(job.file.path()), false),
         Some(of) => {
-            let row = w.journal.reader()?.job(of)?;
-            let path = row.and_then(|r| r.job.path).ok_or_else(|| Error::file(format!("job {of} has no archived original")))?;
-            PathBuf::from(path)
+            let row = w.journal.reader()?.job(of)?.map(|r| r.job);
+            let archived = row.and_then(|j| Some((PathBuf::from(j.path.as_ref()?), packed_name(&j))));
+            let (path, packed) = archived.ok_or_else(|| Error::file(format!("job {of} has no archived original")))?;
+            let packed = path.file_name() == packed.path().file_name();
+            (path, packed)
         }
     };
     let work = w.work(job);
@@ -142,7 +145,11 @@ pub(super) fn fetch_original(w: &World, route: &Route, job: &Job, to: &Path) -> 
     durable::remove_folder(&work)?;
     durable::make_folder(&work, 0o700)?;
     let before = std::fs::metadata(&from).map_err(|e| Error::io(Blame::File, "read", &from, &e).hint("it was removed before it could be relayed"))?;
-    durable::copy_new(&from, to, &w.stop)?;
+    if packed {
+        durable::unpack_new(&from, to, &w.stop)?;
+    } else {
+        durable::copy_new(&from, to, &w.stop)?;
+    }
     durable::sync_parent(to)?;
     let after = std::fs::metadata(&from).map_err(|e| Error::io(Blame::File, "read", &from, &e))?;
     if durable::found(&before) != durable::found(&after) {
@@ -165,7 +172,7 @@ pub(super) fn seal(path: &Path, job: &Job, w: &World) -> Result<Seal> {
         file = durable::open_file(path)?;
     }
     let before = look(&file)?;
-    if before.len() < job.found.size && !job.retried {
+    if before.len() < job.found.size && !job.retried && job.replay_of.is_none() {
         let message = format!("the file had {} bytes when it was claimed, and has {} now", job.found.size, before.len());
         return Err(Error::file(message).hint("its last bytes were lost with the power, or somebody cut it: export it again; retry delivers it as it is now"));
     }

@@ -109,6 +109,10 @@ fn a_transformed_file_survives_a_kill_at_every_point() {
     kill_everywhere(&Scene::local("transformed", "").csv());
 }
 #[test]
+fn a_compressed_archive_survives_a_kill_at_every_point() {
+    kill_everywhere(&Scene { more: "[archive]\ncompress = \"zstd\"\n", ..Scene::local("archive compressed", "") });
+}
+#[test]
 fn a_large_file_survives_a_kill_at_every_point() {
     kill_everywhere(&Scene { planted: "plant=large", ..Scene::local("large, transformed", "").csv() });
 }
@@ -156,6 +160,10 @@ fn put_survives_a_kill_at_every_point() {
 #[test]
 fn local_survives_every_failing_call() {
     fail_everywhere(&Scene::local("local", ""), DISK);
+}
+#[test]
+fn a_compressed_archive_survives_every_failing_call() {
+    fail_everywhere(&Scene { more: "[archive]\ncompress = \"zstd\"\n", files: 1, ..Scene::local("archive compressed", "") }, DISK);
 }
 #[test]
 fn a_transformed_file_survives_every_failing_call() {
