@@ -31,6 +31,12 @@ pub struct Config {
     pub file: PathBuf,
     /// Journal, archive, errors, work.
     pub home: PathBuf,
+    /// Where originals are archived: `archive` in home, or the disk that a link of that name leads to.
+    pub archive: PathBuf,
+    /// Where files go that can't be relayed.
+    pub errors: PathBuf,
+    /// What jobs have made so far.
+    pub work: PathBuf,
     /// Files in flight at once.
     pub jobs: usize,
     /// What memory-hungry keys may hold, in bytes.
@@ -114,6 +120,7 @@ impl Config {
     #[must_use]
     pub fn resolved(mut self) -> Self {
         self.home = real(&self.home);
+        (self.archive, self.errors, self.work) = (real(&self.home.join("archive")), real(&self.home.join("errors")), real(&self.home.join("work")));
         for route in &mut self.routes {
             // Nobody else holds the routes of a configuration that was just read.
             let Some(route) = Arc::get_mut(route) else { continue };

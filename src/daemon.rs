@@ -40,7 +40,7 @@ pub fn run(config: Config, run: Run) -> Result<Tally> {
     let (mut term, mut int, mut hup) = (watch(SignalKind::terminate())?, watch(SignalKind::interrupt())?, watch(SignalKind::hangup())?);
     drop(guard);
     let config = config.resolved();
-    let _lock = lock_home(&config.home, config.archive_mode)??;
+    let _lock = lock_home(&config)??;
     crate::durable::try_out(&config.home, &config.home).map_err(|e| e.blamed_on(crate::error::Blame::Relay))?;
     let (journal, notice) = Journal::open(&config.home)?;
     if let Some(notice) = notice {

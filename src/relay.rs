@@ -227,12 +227,12 @@ impl World {
 
     /// The folder of what a job has made so far.
     pub fn work(&self, job: &Job) -> PathBuf {
-        self.config.home.join("work").join(job.id.to_string())
+        self.config.work.join(job.id.to_string())
     }
 
     /// The errors folder of a job, with the relative folder of a recursive source.
     pub fn errors(&self, route: &str, file: &Name) -> PathBuf {
-        self.config.home.join("errors").join(route).join(Name(file.folder().to_vec()).path())
+        self.config.errors.join(route).join(Name(file.folder().to_vec()).path())
     }
 
     /// The memory of looks at a route.

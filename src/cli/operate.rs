@@ -89,7 +89,7 @@ pub(crate) fn resume(args: &RouteArgs, context: &Context) -> Result<u8> {
 
 fn ask(config: Config, request: &Request) -> Result<u8> {
     let config = config.resolved();
-    let answer = match lock_home(&config.home, config.archive_mode)? {
+    let answer = match lock_home(&config)? {
         Ok(_lock) => {
             let (journal, _) = Journal::open(&config.home)?;
             let world = World::new(config, journal, Stop::new(), None)?;

@@ -92,6 +92,9 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
     let Builder { endpoints, warnings, .. } = b;
     Some(Config {
         file: file.to_owned(),
+        archive: home.join("archive"),
+        errors: home.join("errors"),
+        work: home.join("work"),
         home,
         jobs: options.count("jobs").unwrap_or(8),
         max_memory,

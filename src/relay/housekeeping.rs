@@ -21,6 +21,10 @@ use crate::journal::Reader;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// At least so often.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// The journal's note of when this was done last.
+const LAST: &str = "housekept";
+/// A clock that went ahead by more since the last time is asked again.
+const LEAP: Duration = Duration::from_secs(2 * 86_400);
 /// So many jobs are forgotten in one transaction.
 const FORGET_MAX: usize = 500;
 /// The journal's note of what was free when.
@@ -39,9 +43,19 @@ pub fn pause(w: &World) -> Duration {
 /// Removes what is old, and looks how long the disk lasts.
 pub fn keep_house(w: &World) -> Result<()> {
     let now = Timestamp::now();
-    archive(w, now)?;
-    history(w, now)?;
+    let last = w.journal.reader()?.status(LAST)?.and_then(|t| t.parse().ok());
+    w.journal.set_status(LAST, now.to_string())?;
+    if is_trusted(now, last) {
+        archive(w, now)?;
+        history(w, now)?;
+    }
     forecast(w, now)
+}
+
+/// Whether the clock may say what is old. One that leapt ahead since the last time may be wrong, and what it makes old would
+/// be gone for good: it is believed once it has said the same twice.
+fn is_trusted(now: Timestamp, last: Option<Timestamp>) -> bool {
+    last.is_some_and(|last| now.duration_since(last).as_secs() < LEAP.as_secs().cast_signed())
 }
 
 fn earlier(now: Timestamp, by: Duration) -> Timestamp {
@@ -60,7 +74,7 @@ fn archive(w: &World, now: Timestamp) -> Result<()> {
         .filter_map(|row| row.map(|r| r.job.path.map(PathBuf::from)).transpose())
         .collect::<Result<_>>()?;
     let mut cleaner = Cleaner { w, reader: &reader, before: earlier(now, keep), needed, removed: 0 };
-    cleaner.folder(&w.config.home.join("archive"), 4, &mut Vec::new())?;
+    cleaner.folder(&w.config.archive, 4, &mut Vec::new())?;
     if cleaner.removed > 0 {
         tracing::info!("archive: {} files are older than archive.keep and were removed", cleaner.removed);
     }
@@ -171,4 +185,29 @@ fn forecast(w: &World, now: Timestamp) -> Result<()> {
         );
     }
     w.journal.set_status(SAMPLES, serde_json::to_string(samples).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_leapt_ahead_makes_nothing_old_until_it_says_the_same_again() {
+        let at = |days: i64| Timestamp::from_second(1_700_000_000 + days * 86_400).unwrap();
+        assert!(!is_trusted(at(0), None));
+        assert!(is_trusted(at(1), Some(at(0))));
+        assert!(!is_trusted(at(400), Some(at(1))));
+        assert!(is_trusted(at(400), Some(at(400))));
+        // Set back: less is old than before.
+        assert!(is_trusted(at(1), Some(at(400))));
+    }
+
+    #[test]
+    fn a_days_folder_is_known_by_its_place() {
+        let names = |parts: &[&str]| parts.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
+        let day = day_of(&names(&["r", "2026", "03", "29"])).unwrap();
+        assert_eq!(day.date(), civil::date(2026, 3, 29));
+        assert_eq!(day_of(&names(&["r", "2026", "13", "29"])), None);
+        assert_eq!(day_of(&names(&["r", "2026", "03"])), None);
+    }
 }

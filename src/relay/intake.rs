@@ -26,10 +26,9 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
     if route.source.on_success != OnSuccess::Keep && route.source.path.is_dir() {
         durable::make_folder(&route.source.path.join(CLAIMED), 0o700)?;
     }
-    for folder in ["", "work", "archive"] {
-        // It may be the disk of one of them alone.
-        let folder = w.config.home.join(folder);
-        durable::room::room(&folder)?.check(&folder)?;
+    // Each may lie on a disk of its own.
+    for folder in [&w.config.home, &w.config.work, &w.config.archive] {
+        durable::room::room(folder)?.check(folder)?;
     }
     let most = room.min(route.source.max_files.unwrap_or(usize::MAX));
     let reader = w.journal.reader()?;

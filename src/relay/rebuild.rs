@@ -29,8 +29,8 @@ struct Found {
 pub(super) fn rebuild(w: &World) -> Result<()> {
     let mut found = Vec::new();
     for route in &w.config.routes {
-        failed(w, route, &w.config.home.join("errors").join(&route.name), &mut found);
-        archived(route, &w.config.home.join("archive").join(&route.name), Path::new(""), 3, &mut found);
+        failed(w, route, &w.config.errors.join(&route.name), &mut found);
+        archived(route, &w.config.archive.join(&route.name), Path::new(""), 3, &mut found);
     }
     kept(w, &mut found)?;
     // A number belongs to one job: what failed and was archived later, by an operator's retry, was delivered.
@@ -74,7 +74,7 @@ fn failed(w: &World, route: &Route, folder: &Path, found: &mut Vec<Found>) {
             error = error.at(&word("step"));
         }
         let at = word("received_at").parse().unwrap_or(Timestamp::UNIX_EPOCH);
-        let below = folder.strip_prefix(w.config.home.join("errors").join(&route.name)).unwrap_or(Path::new(""));
+        let below = folder.strip_prefix(w.config.errors.join(&route.name)).unwrap_or(Path::new(""));
         let own = entry.file_name();
         let name = parse_numbered(own.as_bytes()).filter(|(n, _)| *n == id).map_or(own.as_bytes(), |(_, name)| name);
         let file = below.join(Name(name.to_vec()).path());
@@ -115,7 +115,7 @@ fn kept(w: &World, found: &mut Vec<Found>) -> Result<()> {
         let Line::Kept { job, route, file, found: as_found, received_at } = line else { continue };
         let Some(route) = w.route(&route).filter(|r| r.source.on_success == OnSuccess::Keep) else { continue };
         // Never tried: it is taken again from the beginning. Tried, and not done: it goes on under its number.
-        if !tried.contains(&job) || durable::exists(&w.config.home.join("work").join(job.to_string()).join("original")) {
+        if !tried.contains(&job) || durable::exists(&w.config.work.join(job.to_string()).join("original")) {
             continue;
         }
         let path = route.source.path.join(file.path()).display().to_string();
@@ -131,7 +131,7 @@ pub(super) fn kept_in_work(w: &World) -> Result<Vec<Job>> {
     let reader = w.journal.reader()?;
     for line in w.intents.read()? {
         let Line::Kept { job, route, file, found, received_at } = line else { continue };
-        let here = durable::exists(&w.config.home.join("work").join(job.to_string()).join("original"));
+        let here = durable::exists(&w.config.work.join(job.to_string()).join("original"));
         if here && w.route(&route).is_some() && reader.job(job)?.is_none() {
             out.extend(w.create_at(vec![NewJob { route, file, found, replay_of: None, id: Some(job) }], received_at)?);
         }

@@ -209,8 +209,8 @@ fn highest_number(w: &World) -> Result<JobId> {
             highest = highest.max(id);
         }
     };
-    for folder in ["archive", "errors", "work"] {
-        walk(&w.config.home.join(folder), 8, &mut look);
+    for folder in [&w.config.archive, &w.config.errors, &w.config.work] {
+        walk(folder, 8, &mut look);
     }
     for route in &w.config.routes {
         walk(&route.source.path.join(CLAIMED), 1, &mut look);
@@ -230,7 +230,7 @@ fn walk(folder: &Path, depth: u32, each: &mut dyn FnMut(&std::ffi::OsStr)) {
 
 /// Removes what no open job has made in `work`.
 fn sweep(w: &World, open: &[Job]) {
-    let Ok(entries) = std::fs::read_dir(w.config.home.join("work")) else { return };
+    let Ok(entries) = std::fs::read_dir(&w.config.work) else { return };
     for entry in entries.flatten() {
         let id = entry.file_name().to_str().and_then(|n| n.parse::<JobId>().ok());
         let in_use = id.is_some_and(|id| open.iter().any(|j| j.id == id && j.next() != Next::Rest));
@@ -262,7 +262,7 @@ pub fn errors_folder(w: &World, route: &Route) -> Result<()> {
             // A folder that can't be read says nothing.
             Err(_) => continue,
         }
-        if !w.config.home.join("errors").is_dir() {
+        if !w.config.errors.is_dir() {
             continue;
         }
         // An operator's retry may be moving that very file: it holds the route's memory meanwhile.

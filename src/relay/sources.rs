@@ -4,14 +4,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::World;
 use super::dispatch::Mode;
 use super::engine::Message;
-use crate::config::{OnSuccess, Route};
+use crate::config::{Config, OnSuccess, Route};
 use crate::durable::{self, Held};
 use crate::error::{Error, Kind, Result};
 use crate::watch::{self, CLAIMED};
@@ -86,7 +86,7 @@ impl Sources {
     /// full disk and another file system before the first file does.
     fn try_out(&mut self, w: &World, route: &Route) {
         let source = &route.source.path;
-        for folder in [source.clone(), w.config.home.join("archive"), w.config.home.join("errors")] {
+        for folder in [source.clone(), w.config.archive.clone(), w.config.errors.clone()] {
             let tried = match durable::try_out(&source.join(CLAIMED), &folder) {
                 Ok(()) => None,
                 Err(e) if e.kind() == Kind::OtherDevice && folder != *source => {
@@ -134,12 +134,13 @@ impl Sources {
 pub struct HomeLock(#[allow(dead_code)] File);
 
 /// Makes the folders of a home and locks it; refuses when another relay has it.
-pub fn lock_home(home: &Path, archive_mode: u32) -> Result<std::result::Result<HomeLock, Error>> {
+pub fn lock_home(config: &Config) -> Result<std::result::Result<HomeLock, Error>> {
     let relay = |e: Error| e.blamed_on(crate::error::Blame::Relay);
+    let home = &config.home;
     durable::make_folder(home, 0o750).map_err(relay)?;
-    durable::make_folder(&home.join("work"), 0o700).map_err(relay)?;
-    for folder in ["archive", "errors"] {
-        durable::make_folder(&home.join(folder), durable::folder_mode(archive_mode)).map_err(relay)?;
+    durable::make_folder(&config.work, 0o700).map_err(relay)?;
+    for folder in [&config.archive, &config.errors] {
+        durable::make_folder(folder, durable::folder_mode(config.archive_mode)).map_err(relay)?;
     }
     Ok(match durable::lock(home).map_err(relay)? {
         Held::Ours(file) => Ok(HomeLock(file)),

@@ -8,7 +8,7 @@ use super::engine::Message;
 use super::intake::look;
 use super::{World, housekeeping, steps};
 use crate::error::{Error, Result};
-use crate::job::Job;
+use crate::job::{Job, Next};
 
 pub(super) fn work_loop(queue: &Mutex<Receiver<(Arc<World>, Work)>>, outbox: &SyncSender<Message>) {
     loop {
@@ -16,7 +16,7 @@ pub(super) fn work_loop(queue: &Mutex<Receiver<(Arc<World>, Work)>>, outbox: &Sy
         let Ok((world, work)) = next else { return };
         let spare = spare_of(&work);
         // A panic is a fault of ours; it ends this job's attempt, not the relay.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| perform(&world, work))).unwrap_or_else(|_| failed_by_panic(spare));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| perform(&world, work))).unwrap_or_else(|_| failed_by_panic(&world, spare));
         if outbox.send(Message::Done(Box::new(done))).is_err() {
             return;
         }
@@ -42,14 +42,23 @@ pub(super) fn spare_of(work: &Work) -> Spare {
     }
 }
 
-pub(super) fn failed_by_panic(spare: Spare) -> Done {
-    let error = Error::relay("a worker stopped by a fault of passerelle").hint("please report it; start the relay again: it goes on where the journal says");
+/// A panic is a fault of passerelle, and of one job's attempt. What a file alone brings about goes to errors with it, so
+/// that it can't come again and again; jobs that went together wait, and are tried again.
+fn failed_by_panic(w: &World, spare: Spare) -> Done {
+    let hint = "it is a fault of passerelle: please report it with what the log says";
+    let waits = Error::endpoint("a worker stopped by a fault of passerelle; it is tried again").hint(hint);
     match spare {
-        Spare::Look(route) => Done::Looked(route, Err(error)),
+        Spare::Look(route) => Done::Looked(route, Err(waits)),
         // They are looked at no more; what they are about is delivered.
         Spare::LateCheck => Done::LateChecked(Vec::new()),
-        Spare::KeepHouse => Done::HouseKept(Err(error)),
-        Spare::Jobs(jobs, destination) => Done::Jobs { jobs, failed: Some((0, error)), destination },
+        Spare::KeepHouse => Done::HouseKept(Err(waits)),
+        Spare::Jobs(jobs, destination) => {
+            let alone = jobs.len() == 1 && matches!(jobs[0].next(), Next::Prepare | Next::Upload(_));
+            let error = if alone { Error::file("a worker stopped by a fault of passerelle").hint(hint) } else { waits };
+            // What was recorded before the panic counts.
+            let recorded = |j: Job| w.journal.reader().and_then(|r| r.job(j.id)).ok().flatten().map_or(j, |row| row.job);
+            Done::Jobs { jobs: jobs.into_iter().map(recorded).collect(), failed: Some((0, error)), destination }
+        }
     }
 }
 

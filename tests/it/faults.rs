@@ -3,4 +3,8 @@
 //! Each asserts what the operator reads (file, step, cause, remedy) and the ledger: every original in one place, B exactly
 //! what it should have.
 
+mod crash;
+mod detection;
 mod disk;
+mod names;
+mod operators;

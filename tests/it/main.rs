@@ -13,6 +13,7 @@ mod housekeeping; // archive.keep, archive.compress, history.keep
 mod http; // nginx with WebDAV, and a server that is cut
 mod operators; // retry, replay, pause, errors folder, beside a relay and without one
 mod relay; // intake, order, archive, errors of local routes
+mod samba; // A on Windows, through a share of the relay's host
 mod servers;
 mod sftp; // OpenSSH
 mod tidy; // the rules of the house, as a test

@@ -145,6 +145,23 @@ impl Sshd {
     pub fn stop(&mut self) {
         stop(&mut self.child);
     }
+    /// Everything of it ends at once, its sessions too, as when its host loses power.
+    pub fn power_off(&mut self) {
+        let parent_of = |pid: u32| -> Option<u32> {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+        };
+        let all: Vec<u32> = fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok()).collect();
+        let mut ours = vec![self.child.id()];
+        while let Some(more) = all.iter().find(|p| !ours.contains(p) && parent_of(**p).is_some_and(|parent| ours.contains(&parent))) {
+            ours.push(*more);
+        }
+        for pid in ours {
+            // One that has ended meanwhile is what is wanted.
+            let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid as i32).unwrap(), rustix::process::Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
     pub fn restart(&mut self) {
         self.stop();
         self.child = Self::spawn(self.dir.path(), self.port, &self.options, &self.sftp);

@@ -126,7 +126,7 @@ fn archived_before(w: &World, job: &Job, now: &Zoned) -> Option<PathBuf> {
 
 /// The archive's folder of a job and a day, with the relative folder of a recursive source.
 fn archive_folder(w: &World, job: &Job, day: &Zoned) -> PathBuf {
-    let folder = w.config.home.join("archive").join(&job.route).join(day.strftime("%Y/%m/%d").to_string());
+    let folder = w.config.archive.join(&job.route).join(day.strftime("%Y/%m/%d").to_string());
     if job.file.folder().is_empty() { folder } else { folder.join(Name(job.file.folder().to_vec()).path()) }
 }
 

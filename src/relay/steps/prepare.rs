@@ -30,6 +30,7 @@ use crate::watch::digest_of;
 /// the destination it came to, and what failed there.
 pub fn prepare(w: &World, job: &mut Job, reach: Reach) -> Result<(Option<usize>, Option<Error>)> {
     let file = job.file.clone();
+    assert!(!(points::planted("panic") && file.0.starts_with(b"panic")), "a planted panic");
     let mut events = prepare_steps(w, job).map_err(|e| if e.blame() == Blame::File { e.on_file(file.path()) } else { e })?;
     let mut ahead = job.clone();
     super::super::take_ahead(&mut ahead, events.clone())?;

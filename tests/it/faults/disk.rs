@@ -114,3 +114,214 @@ fn d2_a_disk_without_inodes_is_told_as_such() {
     w.once().ok();
     w.assert_nothing_lost(&written);
 }
+
+#[test]
+fn d3_a_quota_is_named() {
+    let w = World::local("");
+    let written = one_file(&w);
+    run(&w, "fail=write@b/.x:EDQUOT").code(3).says("x.csv").says("upload").says("quota");
+    w.assert_nothing_lost(&written);
+    w.once().ok();
+    assert_eq!(w.files("b"), written);
+}
+
+#[test]
+fn d4_a_source_whose_disk_gives_errors_keeps_its_files_and_the_others_go_on() {
+    if left_out() {
+        return;
+    }
+    let disk = Disk::new();
+    let bad = disk.mount.join("bad");
+    std::fs::create_dir(&bad).unwrap();
+    let w = World::new(&format!("{}{}", World::route("r", bad.to_str().unwrap(), "b"), World::route("s", "a", "b")));
+    std::fs::write(bad.join("lost.csv"), "1").unwrap();
+    disk.sync();
+    disk.shut_down();
+    w.write("a/x.csv", "2");
+    w.once().code(3).says("can't").says(bad.to_str().unwrap());
+    assert_eq!(w.names("b"), ["x.csv"]);
+    disk.cut();
+    w.once().ok();
+    assert_eq!(w.names("b"), ["lost.csv", "x.csv"]);
+}
+
+#[test]
+fn d5_a_journal_that_cant_be_written_stops_the_relay_and_nothing_is_lost() {
+    let w = World::local("");
+    let written = one_file(&w);
+    run(&w, "fail=publishing@journal:EIO,fail=sealed+transformed+uploaded+publishing@journal:EIO")
+        .code(4)
+        .says("the journal can't be written")
+        .says("start again");
+    assert!(!w.path("b/x.csv").exists());
+    w.assert_nothing_lost(&written);
+    w.once().ok();
+    assert_eq!(w.names("b"), ["x.csv"]);
+}
+
+#[test]
+fn d6_a_folder_that_becomes_read_only_is_waited_for() {
+    if left_out() {
+        return;
+    }
+    let disk = Disk::new();
+    let w = World::new(&World::route("r", "a", disk.mount.to_str().unwrap()));
+    let written = one_file(&w);
+    let remount = |how: &str| assert!(std::process::Command::new("mount").args(["-o", how]).arg(&disk.mount).status().unwrap().success());
+    remount("remount,ro");
+    w.once().code(3).says("read-only").says("x.csv");
+    w.assert_nothing_lost(&written);
+    remount("remount,rw");
+    w.once().ok();
+    assert!(disk.mount.join("x.csv").exists());
+    w.assert_nothing_lost(&written);
+}
+
+#[test]
+fn d7_a_file_that_may_not_be_moved_is_told_with_its_path_and_the_right_that_is_missing() {
+    if left_out() {
+        return;
+    }
+    let disk = Disk::new();
+    let a = disk.mount.join("a");
+    std::fs::create_dir(&a).unwrap();
+    let w = World::new(&World::route("r", a.to_str().unwrap(), "b"));
+    std::fs::write(a.join("x.csv"), "1").unwrap();
+    let chattr = |flag: &str| assert!(std::process::Command::new("chattr").arg(flag).arg(a.join("x.csv")).status().unwrap().success());
+    chattr("+i");
+    let _relay = w.start();
+    let state = || w.json(&["status", "--json"])["routes"][0].clone();
+    w.until("blocked", || w.path("relay/journal.db").exists() && state()["state"] == "blocked");
+    let reason = state()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("claim") && reason.contains("x.csv") && reason.contains("not permitted"), "{reason}");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(w.read("relay.log").matches("not permitted").count() < 4, "told again and again: {}", w.read("relay.log"));
+    chattr("-i");
+    w.until_file("b/x.csv");
+}
+
+#[test]
+fn d8_folders_on_another_disk_are_found_at_the_start_and_files_are_copied_there() {
+    if left_out() {
+        return;
+    }
+    let disk = Disk::new();
+    let w = World::local("");
+    let written = one_file(&w);
+    std::fs::create_dir(w.path("relay")).unwrap();
+    std::os::unix::fs::symlink(&disk.mount, w.path("relay/archive")).unwrap();
+    w.once().ok().says("another file system");
+    assert_eq!(w.files("b"), written);
+    w.assert_nothing_lost(&written);
+}
+
+#[test]
+fn d8_a_claim_that_would_leave_the_file_system_is_refused_before_any_file() {
+    if left_out() {
+        return;
+    }
+    let disk = Disk::new();
+    let w = World::local("");
+    let written = one_file(&w);
+    let claimed = w.path("a/.passerelle");
+    std::fs::create_dir(&claimed).unwrap();
+    let mount = |what: &[&str]| assert!(std::process::Command::new("mount").args(what).arg(&claimed).status().unwrap().success());
+    mount(&["--bind", disk.mount.to_str().unwrap()]);
+    let out = w.once();
+    assert!(std::process::Command::new("umount").arg(&claimed).status().unwrap().success());
+    out.code(3).says("claim").says("one file system");
+    w.assert_nothing_lost(&written);
+    assert!(w.names("b").is_empty());
+    w.once().ok();
+    assert_eq!(w.files("b"), written);
+}
+
+#[test]
+fn d9_the_archive_is_never_overwritten() {
+    let w = World::local("");
+    let written = one_file(&w);
+    let today = jiff::Zoned::now().strftime("%Y/%m/%d").to_string();
+    w.write(&format!("relay/archive/r/{today}/1_x.csv"), "somebody else's");
+    // Its number goes on above what lies there.
+    w.once().ok();
+    assert_eq!(w.read(&format!("relay/archive/r/{today}/1_x.csv")), "somebody else's");
+    assert_eq!(w.archived("r"), ["1_x.csv", "2_x.csv"]);
+    assert_eq!(w.files("b"), written);
+}
+
+#[test]
+fn d10_few_open_files_slow_it_down_and_lose_nothing() {
+    let w = World::local("");
+    let mut written = BTreeMap::new();
+    for i in 0..60 {
+        w.write(&format!("a/{i}.csv"), i.to_string());
+        written.insert(format!("{i}.csv"), i.to_string().into_bytes());
+    }
+    let binary = w.command().get_program().to_owned();
+    for _ in 0..5 {
+        let out = std::process::Command::new("prlimit").args(["--nofile=24"]).arg(&binary).args(["run", "--once"]).current_dir(w.dir.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!text.contains("panicked"), "{text}");
+        w.assert_nothing_lost(&written);
+        if out.status.success() {
+            break;
+        }
+        assert!(text.contains("ulimit -n") || text.contains("open file"), "{text}");
+    }
+    w.once().ok();
+    assert_eq!(w.files("b"), written);
+}
+
+#[test]
+fn d11_a_damaged_journal_is_moved_aside_and_rebuilt() {
+    let w = World::local("");
+    one_file(&w);
+    w.once().ok();
+    std::fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.write("a/y.csv", "2");
+    // Its pages are overwritten while a file is on its way.
+    run(&w, "kill=before:published");
+    for part in ["journal.db-wal", "journal.db-shm"] {
+        let _ = std::fs::remove_file(w.path("relay").join(part));
+    }
+    let mut bytes = std::fs::read(w.path("relay/journal.db")).unwrap();
+    bytes.iter_mut().skip(100).for_each(|b| *b = 0xAA);
+    std::fs::write(w.path("relay/journal.db"), bytes).unwrap();
+    w.once().ok().says("the journal was damaged").says("is rebuilt from the folders");
+    assert_eq!(w.archived("r"), ["1_x.csv", "2_y.csv"]);
+    assert_eq!(w.names("b"), ["y.csv"]);
+    assert!(w.names("relay").iter().any(|n| n.starts_with("journal.db.")), "{:?}", w.names("relay"));
+}
+
+#[test]
+fn d11_a_journal_that_a_backup_holds_is_waited_for_or_told() {
+    let w = World::local("");
+    let written = one_file(&w);
+    w.once().ok();
+    std::fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.write("a/y.csv", "2");
+    let backup = rusqlite::Connection::open(w.path("relay/journal.db")).unwrap();
+    backup.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    w.once().code(4).says("journal").says("locked");
+    assert!(w.names("b").is_empty() && w.names("a") == ["y.csv"]);
+    backup.execute_batch("ROLLBACK").unwrap();
+    w.once().ok();
+    assert_eq!((w.names("b"), written.len()), (vec!["y.csv".to_owned()], 1));
+}
+
+#[test]
+fn d11_without_journal_and_intents_what_may_have_been_sent_waits_for_an_operator() {
+    let w = World::local("");
+    let written = one_file(&w);
+    run(&w, "kill=before:published");
+    for part in ["journal.db", "journal.db-wal", "journal.db-shm", "intents"] {
+        let _ = std::fs::remove_file(w.path("relay").join(part));
+    }
+    std::fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.once().code(1).says("B may have it already").says("confirm-delivered 1");
+    assert_eq!((w.states(), w.names("b")), (vec!["unconfirmed".to_owned()], vec![]));
+    w.assert_nothing_lost(&written);
+    w.run(&["confirm-delivered", "1"]).ok();
+    w.once().ok();
+    assert_eq!((w.states(), w.archived("r")), (vec!["delivered".to_owned()], vec!["1_x.csv".to_owned()]));
+}
