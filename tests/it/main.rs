@@ -9,6 +9,7 @@ mod data; // real exports of ../shared/data, every field against an independent 
 mod examples; // config/ and the demo work as they stand
 mod faults; // the fault matrix, one test a row
 mod ftp; // vsftpd, plain and with TLS session reuse
+mod fuzz; // foreign bytes: files, configurations, journals, servers
 mod housekeeping; // archive.keep, archive.compress, history.keep
 mod http; // nginx with WebDAV, and a server that is cut
 mod operators; // retry, replay, pause, errors folder, beside a relay and without one
