@@ -62,11 +62,30 @@ pub fn lock_holder(file: &File) -> Option<String> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     // "1: FLOCK  ADVISORY  WRITE 17 fe:00:1234 0 EOF"
     let line = locks.lines().map(|l| l.split_whitespace().collect::<Vec<_>>()).find(|l| l.contains(&"FLOCK") && l.contains(&wanted.as_str()))?;
-    let pid = line.get(4)?;
     // No secret is ever part of our command line.
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command = std::fs::read(format!("/proc/{}/cmdline", line.get(4)?)).unwrap_or_default();
     let words = String::from_utf8_lossy(&command).replace('\0', " ");
-    Some(format!("process {pid}: {}", crate::error::shown_bytes(words.trim().as_bytes())))
+    Some(format!("process {}: {}", line.get(4)?, crate::error::shown_bytes(words.trim().as_bytes())))
+}
+
+/// Which process has a file open for writing, as `process 17: excel`; none where /proc does not tell, as of other users'.
+pub fn writer_of(path: &Path) -> Option<String> {
+    let is_number = |p: &std::fs::DirEntry| p.file_name().to_str().is_some_and(|n| n.parse::<u32>().is_ok());
+    for process in std::fs::read_dir("/proc").ok()?.flatten().filter(is_number) {
+        let folder = process.path();
+        for open in std::fs::read_dir(folder.join("fd")).into_iter().flatten().flatten() {
+            if std::fs::read_link(open.path()).is_ok_and(|p| p == path) {
+                let info = std::fs::read_to_string(folder.join("fdinfo").join(open.file_name())).unwrap_or_default();
+                let flags = info.lines().find_map(|l| l.strip_prefix("flags:")).and_then(|f| i32::from_str_radix(f.trim(), 8).ok());
+                if flags.is_some_and(|f| f & libc::O_ACCMODE != libc::O_RDONLY) {
+                    // The program's name alone: another's command line may hold a password.
+                    let name = std::fs::read(folder.join("comm")).unwrap_or_default();
+                    return Some(format!("process {}: {}", process.file_name().to_string_lossy(), crate::error::shown_bytes(name.trim_ascii())));
+                }
+            }
+        }
+    }
+    None
 }
 
 /// The permissions that a new file gets: 0666 less the umask. Read from /proc, since the system call for it can only set it.

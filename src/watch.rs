@@ -13,6 +13,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::config::SourceConfig;
 use crate::durable;
 use crate::error::{Blame, Error, Result, shown};
@@ -20,6 +22,11 @@ use crate::job::{Found, Name};
 use crate::naming::Facts;
 use crate::sys::{Writers, writers};
 use listing::{Listing, State};
+
+/// A file that nobody changes and somebody keeps open for so long is told.
+const OPEN_TOLD: Duration = Duration::from_secs(600);
+/// A file that is so much younger than now comes from a wrong clock.
+const FUTURE: Duration = Duration::from_secs(86_400);
 
 /// The folder in a source that claimed files lie in.
 pub const CLAIMED: &str = ".passerelle";
@@ -152,6 +159,16 @@ pub fn look(
             }
             Ok(candidate) => judge(source, &candidate, memory, &mut looked.notices)?.map(|()| candidate),
         };
+        let notice = match &judged {
+            Ok(candidate) => odd_time(candidate),
+            // Who it is, is a long search: once.
+            Err(NotReady::Open) if unchanged >= OPEN_TOLD && memory.told.insert(format!("{file} is kept open")) => {
+                let who = crate::sys::writer_of(&source.path.join(file.path())).unwrap_or_else(|| "some program".into());
+                Some(format!("{file}: {who} has kept it open for writing since it changed last: it is taken once that program closes it"))
+            }
+            Err(_) => None,
+        };
+        looked.notices.extend(notice.filter(|n| memory.told.insert(n.clone())));
         match judged {
             Ok(candidate) => {
                 memory.listing.at(memory.place - 1).done = true;
@@ -178,6 +195,13 @@ pub fn look(
         memory.arrived.lock().unwrap_or_else(PoisonError::into_inner).extend(arrived);
     }
     Ok(looked)
+}
+
+/// What is odd about a file's time. It is taken like any other: only its order among others may be wrong.
+fn odd_time(c: &Candidate) -> Option<String> {
+    let time = Timestamp::from_nanosecond(c.found.modified_ns).ok()?;
+    let odd = time.duration_since(Timestamp::now()) > jiff::SignedDuration::try_from(FUTURE).ok()? || time.as_second() < 86_400 * 365;
+    odd.then(|| format!("{}: it was changed on {}, says its file system: the clock of A or of a share is wrong", c.file, time.strftime("%Y-%m-%d")))
 }
 
 /// Whether a file that is unchanged for long enough, or announced, is ready; and why not.
@@ -334,8 +358,12 @@ mod tests {
         }
         look(&source, &mut memory, start).unwrap();
         assert!(ready(&look(&source, &mut memory, start + Duration::from_secs(60)).unwrap()).is_empty());
+        let late = look(&source, &mut memory, start + Duration::from_secs(601)).unwrap();
+        let notice = late.notices.iter().find(|n| n.contains("kept it open for writing")).unwrap_or_else(|| panic!("{late:?}"));
+        assert!(notice.contains("x.csv") && notice.contains(&format!("process {}", std::process::id())), "{notice}");
+        assert!(look(&source, &mut memory, start + Duration::from_secs(602)).unwrap().notices.is_empty(), "told once");
         drop(writer);
-        assert_eq!(ready(&look(&source, &mut memory, start + Duration::from_secs(61)).unwrap()), ["x.csv"]);
+        assert_eq!(ready(&look(&source, &mut memory, start + Duration::from_secs(661)).unwrap()), ["x.csv"]);
     }
 
     #[test]

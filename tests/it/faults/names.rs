@@ -61,3 +61,20 @@ fn b7_two_routes_to_one_name_wait_for_each_other_and_never_mix() {
     both.sort();
     assert_eq!(both, ["from a", "from c"]);
 }
+
+#[test]
+fn b2_a_line_break_in_a_name_never_reaches_an_ftp_server() {
+    let s = crate::servers::Vsftpd::start("");
+    let w = World::new(&format!(
+        "{}[routes.r.source]\npath = \"a\"\nsettle = \"0s\"\n[routes.r.destination]\nendpoint = \"b\"\npath = \"\"\n",
+        s.endpoint("b", "ftp")
+    ));
+    w.write("a/x\r\nDELE victim.csv", "1");
+    w.write("a/y.csv", "2");
+    fs::write(s.dir.path().join("root/in/victim.csv"), "still here").unwrap();
+    let out = w.once();
+    assert_ne!(out.code, 0);
+    out.says("holds a line end, which FTP can't carry").says("DELE victim.csv");
+    let at_b = s.files();
+    assert!(at_b.contains_key("victim.csv") && at_b.contains_key("y.csv") && at_b.len() == 2, "{at_b:?}");
+}
