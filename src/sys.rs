@@ -88,6 +88,15 @@ pub fn writer_of(path: &Path) -> Option<String> {
     None
 }
 
+/// Which start of the machine this is, and when it was; none where /proc does not tell.
+pub fn boot() -> Option<(String, std::time::SystemTime)> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds = uptime.split_whitespace().next()?.parse().ok()?;
+    let since = std::time::SystemTime::now().checked_sub(std::time::Duration::try_from_secs_f64(seconds).ok()?)?;
+    Some((id.trim().to_owned(), since))
+}
+
 /// The permissions that a new file gets: 0666 less the umask. Read from /proc, since the system call for it can only set it.
 pub fn default_mode() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -35,6 +35,7 @@ const REBUILT: &str = "rebuilt";
 /// The open jobs, after the folders were looked at.
 pub fn recover(w: &World) -> Result<Vec<Job>> {
     rebuild(w)?;
+    told_after_power_cut(w)?;
     let reader = w.journal.reader()?;
     let mut open = Vec::new();
     for mut job in reader.open_jobs()? {
@@ -55,6 +56,44 @@ pub fn recover(w: &World) -> Result<Vec<Job>> {
     let mut open = secured(w, open);
     open.sort_by_key(|j| j.id);
     Ok(open)
+}
+
+/// The journal's note of the start of the machine in which the relay ran last.
+const BOOT: &str = "boot";
+/// So many names are told.
+const NAMES_TOLD: usize = 20;
+
+/// After a power cut: files that wait since before it may be short, if A's program does not sync what it writes. Told once.
+fn told_after_power_cut(w: &World) -> Result<()> {
+    let Some((boot, since)) = crate::sys::boot() else { return Ok(()) };
+    let reader = w.journal.reader()?;
+    let before = reader.status(BOOT)?;
+    if before.as_ref() == Some(&boot) {
+        return Ok(());
+    }
+    w.journal.set_status(BOOT, boot)?;
+    // A relay that ended politely left no state behind, and so the machine did too.
+    if before.is_none() || reader.status("live")?.is_none_or(|live| live.is_empty()) {
+        return Ok(());
+    }
+    for route in &w.config.routes {
+        let old: Vec<String> = std::fs::read_dir(&route.source.path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| e.metadata().ok().filter(|m| m.is_file() && m.modified().is_ok_and(|t| t < since)).map(|m| (e, m.len())))
+            .map(|(e, size)| format!("{} ({size} bytes)", shown_name(&e.file_name())))
+            .take(NAMES_TOLD)
+            .collect();
+        if !old.is_empty() {
+            tracing::warn!(
+                route = route.name,
+                "the machine went down without being shut down: files from before may be short, if A does not sync them: {}",
+                old.join(", ")
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The jobs of routes that have come back with a new configuration.

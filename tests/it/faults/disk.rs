@@ -1,6 +1,7 @@
 //! D: the relay's own disks.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 
 use crate::torture::power::{Disk, left_out};
 use crate::world::{Output, World};
@@ -58,6 +59,24 @@ fn a15_a_claimed_file_that_lost_its_end_is_never_called_whole() {
     w.run(&["retry", "1"]).ok();
     w.once().ok();
     assert_eq!(w.files("b"), BTreeMap::from([("x.csv".into(), b"a;b\n".to_vec())]));
+}
+
+#[test]
+fn a15_files_from_before_a_power_cut_are_told_once_with_their_sizes() {
+    let w = World::local("");
+    w.once().ok();
+    // As a machine that went down while the relay ran has left it.
+    let journal = rusqlite::Connection::open(w.path("relay/journal.db")).unwrap();
+    journal.execute_batch("UPDATE status SET value = 'another start' WHERE key = 'boot'; INSERT OR REPLACE INTO status VALUES('live', '{}')").unwrap();
+    drop(journal);
+    w.write("a/x.csv", "1");
+    let file = std::fs::OpenOptions::new().append(true).open(w.path("a/x.csv")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000)).unwrap();
+    drop(file);
+    w.once().ok().says("files from before may be short").says("x.csv (1 bytes)");
+    w.write("a/y.csv", "1");
+    let out = w.once().ok();
+    assert!(!out.stderr.contains("may be short"), "{}", out.stderr);
 }
 
 /// Fills a disk but for so many bytes.
@@ -324,4 +343,25 @@ fn d11_without_journal_and_intents_what_may_have_been_sent_waits_for_an_operator
     w.run(&["confirm-delivered", "1"]).ok();
     w.once().ok();
     assert_eq!((w.states(), w.archived("r")), (vec!["delivered".to_owned()], vec!["1_x.csv".to_owned()]));
+}
+
+#[test]
+fn f10_while_b_is_away_only_a_window_of_the_backlog_is_claimed_and_then_all_come_in_order() {
+    let w = World::new(&World::route("r", "a", "away").replace("50ms", "0s").replace("settle", "sort = \"name\"\nsettle"));
+    for i in 0..1000 {
+        w.write(&format!("a/{i:04}.csv"), i.to_string());
+    }
+    let _relay = w.start();
+    let status = || w.json(&["status", "--json"])["routes"][0].clone();
+    w.until("it waits", || w.path("relay/journal.db").exists() && status()["waiting"] == 1000);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let claimed = w.names("a/.passerelle").len();
+    assert!((1..=256).contains(&claimed), "{claimed} are claimed");
+    std::fs::create_dir(w.path("away")).unwrap();
+    w.until("all have come", || w.names("away").iter().filter(|n| !n.starts_with('.')).count() == 1000);
+    w.until("all are archived", || w.names("a").is_empty());
+    // A file's name appears when it is renamed, which its inode remembers.
+    let appeared = |name: String| std::fs::metadata(w.path("away").join(name)).map(|m| (m.ctime(), m.ctime_nsec())).unwrap();
+    let times: Vec<_> = w.names("away").into_iter().map(appeared).collect();
+    assert!(times.is_sorted(), "{times:?}");
 }

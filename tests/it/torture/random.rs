@@ -35,6 +35,7 @@ fn time() -> Duration {
 
 fn torment(scene: &Scene, at: &Bases<'_>, disks: &[&Disk], time: Duration) -> Tally {
     let (mut tally, mut random, end) = (Tally::default(), Random::new(), Instant::now() + time);
+    let mut cuts = 0;
     while Instant::now() < end {
         let seed = random.0;
         let mut round = scene.round(at);
@@ -52,11 +53,15 @@ fn torment(scene: &Scene, at: &Bases<'_>, disks: &[&Disk], time: Duration) -> Ta
             }
             if !disks.is_empty() && (random.below(2) == 0 || stop == STOPS) {
                 disks.iter().for_each(|d| d.cut());
+                cuts += 1;
             }
         }
         tally.cycles -= 1;
         super::again(&mut round, &mut tally, &format!("{} (PASSERELLE_TORTURE_SEED={seed})", scene.name));
         disks.iter().for_each(|d| d.clear());
+    }
+    if !disks.is_empty() {
+        println!("{}: {cuts} of these were power cuts:", scene.name);
     }
     tally
 }
