@@ -112,8 +112,13 @@ pub fn move_new(from: &Path, to: &Path, stop: &Stop) -> Result<()> {
 
 /// The copy is synced and read back before the original is removed.
 fn move_copied(from: &Path, to: &Path, stop: &Stop) -> Result<()> {
+    move_made(from, to, |temporary| copy_new(from, temporary, stop).and_then(|_| verified(temporary, same_bytes(from, temporary, stop)?)))
+}
+
+/// Moves a file by a copy, which `make` makes whole, synced and compared under the name that it is given.
+fn move_made(from: &Path, to: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = unfinished(to);
-    let copied = copy_new(from, &temporary, stop).and_then(|_| verified(from, &temporary, stop)).and_then(|()| rename_new(&temporary, to));
+    let copied = make(&temporary).and_then(|()| rename_new(&temporary, to));
     if copied.is_err() {
         // The copy is ours and incomplete; the original is where it was.
         let _ = remove(&temporary);
@@ -134,8 +139,8 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(std::ffi::OsStr::from_bytes(&name))
 }
 
-fn verified(original: &Path, copy: &Path, stop: &Stop) -> Result<()> {
-    if same_bytes(original, copy, stop)? {
+fn verified(copy: &Path, same: bool) -> Result<()> {
+    if same {
         return Ok(());
     }
     Err(Error::endpoint(format!("the copy {} differs from its original", crate::error::shown(copy)))
@@ -190,7 +195,8 @@ pub fn copy_new(from: &Path, to: &Path, stop: &Stop) -> Result<u64> {
 /// written anew, from what the system still holds of them.
 pub fn rewrite(path: &Path, stop: &Stop) -> Result<()> {
     let temporary = unfinished(path);
-    let written = copy_new(path, &temporary, stop).and_then(|_| verified(path, &temporary, stop)).and_then(|()| rename_over(&temporary, path));
+    let copied = copy_new(path, &temporary, stop).and_then(|_| verified(&temporary, same_bytes(path, &temporary, stop)?));
+    let written = copied.and_then(|()| rename_over(&temporary, path));
     if written.is_err() {
         let _ = remove(&temporary);
     }

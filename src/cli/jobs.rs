@@ -87,7 +87,7 @@ pub(crate) fn status(args: &StatusArgs, context: &Context) -> Result<u8> {
 /// `status --json`.
 fn status_of(config: &Config) -> Result<Value> {
     let reader = Journal::read(&config.home)?;
-    let running = config.home.is_dir() && matches!(crate::durable::lock(&config.home)?, crate::durable::Held::By(_));
+    let running = crate::relay::sources::is_running(&config.home)?;
     let live: Value = match &reader {
         Some(r) if running => r.status("live")?.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or(Value::Null),
         _ => Value::Null,

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
         .map_err(|e| failed(&e))?;
     print_line(&format!("added to {}", path.display()));
     // A relay that runs waits after a refused key: it may try again at once.
-    if config.home.is_dir() && matches!(crate::durable::lock(&config.home)?, crate::durable::Held::By(_)) {
+    if crate::relay::sources::is_running(&config.home)? {
         let (journal, _) = crate::journal::Journal::open(&config.home)?;
         journal.ask(&crate::journal::Request::Resume { routes: Vec::new() })?;
     }

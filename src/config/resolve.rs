@@ -81,8 +81,8 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
         None => std::env::var_os("STATE_DIRECTORY").map_or_else(|| b.base.join("relay"), PathBuf::from),
     };
     b.loops(&options, &routes, &home);
-    let archive_mode = options.table("archive").and_then(|a| a.text("mode")).and_then(|m| mode(&m)).unwrap_or(0o640);
     let archive = options.table("archive");
+    let archive_mode = archive.and_then(|a| a.text("mode")).and_then(|m| mode(&m)).unwrap_or(0o640);
     let archive_compress = match archive.and_then(|a| a.text("compress")).as_deref() {
         Some("zstd") => ArchiveCompress::Zstd,
         _ => ArchiveCompress::None,

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::{CHUNK_BYTES, NewFile, endpoint, fill, open_file, remove, rename_new, sync_parent, unfinished};
-use crate::error::{Error, Kind, Result, shown};
+use super::{CHUNK_BYTES, NewFile, copy, endpoint, fill, move_made, open_file, verified};
+use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
 
 /// What `zstd` itself takes by default: quick, and small enough.
@@ -14,16 +14,7 @@ const LEVEL: i32 = 3;
 /// Moves a file to a name that must be free, compressed, durably at both ends; the original goes only after the copy was
 /// synced and read back.
 pub fn pack_new(from: &Path, to: &Path, mode: u32, stop: &Stop) -> Result<()> {
-    let temporary = unfinished(to);
-    let made = pack(from, &temporary, mode, stop).and_then(|()| compared(from, &temporary, stop)).and_then(|()| rename_new(&temporary, to));
-    if made.is_err() {
-        // The copy is ours and incomplete; the original is where it was.
-        let _ = remove(&temporary);
-    }
-    made?;
-    sync_parent(to)?;
-    remove(from)?;
-    sync_parent(from)
+    move_made(from, to, |temporary| pack(from, temporary, mode, stop).and_then(|()| verified(temporary, is_packed_from(from, temporary, stop)?)))
 }
 
 fn pack(from: &Path, to: &Path, mode: u32, stop: &Stop) -> Result<()> {
@@ -34,29 +25,13 @@ fn pack(from: &Path, to: &Path, mode: u32, stop: &Stop) -> Result<()> {
     let mut encoder = zstd::stream::write::Encoder::new(&mut target, LEVEL).map_err(&failed)?;
     // A frame that knows its bytes tells damage years later.
     encoder.include_checksum(true).map_err(&failed)?;
-    let mut buf = vec![0; CHUNK_BYTES];
-    loop {
-        stop.check()?;
-        let n = fill(&mut source, &mut buf).map_err(endpoint("read", from))?;
-        if n == 0 {
-            break;
-        }
-        encoder.write_all(&buf[..n]).map_err(&failed)?;
-    }
+    copy(&mut source, &mut encoder, stop).map_err(|e| e.on_file(to))?;
     encoder.finish().map_err(&failed)?;
     target.set_mode(mode)?;
     if let Ok(time) = meta.modified() {
         target.set_modified(time)?;
     }
     target.sync()
-}
-
-fn compared(original: &Path, copy: &Path, stop: &Stop) -> Result<()> {
-    if is_packed_from(original, copy, stop)? {
-        return Ok(());
-    }
-    Err(Error::endpoint(format!("the compressed copy {} differs from its original", shown(copy)))
-        .hint("the disk there gives other bytes than were written: have it checked; it is tried again by itself"))
 }
 
 fn decoder(path: &Path) -> Result<zstd::Decoder<'static, io::BufReader<File>>> {

@@ -229,7 +229,7 @@ impl Engine {
         if self.timetable.follow(routes.iter().filter_map(|r| Some((r.name.as_str(), r.schedule.as_ref()?))), now, &wall) {
             tracing::warn!("the system's clock was set: schedules follow it, and nothing else does");
             // A clock that is wrong for a moment makes nothing old.
-            self.house = now + LATE_CHECK * 6;
+            self.house = now + housekeeping::PAUSE_MAX;
         }
         for route in routes {
             let name = &route.name;
@@ -350,7 +350,8 @@ impl Engine {
                 }
             }
             Done::Looked(..) => {}
-            Done::HouseKept(result) => self.fatal = told(result.clone()).err(),
+            // Another's end of the relay stays one.
+            Done::HouseKept(result) => self.fatal = told(result.clone()).err().or(self.fatal.take()),
             Done::LateChecked(unanswered) => {
                 let again = Instant::now() + LATE_CHECK;
                 self.late.extend(unanswered.iter().map(|j| (again, j.id)));

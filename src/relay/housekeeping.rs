@@ -20,7 +20,7 @@ use crate::journal::Reader;
 /// At most so often, however short things are kept.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// At least so often.
-const PAUSE_MAX: Duration = Duration::from_secs(3600);
+pub const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// The journal's note of when this was done last.
 const LAST: &str = "housekept";
 /// A clock that went ahead by more since the last time is asked again.

@@ -13,7 +13,7 @@ use crate::config::{OnSuccess, Route};
 use crate::durable;
 use crate::error::{Error, Kind, Result};
 use crate::job::{Event, Job, JobId, Name, Next, State, parse_numbered};
-use crate::journal::NewJob;
+use crate::journal::{NewJob, Reader};
 use crate::points;
 use crate::watch::{CLAIMED, companion_name};
 
@@ -35,14 +35,9 @@ const REBUILT: &str = "rebuilt";
 /// The open jobs, after the folders were looked at.
 pub fn recover(w: &World) -> Result<Vec<Job>> {
     rebuild(w)?;
-    told_after_power_cut(w)?;
     let reader = w.journal.reader()?;
-    let mut open = Vec::new();
-    for mut job in reader.open_jobs()? {
-        if settle(w, &mut job)? {
-            open.push(job);
-        }
-    }
+    told_after_power_cut(w, &reader)?;
+    let mut open = settled(w, reader.open_jobs()?)?;
     for route in w.config.routes.iter().filter(|r| r.source.on_success != OnSuccess::Keep) {
         adopt(w, route, &mut open)?;
     }
@@ -64,9 +59,8 @@ const BOOT: &str = "boot";
 const NAMES_TOLD: usize = 20;
 
 /// After a power cut: files that wait since before it may be short, if A's program does not sync what it writes. Told once.
-fn told_after_power_cut(w: &World) -> Result<()> {
+fn told_after_power_cut(w: &World, reader: &Reader) -> Result<()> {
     let Some((boot, since)) = crate::sys::boot() else { return Ok(()) };
-    let reader = w.journal.reader()?;
     let before = reader.status(BOOT)?;
     if before.as_ref() == Some(&boot) {
         return Ok(());
@@ -97,14 +91,19 @@ fn told_after_power_cut(w: &World) -> Result<()> {
 }
 
 /// The jobs of routes that have come back with a new configuration.
-pub fn take_up(w: &World, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
-    let mut open = Vec::new();
-    for mut job in jobs.drain(..) {
+pub fn take_up(w: &World, jobs: Vec<Job>) -> Result<Vec<Job>> {
+    Ok(secured(w, settled(w, jobs)?))
+}
+
+/// Those that go on.
+fn settled(w: &World, jobs: Vec<Job>) -> Result<Vec<Job>> {
+    let mut open = Vec::with_capacity(jobs.len());
+    for mut job in jobs {
         if settle(w, &mut job)? {
             open.push(job);
         }
     }
-    Ok(secured(w, open))
+    Ok(open)
 }
 
 /// A relay that was killed between a claim and its sync left a claim that a power cut would undo: it is synced first.

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
@@ -132,6 +132,11 @@ impl Sources {
 /// The lock of a home; it ends with the relay.
 #[derive(Debug)]
 pub struct HomeLock(#[allow(dead_code)] File);
+
+/// Whether a relay runs with a home.
+pub fn is_running(home: &Path) -> Result<bool> {
+    Ok(home.is_dir() && matches!(durable::lock(home)?, Held::By(_)))
+}
 
 /// Makes the folders of a home and locks it; refuses when another relay has it.
 pub fn lock_home(config: &Config) -> Result<std::result::Result<HomeLock, Error>> {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::servers::free_port;
-use crate::world::World;
+use crate::world::{Relay, World};
 
 /// smbd, serving one folder.
 struct Smbd {
@@ -72,16 +72,18 @@ impl Drop for Smbd {
     }
 }
 
-fn world() -> World {
-    World::new(&World::route("r", "a", "b").replace("50ms", "0s"))
+/// A's folder as a share, and a relay that watches it.
+fn sharing() -> (World, Smbd, Relay) {
+    let w = World::new(&World::route("r", "a", "b").replace("50ms", "0s"));
+    let share = Smbd::serving(&w.path("a"));
+    let relay = w.start();
+    w.until_file("a/.passerelle");
+    (w, share, relay)
 }
 
 #[test]
 fn a_long_copy_with_pauses_is_taken_when_it_is_closed() {
-    let w = world();
-    let share = Smbd::serving(&w.path("a"));
-    let _relay = w.start();
-    w.until_file("a/.passerelle");
+    let (w, share, _relay) = sharing();
     let mut client = share.client("put /dev/stdin slow.csv").stdin(Stdio::piped()).spawn().unwrap();
     let mut input = client.stdin.take().unwrap();
     let mut written = String::new();
@@ -101,10 +103,7 @@ fn a_long_copy_with_pauses_is_taken_when_it_is_closed() {
 
 #[test]
 fn large_files_of_preset_size_and_many_small_ones_come_whole_and_all() {
-    let w = world();
-    let share = Smbd::serving(&w.path("a"));
-    let _relay = w.start();
-    w.until_file("a/.passerelle");
+    let (w, share, _relay) = sharing();
     let mut written = BTreeMap::new();
     let mut commands = String::new();
     for i in 0..40usize {
@@ -122,10 +121,7 @@ fn large_files_of_preset_size_and_many_small_ones_come_whole_and_all() {
 
 #[test]
 fn a_file_that_a_program_keeps_open_waits_and_the_others_go_on() {
-    let w = world();
-    let share = Smbd::serving(&w.path("a"));
-    let _relay = w.start();
-    w.until_file("a/.passerelle");
+    let (w, share, _relay) = sharing();
     let mut holder = share.client("put /dev/stdin held.csv").stdin(Stdio::piped()).spawn().unwrap();
     w.until_file("a/held.csv");
     w.write("windows/other.csv", "1");

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, Zoned};
 
-use super::super::World;
 use super::super::dispatch::Reach;
 use super::super::intents::Line;
+use super::super::{World, take_ahead};
 use super::finish::packed_name;
 use super::{local, vanished};
 use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
@@ -31,25 +31,30 @@ use crate::watch::digest_of;
 pub fn prepare(w: &World, job: &mut Job, reach: Reach) -> Result<(Option<usize>, Option<Error>)> {
     let file = job.file.clone();
     assert!(!(points::planted("panic") && file.0.starts_with(b"panic")), "a planted panic");
-    let mut events = prepare_steps(w, job).map_err(|e| if e.blame() == Blame::File { e.on_file(file.path()) } else { e })?;
+    let events = prepare_steps(w, job).map_err(|e| if e.blame() == Blame::File { e.on_file(file.path()) } else { e })?;
     let mut ahead = job.clone();
-    super::super::take_ahead(&mut ahead, events.clone())?;
+    let mut facts = take_ahead(&mut ahead, events)?;
     // Tests plant `large` to see every file handed around.
     let stop = reach == Reach::Prepared || points::planted("large");
     if stop || ahead.deliveries.len() != 1 || ahead.next() != Next::Upload(0) || super::deliver::is_direct(w, &ahead, 0)? {
-        return w.record_all(job, events).map(|()| (None, None));
+        w.record_after(facts, Vec::new())?;
+        *job = ahead;
+        return Ok((None, None));
     }
-    let destination = Some(ahead.deliveries[0].destination);
-    if let Err(e) = super::deliver::send(w, &ahead, 0) {
-        return w.record_all(job, events).map(|()| (destination, Some(e)));
+    let destination = ahead.deliveries[0].destination;
+    let sent = super::deliver::send(w, &ahead, 0);
+    if sent.is_ok() {
+        facts.extend(take_ahead(&mut ahead, vec![Event::Uploaded { delivery: 0 }])?);
     }
-    events.push(Event::Uploaded { delivery: 0 });
-    if reach == Reach::Uploaded {
-        return w.record_all(job, events).map(|()| (destination, None));
-    }
-    let facts = super::super::take_ahead(job, events)?;
-    let published = super::deliver::publish_after(w, facts, std::slice::from_mut(job), ahead.deliveries[0].destination)?;
-    Ok((destination, published.stopped.map(|(_, e)| e)))
+    let failed = if sent.is_ok() && reach == Reach::Published {
+        let published = super::deliver::publish_after(w, facts, std::slice::from_mut(&mut ahead), destination)?;
+        published.stopped.map(|(_, e)| e)
+    } else {
+        w.record_after(facts, Vec::new())?;
+        sent.err()
+    };
+    *job = ahead;
+    Ok((Some(destination), failed))
 }
 
 /// Seals and transforms; gives the facts that are still to be recorded.
