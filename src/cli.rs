@@ -4,6 +4,7 @@
 
 mod config;
 mod demo;
+mod explain;
 mod jobs;
 mod operate;
 mod run;

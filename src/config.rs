@@ -257,6 +257,8 @@ pub struct SourceConfig {
     pub on_success: OnSuccess,
     /// A name and content relayed before is not relayed again.
     pub skip_duplicates: bool,
+    /// Its files hold records: corrected rejects files come back too.
+    pub records: bool,
     /// A's own export function.
     pub before: Option<Vec<String>>,
     /// Make the folder if it is missing.

@@ -233,6 +233,13 @@ pub fn open_file(path: &Path) -> Result<File> {
     if file.metadata().is_ok_and(|m| m.is_file()) { Ok(file) } else { Err(Error::file(format!("{} is no plain file", crate::error::shown(path)))) }
 }
 
+/// The first bytes of a plain file, at most `N`.
+pub fn head<const N: usize>(path: &Path) -> Result<Vec<u8>> {
+    let mut head = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(open_file(path)?, N as u64), &mut head).map_err(endpoint("read", path))?;
+    Ok(head)
+}
+
 /// A file of ours that is being written: new at every attempt, since a failed one may have left anything in the old.
 #[derive(Debug)]
 pub struct NewFile {

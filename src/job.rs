@@ -5,7 +5,7 @@
 
 mod fact;
 
-pub use fact::{Delivery, Event, Found, Made, Progress, Seal};
+pub use fact::{Delivery, Event, Found, Made, PartMade, Progress, Seal};
 
 use jiff::Timestamp;
 
@@ -503,8 +503,12 @@ mod tests {
             unknown: false,
             tried_at: None,
             doubtful: false,
+            part: 0,
         };
-        Event::Transformed { made: Made { size: 1, hash: "00".into(), in_work: false, counts: None, remarks: vec![] }, deliveries: vec![delivery] }
+        Event::Transformed {
+            made: Made { size: 1, hash: "00".into(), in_work: false, counts: None, remarks: vec![], parts: vec![] },
+            deliveries: vec![delivery],
+        }
     }
     fn publishing() -> Event {
         Event::Publishing { delivery: 0, policy: IfExists::Wait, name: Name(b"clients.csv".to_vec()) }

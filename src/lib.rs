@@ -26,7 +26,7 @@
 //!
 //! - No module imports from above itself; `tests/it/tidy.rs` reads the `use` lines.
 //! - Nobody but `World::record` writes facts; nobody but `durable` renames or syncs local files that matter.
-//! - No transport retries or reconnects; no format opens a file; no expression sees a clock.
+//! - No transport retries or reconnects; no format opens a file (but the memo file of a DBF table); no expression sees a clock.
 //! - No secret is ever part of an error, a fact or a log line; no value of a record is ever rounded or cut in silence.
 //! - No `unsafe` outside `sys`; no shell anywhere.
 

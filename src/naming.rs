@@ -20,6 +20,7 @@ enum Part {
     Path,
     Job,
     Id,
+    Number,
     Date(String),
 }
 
@@ -41,6 +42,8 @@ pub struct Facts<'f> {
     pub job: u64,
     /// `{id}`: twelve hex digits, a delivery's own.
     pub id: &'f str,
+    /// `{part}`: of a file that was split, from 1.
+    pub part: usize,
     /// `{date:…}`: the job's time.
     pub time: &'f Zoned,
 }
@@ -75,6 +78,7 @@ impl Template {
                 ("path", None) => Part::Path,
                 ("job", None) => Part::Job,
                 ("id", None) => Part::Id,
+                ("part", None) => Part::Number,
                 ("date", pattern) => {
                     let pattern = pattern.unwrap_or("%Y%m%d");
                     if let Some(why) = crate::formats::text::pattern_mistake(pattern) {
@@ -110,12 +114,37 @@ impl Template {
                 Part::Ext => out.extend_from_slice(ext),
                 Part::Path => out.extend_from_slice(facts.path),
                 Part::Job => out.extend_from_slice(facts.job.to_string().as_bytes()),
+                Part::Number => out.extend_from_slice(facts.part.to_string().as_bytes()),
                 Part::Id => out.extend_from_slice(facts.id.as_bytes()),
                 Part::Date(pattern) => out.extend_from_slice(facts.time.strftime(pattern).to_string().as_bytes()),
             }
         }
         out
     }
+}
+
+/// What a rejects file's name ends in.
+pub const REJECTS: &[u8] = b".rejects.csv";
+
+/// The name of the file that a rejects file is of.
+pub fn uncorrected(name: &[u8]) -> &[u8] {
+    match name.strip_suffix(REJECTS) {
+        Some(bare) if !bare.is_empty() => bare,
+        _ => name,
+    }
+}
+
+/// The published name: as the template gives it, else A's name with B's extension. Parts of a file that is split are
+/// numbered before the extension, unless the template numbers them.
+pub fn published(template: Option<&Template>, extension: Option<&str>, facts: &Facts<'_>, split: bool) -> Vec<u8> {
+    let facts = &Facts { name: uncorrected(facts.name), ..*facts };
+    let name = match (template, extension) {
+        (Some(template), _) => template.render(facts),
+        (None, Some(extension)) => with_extension(facts.name, extension),
+        (None, None) => facts.name.to_vec(),
+    };
+    let numbered = template.is_some_and(|t| t.parts.iter().any(|p| matches!(p, Part::Number)));
+    if split && !numbered { with_suffix(&name, &format!("-{}", facts.part)) } else { name }
 }
 
 /// A name without its last extension, and the extension.
@@ -207,7 +236,7 @@ mod tests {
     use super::*;
 
     fn facts<'f>(name: &'f [u8], time: &'f Zoned) -> Facts<'f> {
-        Facts { name, path: name, job: 17, id: "0123456789ab", time }
+        Facts { name, path: name, job: 17, id: "0123456789ab", part: 1, time }
     }
 
     #[test]

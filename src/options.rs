@@ -26,6 +26,8 @@ pub enum Kind {
     Secret,
     /// A path, relative to the configuration's folder.
     Path,
+    /// A text, or a number that stands for one.
+    TextOrNumber,
     /// Exactly one character.
     Char,
     /// One character, or "" for none.
@@ -42,8 +44,8 @@ pub enum Kind {
     Share,
     /// A table of true and false, each with its texts.
     Bools,
-    /// A sort order, columns or anything else whose work comes later.
-    Anything,
+    /// A table of names, each with a list of tables with these keys.
+    TableLists(&'static [Opt]),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An encoding's label.

@@ -3,6 +3,10 @@
 //! A value never changes by being carried: text stays text, and a JSON number keeps its digits ([`Value::Digits`])
 //! until an expression computes with it. Nothing here does any I/O.
 
+mod node;
+
+pub use node::{Node, Nodes};
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -30,8 +34,16 @@ pub enum Value<'r> {
     /// A list.
     List(Arc<Vec<Value<'static>>>),
     /// Names and values, in A's order.
-    Map(Arc<Vec<(String, Value<'static>)>>),
+    Map(Arc<Entries>),
+    /// The elements that a path of an XML or EDIFACT record reaches, one or more: as text the first, as a list all.
+    Nodes(Nodes),
 }
+
+/// A name in a record. Readers hand out the same one for the same name, so that a million records share it.
+pub type Key = Arc<str>;
+
+/// Names and values, in A's order.
+pub type Entries = Vec<(Key, Value<'static>)>;
 
 impl<'r> Value<'r> {
     /// Text that is borrowed from the record.
@@ -58,7 +70,12 @@ impl<'r> Value<'r> {
             Value::DateTime(d, o) => Value::DateTime(d, o),
             Value::List(l) => Value::List(l),
             Value::Map(m) => Value::Map(m),
+            Value::Nodes(n) => Value::Nodes(n),
         }
+    }
+    /// Names and values.
+    pub fn map(entries: Entries) -> Self {
+        Value::Map(Arc::new(entries))
     }
     /// A value that borrows from this one instead of copying its text.
     pub fn borrowed(&self) -> Value<'_> {
@@ -79,24 +96,27 @@ impl<'r> Value<'r> {
             Value::DateTime(..) => "a date and time",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
+            Value::Nodes(_) => "an element",
         }
     }
-    /// The entry of a map under `name`.
+    /// The entry of a map under `name`; the last one, as most readers of JSON have it, where a name stands twice.
     pub fn get(&self, name: &str) -> Option<&Value<'static>> {
         match self {
-            Value::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, value)| value),
+            Value::Map(entries) => entries.iter().rfind(|(key, _)| **key == *name).map(|(_, value)| value),
             _ => None,
         }
     }
 }
 
-/// The names of A's columns in order, unique. A reader of nested records has none: names are looked up in each record.
+/// The names of A's columns in order, unique.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
-    /// The names; empty when `nested`.
+    /// The names; empty when `nested` and not known before a record is read.
     pub names: Vec<String>,
-    /// Records are trees (JSON): a name is looked up in each of them.
+    /// Records are trees: a name is looked up in each of them.
     pub nested: bool,
+    /// Records have something around them, which expressions reach as `parent`.
+    pub around: bool,
 }
 
 impl Columns {
@@ -114,11 +134,23 @@ impl Columns {
             }
             names.push(unique);
         }
-        Self { names, nested: false }
+        Self { names, ..Self::default() }
     }
-    /// The columns of a reader of trees.
+    /// The columns of a reader of trees whose names nobody declared.
     pub fn nested() -> Self {
-        Self { names: Vec::new(), nested: true }
+        Self { nested: true, ..Self::default() }
+    }
+    /// The columns of a reader of trees that stand in other trees.
+    pub fn within() -> Self {
+        Self { nested: true, around: true, ..Self::default() }
+    }
+    /// The columns of a reader of trees whose names at the top are these.
+    pub fn tree(names: Vec<String>) -> Self {
+        Self { names, nested: true, around: false }
+    }
+    /// Whether all names are known, so that another one is a mistake.
+    pub fn closed(&self) -> bool {
+        !self.nested || !self.names.is_empty()
     }
     /// Where the column `name` stands.
     pub fn position(&self, name: &str) -> Option<usize> {
@@ -133,57 +165,81 @@ pub struct Record {
     pub line: u64,
     /// Its number among the records of the file, from 1.
     pub number: u64,
-    /// Flat records: all fields, one after the other.
+    /// Flat records: the text that the fields are parts of.
     text: String,
-    /// Where each field of `text` ends.
-    ends: Vec<usize>,
+    /// Where each field of `text` begins and ends.
+    spans: Vec<(usize, usize)>,
+    /// Flat records of typed cells (spreadsheets, DBF): the values, instead of text.
+    pub cells: Vec<Value<'static>>,
+    /// Cells that hold no value but an error: where it stands, and why it rejects whatever uses it.
+    pub faults: Vec<(usize, String)>,
     /// Nested records: the tree.
     pub tree: Option<Value<'static>>,
-    /// Nested records: the bytes as read, for the rejects file.
+    /// Records of XML: the element around.
+    pub parent: Option<Nodes>,
+    /// What the rejects file shows of it where its fields are no text.
     pub raw: Vec<u8>,
+    /// A group: the records that it was made of, for the rejects file.
+    pub members: Vec<Record>,
 }
 
 impl Record {
     /// Forgets the fields, keeps the buffers.
     pub fn clear(&mut self) {
         self.text.clear();
-        self.ends.clear();
+        self.spans.clear();
+        self.cells.clear();
+        self.faults.clear();
         self.tree = None;
+        self.parent = None;
         self.raw.clear();
+        self.members.clear();
     }
     /// Adds a field.
     pub fn push(&mut self, field: &str) {
+        let start = self.text.len();
         self.text.push_str(field);
-        self.ends.push(self.text.len());
+        self.spans.push((start, self.text.len()));
     }
-    /// Replaces all fields: `text` is taken as it is, cut at `ends`, which must be char boundaries in rising order.
-    pub fn fill(&mut self, fill: impl FnOnce(&mut String, &mut Vec<usize>)) {
+    /// Replaces all fields: what is put into `text` is cut by the spans, which must lie on char boundaries.
+    pub fn fill(&mut self, fill: impl FnOnce(&mut String, &mut Vec<(usize, usize)>)) {
         self.text.clear();
-        self.ends.clear();
-        fill(&mut self.text, &mut self.ends);
+        self.spans.clear();
+        fill(&mut self.text, &mut self.spans);
     }
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        if self.cells.is_empty() { self.spans.len() } else { self.cells.len() }
     }
     /// Whether there is no field.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.len() == 0
     }
     /// The field at `i`, empty where there is none.
     pub fn field(&self, i: usize) -> &str {
-        let Some(&end) = self.ends.get(i) else { return "" };
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        &self.text[start..end]
+        self.spans.get(i).and_then(|(start, end)| self.text.get(*start..*end)).unwrap_or("")
     }
-    /// All fields.
+    /// The value at `i` of a flat record.
+    pub fn value(&self, i: usize) -> Value<'_> {
+        if self.cells.is_empty() { Value::text(self.field(i)) } else { self.cells.get(i).map_or(Value::Null, Value::borrowed) }
+    }
+    /// All fields of a record of texts.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).map(|i| self.field(i))
+        (0..self.spans.len()).map(|i| self.field(i))
+    }
+    /// All fields without spaces around.
+    pub fn trim(&mut self) {
+        for (start, end) in &mut self.spans {
+            let field = self.text.get(*start..*end).unwrap_or("");
+            let left = field.len() - field.trim_start().len();
+            let kept = field.trim().len();
+            *start += left;
+            *end = *start + kept;
+        }
     }
     /// Drops the fields from `len` on.
     pub fn truncate(&mut self, len: usize) {
-        self.ends.truncate(len);
-        self.text.truncate(self.ends.last().copied().unwrap_or(0));
+        self.spans.truncate(len);
     }
 }
 

@@ -110,3 +110,13 @@ pub fn resume_tls_session(ssl: &mut openssl::ssl::SslRef, session: &openssl::ssl
     // what `set_session` demands.
     unsafe { ssl.set_session(session) }
 }
+
+/// The text that bytes are, if they are UTF-8; else the bytes again. Large files are judged several times faster than by
+/// the standard library.
+pub fn utf8(bytes: Vec<u8>) -> Result<String, Vec<u8>> {
+    match simdutf8::basic::from_utf8(&bytes) {
+        // SAFETY: these very bytes were just found to be UTF-8, and nothing has touched them since.
+        Ok(_) => Ok(unsafe { String::from_utf8_unchecked(bytes) }),
+        Err(_) => Err(bytes),
+    }
+}

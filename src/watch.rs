@@ -262,7 +262,7 @@ fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, notices: &mu
 /// The done or checksum file of a file, relative to the source.
 pub fn companion_name(template: &crate::naming::Template, file: &Name) -> Name {
     let epoch = jiff::Zoned::default();
-    let name = template.render(&Facts { name: file.last(), path: &file.0, job: 0, id: "", time: &epoch });
+    let name = template.render(&Facts { name: file.last(), path: &file.0, job: 0, id: "", part: 1, time: &epoch });
     let folder = file.folder();
     Name(if folder.is_empty() { name } else { [folder, b"/", &name].concat() })
 }

@@ -238,7 +238,7 @@ pub(crate) fn job_json(config: &Config, j: &Job) -> Value {
             let route = config.routes.iter().find(|r| r.name == j.route);
             let folder = route.and_then(|r| r.destinations.get(d.destination)).map(|d| std::path::PathBuf::from(&d.path)).unwrap_or_default();
             let path = crate::error::shown(&folder.join(d.folder.path()).join(d.name.path()));
-            json!({ "endpoint": d.endpoint, "path": path, "size": j.made.as_ref().map(|m| m.size), "state": d.progress.word() })
+            json!({ "endpoint": d.endpoint, "path": path, "size": j.made.as_ref().map(|m| m.parts.get(d.part).map_or(m.size, |p| p.size)), "state": d.progress.word() })
         })
         .collect();
     json!({

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use jiff::{Timestamp, Zoned};
 
 use super::Context;
-use crate::config::Route;
+use super::explain::Table;
+use crate::config::{Config, Route};
 use crate::error::{Blame, Error, Result, shown};
+use crate::formats::{Output, Room};
 use crate::job::Name;
+use crate::relay::steps::{LookupCache, member_name};
 use crate::stop::Stop;
 use crate::transform::rejects::{RejectLines, Rejects, RejectsCsv};
-use crate::transform::{Outcome, Source};
+use crate::transform::{Outcome, Source, Work};
 use crate::{durable, naming};
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +31,9 @@ pub(crate) struct Args {
     /// Where rejected records go; default: lines on standard error
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
+    /// Show for the first records each target with its source value and its result, instead of B's file
+    #[arg(long)]
+    explain: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
@@ -39,42 +45,91 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     if let Some(file) = args.files.iter().find(|f| f.canonicalize().is_ok_and(|f| args.output.canonicalize().is_ok_and(|o| o == f))) {
         return Err(Error::config(format!("{} is both input and output", file.display())).hint("name another file after -o"));
     }
-    let stdout = args.output == Path::new("-");
-    let write_failed = |e: &std::io::Error| Error::io(Blame::Endpoint, "write", &args.output, e);
-    // A file of ours beside OUT, renamed at the end: a failed run leaves no half file.
-    let folder = args.output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = if stdout { None } else { Some(tempfile::NamedTempFile::new_in(folder).map_err(|e| write_failed(&e))?) };
-    let output: Box<dyn Write + Send> = match &temporary {
-        Some(t) => Box::new(BufWriter::new(t.reopen().map_err(|e| write_failed(&e))?)),
-        None => Box::new(BufWriter::new(std::io::stdout())),
-    };
-    let outcome = transform(args, &config, &route, output).map_err(|e| if e.blame() == Blame::Stopped { e } else { e.at("transform") })?;
-    if let Some(temporary) = temporary.take() {
-        use std::os::unix::fs::PermissionsExt;
-        temporary.as_file().set_permissions(std::fs::Permissions::from_mode(crate::sys::default_mode())).map_err(|e| write_failed(&e))?;
-        temporary.persist(&args.output).map_err(|e| write_failed(&e.error))?;
-    }
-    let c = outcome.counts;
+    let mut target = Target::new(args, &route)?;
+    let outcome = transform(args, &config, &route, &mut target).map_err(|e| if e.blame() == Blame::Stopped { e } else { e.at("transform") })?;
+    target.keep()?;
     for remark in &outcome.remarks {
         eprintln!("{remark}");
     }
+    let c = outcome.counts;
     if route.transformation.is_some() {
         eprintln!("{} read, {} written, {} skipped, {} rejected", c.read, c.written, c.skipped, c.rejected);
     }
     Ok(0)
 }
 
-fn transform(args: &Args, config: &crate::config::Config, route: &Arc<Route>, mut output: Box<dyn Write + Send>) -> Result<Outcome> {
+/// Where B's file goes: standard output, one file, or one for each part. A file has a name of ours until it is whole, so
+/// that a failed run leaves no half file.
+enum Target {
+    Nowhere,
+    Stdout,
+    Files { path: PathBuf, split: bool, made: Vec<(tempfile::NamedTempFile, PathBuf)> },
+}
+
+fn write_failed(path: &Path, e: &std::io::Error) -> Error {
+    Error::io(Blame::Endpoint, "write", path, e)
+}
+
+impl Target {
+    fn new(args: &Args, route: &Route) -> Result<Self> {
+        let split = route.transformation.as_ref().is_some_and(|t| t.split.is_some());
+        if args.explain {
+            return Ok(Target::Nowhere);
+        }
+        if args.output != Path::new("-") {
+            return Ok(Target::Files { path: args.output.clone(), split, made: Vec::new() });
+        }
+        if split {
+            return Err(Error::config("the route splits its output into several files, which standard output can't take")
+                .hint("name a file after -o: the parts are numbered before its extension"));
+        }
+        Ok(Target::Stdout)
+    }
+
+    /// Opens part `number`; gives the name for a zip archive too.
+    fn open(&mut self, number: usize) -> Result<(Output, String)> {
+        match self {
+            Target::Nowhere => Ok((Box::new(std::io::sink()), String::new())),
+            Target::Stdout => Ok((Box::new(BufWriter::new(std::io::stdout())), "records".into())),
+            Target::Files { path, split, made } => {
+                use std::os::unix::ffi::{OsStrExt, OsStringExt};
+                let name = path.file_name().unwrap_or_default().as_bytes();
+                let name = if *split { naming::with_suffix(name, &format!("-{number}")) } else { name.to_vec() };
+                let member = member_name(&name);
+                let target = path.with_file_name(std::ffi::OsString::from_vec(name));
+                let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let file = tempfile::NamedTempFile::new_in(folder).map_err(|e| write_failed(&target, &e))?;
+                let output = BufWriter::with_capacity(durable::CHUNK_BYTES, file.reopen().map_err(|e| write_failed(&target, &e))?);
+                made.push((file, target));
+                Ok((Box::new(output), member))
+            }
+        }
+    }
+
+    fn keep(self) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let Target::Files { made, .. } = self else { return Ok(()) };
+        for (file, target) in made {
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(crate::sys::default_mode())).map_err(|e| write_failed(&target, &e))?;
+            file.persist(&target).map_err(|e| write_failed(&target, &e.error))?;
+        }
+        Ok(())
+    }
+}
+
+fn transform(args: &Args, config: &Config, route: &Arc<Route>, target: &mut Target) -> Result<Outcome> {
     let stop = Stop::new();
     let Some(spec) = &route.transformation else {
         // Raw: bytes go untouched.
+        let (mut output, _) = target.open(1)?;
         for file in &args.files {
             durable::copy(&mut durable::open_file(file).map_err(|e| e.blamed_on(Blame::File))?, &mut output, &stop)?;
         }
-        output.flush().map_err(|e| Error::io(Blame::Endpoint, "write", &args.output, &e))?;
+        output.flush().map_err(|e| write_failed(&args.output, &e))?;
         return Ok(Outcome::default());
     };
-    let world = crate::relay::steps::LookupCache::default();
+    let scratch = tempfile::tempdir().map_err(|e| Error::io(Blame::Endpoint, "create", &std::env::temp_dir(), &e))?;
+    let cache = LookupCache::default();
     let mut sources = Vec::new();
     let now = Zoned::now();
     for file in &args.files {
@@ -83,10 +138,11 @@ fn transform(args: &Args, config: &crate::config::Config, route: &Arc<Route>, mu
         let meta = input.metadata().map_err(|e| Error::io(Blame::File, "look at", file, &e))?;
         let modified = Timestamp::from_nanosecond(durable::found(&meta).modified_ns).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(jiff::tz::TimeZone::system());
         let name = Name(file.file_name().unwrap_or_default().as_bytes().to_vec());
-        let lookups = Arc::new(world.lookups(route, &name, config.max_memory).map_err(|e| e.blamed_on(Blame::File))?);
+        let room = Room::new(config.max_memory, scratch.path());
+        let lookups = Arc::new(cache.lookups(route, &name, &room).map_err(|e| e.blamed_on(Blame::File))?);
         let mut context = naming::context(&name.0, meta.len(), &modified, 0, &now, &route.name);
         context.file_path = shown(file);
-        sources.push(Source { input: Box::new(input), context, lookups });
+        sources.push(Source { input: Box::new(input), context, lookups, beside: Some(file.clone()) });
     }
     let mut lines = RejectLines(std::io::stderr());
     let mut table = args.rejects.clone().map(|path| {
@@ -101,5 +157,9 @@ fn transform(args: &Args, config: &crate::config::Config, route: &Arc<Route>, mu
         Some(table) => table,
         None => &mut lines,
     };
-    spec.run(sources, output, rejects, &stop)
+    let mut shown_records = Table::new(std::io::stdout());
+    let mut show = |record| shown_records.put(&record);
+    let mut parts = |number: usize| target.open(number);
+    let explain: Option<&mut dyn FnMut(_)> = if args.explain { Some(&mut show) } else { None };
+    spec.run(sources, Work { parts: Some(&mut parts), rejects, scratch: scratch.path(), stop: &stop, explain })
 }

@@ -39,12 +39,14 @@ pub struct Document {
     masks: Vec<Range<usize>>,
     /// What is wrong.
     pub mistakes: Vec<Mistake>,
+    /// The format of the input, while the keys of its route are read.
+    input_format: String,
 }
 
 impl Document {
     /// Parses and checks `text`; what is wrong stands in `mistakes`.
     pub fn read(path: &Path, text: String) -> (Self, Options) {
-        let mut doc = Self { path: path.to_owned(), text: String::new(), masks: Vec::new(), mistakes: Vec::new() };
+        let mut doc = Self { path: path.to_owned(), text: String::new(), masks: Vec::new(), input_format: String::new(), mistakes: Vec::new() };
         let (table, errors) = DeTable::parse_recoverable(&text);
         for e in &errors {
             let span = e.span().unwrap_or(0..0);
@@ -100,6 +102,8 @@ impl Document {
             schema.extend(format_schema(table, side, "csv"));
         }
         let mut entries = Vec::new();
+        let outer = std::mem::take(&mut self.input_format);
+        self.input_format = table.get("input").and_then(|i| i.get_ref().as_table()?.get("format")?.get_ref().as_str().map(str::to_owned)).unwrap_or_default();
         for (key, value) in table.iter() {
             let name: &str = key.get_ref();
             let known = schema.iter().flat_map(|part| part.iter()).find(|o| o.name == name && !name.is_empty());
@@ -117,6 +121,7 @@ impl Document {
                 entries.push((name.to_owned(), entry));
             }
         }
+        self.input_format = outer;
         Options::new(entries, span, schema)
     }
 
@@ -165,7 +170,8 @@ impl Document {
             },
             Kind::TextMap | Kind::SecretMap | Kind::TypeMap | Kind::Expressions => self.map(value, opt, path),
             Kind::Bools => self.bools(value, opt, path),
-            Kind::Anything => Some(Val::Text(String::new())),
+            Kind::TextOrNumber if v.as_integer().is_some() => v.as_integer().and_then(|i| i64::from_str_radix(i.as_str(), i.radix()).ok()).map(Val::Integer),
+            Kind::TableLists(keys) => self.table_lists(value, keys, path),
             Kind::Table(keys) => match v.as_table() {
                 Some(t) => Some(Val::Table(self.table(t, value.span(), vec![keys], path))),
                 None => self.expected(value, "a table", path),
@@ -197,21 +203,7 @@ impl Document {
             }
             Kind::OneOrMoreTables(keys) => match (v.as_table(), v.as_array()) {
                 (Some(t), _) => Some(Val::Table(self.table(t, value.span(), vec![keys], path))),
-                (None, Some(items)) => {
-                    let mut out = Vec::new();
-                    for item in items.iter() {
-                        match item.get_ref().as_table() {
-                            Some(t) => {
-                                let options = self.table(t, item.span(), vec![keys], path);
-                                out.push(Entry { value: Val::Table(options), span: item.span(), key_span: item.span(), secret: false });
-                            }
-                            None => {
-                                self.expected(item, "a table", path);
-                            }
-                        }
-                    }
-                    Some(Val::List(out))
-                }
+                (None, Some(items)) => Some(self.tables(items, keys, path)),
                 _ => self.expected(value, "a table, or more than one", path),
             },
             _ => self.text(value, opt, path, secret),
@@ -221,16 +213,50 @@ impl Document {
     fn format_table(&mut self, table: &DeTable<'_>, span: Range<usize>, side: Side, path: &str) -> Options {
         let mut schema = vec![if side == Side::Input { schema::INPUT } else { schema::OUTPUT }];
         let format = table.get("format").and_then(|f| f.get_ref().as_str().map(str::to_owned));
-        if let Some(wrong) = format.as_ref().filter(|f| formats::named(f).is_none() && *f != "raw" && !formats::LATER.contains(&f.as_str())) {
-            let names = formats::FORMATS.iter().map(|f| f.name()).chain(["raw"]).chain(formats::LATER.iter().copied());
+        if let Some(wrong) = format.as_ref().filter(|f| formats::named(f).is_none() && *f != "raw") {
+            let names = formats::FORMATS.iter().filter(|f| if side == Side::Input { f.reads() } else { f.writes() }).map(|f| f.name()).chain(["raw"]);
             let hint = nearest(wrong, names.clone())
                 .map_or_else(|| format!("the formats are {}", names.collect::<Vec<_>>().join(", ")), |n| format!("did you mean \"{n}\"?"));
             if let Some(value) = table.get("format") {
                 self.mistake(value.span(), format!("there is no format {}", text::quoted(wrong)), "unknown format", Some(hint));
             }
         }
-        schema.splice(0..0, format_schema(table, side, if side == Side::Output { "" } else { "raw" }));
+        // Without a format, the output has the input's.
+        let default = if side == Side::Output { self.input_format.clone() } else { "raw".into() };
+        schema.splice(0..0, format_schema(table, side, &default));
         self.table(table, span, schema, path)
+    }
+
+    fn table_lists(&mut self, value: &Spanned<DeValue<'_>>, keys: &'static [Opt], path: &str) -> Option<Val> {
+        let Some(table) = value.get_ref().as_table() else { return self.expected(value, "a table of lists, as in { \"04\" = [{ … }] }", path) };
+        let mut entries: Vec<(String, Entry)> = Vec::new();
+        for (name, inner) in table.iter() {
+            let inner_path = format!("{path}.{}", name.get_ref());
+            let Some(items) = inner.get_ref().as_array() else {
+                self.expected(inner, "a list of tables", &inner_path);
+                continue;
+            };
+            let list = self.tables(items, keys, &inner_path);
+            entries.push((name.get_ref().to_string(), Entry { value: list, span: inner.span(), key_span: name.span(), secret: false }));
+        }
+        entries.sort_by_key(|(_, e)| e.key_span.start);
+        Some(Val::Map(entries))
+    }
+
+    fn tables(&mut self, items: &toml::de::DeArray<'_>, keys: &'static [Opt], path: &str) -> Val {
+        let mut out = Vec::new();
+        for item in items.iter() {
+            match item.get_ref().as_table() {
+                Some(t) => {
+                    let options = self.table(t, item.span(), vec![keys], path);
+                    out.push(Entry { value: Val::Table(options), span: item.span(), key_span: item.span(), secret: false });
+                }
+                None => {
+                    self.expected(item, "a table", path);
+                }
+            }
+        }
+        Val::List(out)
     }
 
     fn texts(&mut self, value: &Spanned<DeValue<'_>>, opt: &'static Opt, path: &str, secret: &mut bool) -> Option<Val> {
@@ -256,8 +282,14 @@ impl Document {
     fn map(&mut self, value: &Spanned<DeValue<'_>>, opt: &'static Opt, path: &str) -> Option<Val> {
         let Some(table) = value.get_ref().as_table() else { return self.expected(value, "a table", path) };
         let mut entries: Vec<(String, Entry)> = Vec::new();
-        for (name, inner) in table.iter() {
-            let inner_path = format!("{path}.{}", name.get_ref());
+        let mut open: Vec<(String, &Spanned<_>, &Spanned<DeValue<'_>>)> = table.iter().map(|(n, inner)| (n.get_ref().to_string(), n, inner)).collect();
+        while let Some((full, name, inner)) = open.pop() {
+            let inner_path = format!("{path}.{full}");
+            // To TOML, a name with dots is a table in a table; to us it is one name, which nests.
+            if let (Kind::Expressions | Kind::TypeMap, Some(below)) = (opt.kind, inner.get_ref().as_table()) {
+                open.extend(below.iter().map(|(n, inner)| (format!("{full}.{}", n.get_ref()), n, inner)));
+                continue;
+            }
             let mut secret = matches!(opt.kind, Kind::SecretMap);
             if inner.get_ref().as_str().is_none() {
                 self.masks.push(inner.span());
@@ -266,7 +298,7 @@ impl Document {
                 continue;
             }
             if let Some(text) = self.text(inner, opt, &inner_path, &mut secret) {
-                entries.push((name.get_ref().to_string(), Entry { value: text, span: inner.span(), key_span: name.span(), secret }));
+                entries.push((full, Entry { value: text, span: inner.span(), key_span: name.span(), secret }));
             }
         }
         // TOML tables have no order of their own; the file's counts (B's columns).
@@ -410,7 +442,6 @@ fn format_schema(table: &DeTable<'_>, side: Side, default: &str) -> Vec<&'static
     let options = |f: &'static dyn formats::Format| if side == Side::Input { f.input_options() } else { f.output_options() };
     match formats::named(&name) {
         Some(format) => vec![options(format)],
-        None if formats::LATER.contains(&name.as_str()) => vec![schema::LATER_FORMAT],
         None if name == "raw" => vec![],
         // The format is the input's, or misspelt: any format's key may stand.
         None => formats::FORMATS.iter().map(|f| options(*f)).collect(),
@@ -425,6 +456,7 @@ fn wanted(kind: Kind) -> &'static str {
         Kind::Size => "a size, as in \"64KiB\" or \"10MB\"",
         Kind::Share => "a number, or a share as in \"5%\"",
         Kind::Mode => "permissions in octal, as in \"0640\"",
+        Kind::TextOrNumber => "a text, or a number",
         Kind::OneOrMoreTexts => "a text, or a list of texts",
         _ => "a text in quotes",
     }

@@ -22,15 +22,19 @@ pub fn tables() -> String {
         rows(&mut out, format.output_options());
     }
     out.push_str("### Filters\n\n| filter | example | gives |\n| --- | --- | --- |\n");
-    out.push_str("| `default` | `Ville \\| default('-')` | the value, or `-` where it is null or not there |\n| `lookup` | `Pays \\| lookup('pays', 'iso2')` | the column of the record with that key |\n");
+    let built_in = |out: &mut String, kind: &str| filters::BUILT_IN.iter().filter(|b| b.0 == kind).for_each(|b| example(out, b.1, b.2));
+    built_in(&mut out, "filter");
     for f in filters::FILTERS {
         example(&mut out, f.name, f.example);
     }
-    out.push_str("\n### Tests\n\n| test | example | gives |\n| --- | --- | --- |\n| `defined` | `Ville is defined` | whether the file has it |\n");
+    out.push_str("\n### Tests\n\n| test | example | gives |\n| --- | --- | --- |\n");
+    built_in(&mut out, "test");
     for p in predicates::PREDICATES {
         example(&mut out, p.name, p.example);
     }
-    out.push_str("\n### Functions\n\n| function | gives |\n| --- | --- |\n| `nextval(key)` | 1, 2, … for each key in the file |\n| `range(stop)`, `range(start, stop, step)` | a list of whole numbers |\n| `dict(a=1)` | a map |\n");
+    out.push_str("\n### Functions\n\n| function | example | gives |\n| --- | --- | --- |\n");
+    built_in(&mut out, "function");
+    out.push_str("\n`default` also takes the place of a name that is not there; `nextval` counts 1, 2, … for each key in a file; `lookup` gives the column of the record with that key.\n");
     out
 }
 
@@ -71,6 +75,7 @@ fn rows(out: &mut String, opts: &'static [Opt]) {
 
 fn takes(kind: Kind) -> String {
     match kind {
+        Kind::TextOrNumber => "text or number".into(),
         Kind::Text | Kind::Path | Kind::Encoding | Kind::Pattern => "text".into(),
         Kind::Secret => "secret".into(),
         Kind::Char => "one character".into(),
@@ -88,7 +93,7 @@ fn takes(kind: Kind) -> String {
         Kind::TextMap | Kind::SecretMap | Kind::TypeMap | Kind::Bools => "table".into(),
         Kind::Expression => "expression".into(),
         Kind::Expressions => "table of expressions".into(),
-        Kind::Anything => "see the format".into(),
+        Kind::TableLists(_) => "table of lists of tables".into(),
         Kind::Table(_) | Kind::FormatKeys(_) => "table".into(),
         Kind::Tables(_) => "tables".into(),
         Kind::OneOrMoreTables(_) => "table, or several".into(),

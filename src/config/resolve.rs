@@ -3,21 +3,17 @@
 //! Nothing is opened or created here, except what a check must read: key files' permissions, the configuration's own.
 
 mod parts;
+mod records;
 mod route;
 mod servers;
 
-use parts::{declared_names, find, normal, style, within};
+use parts::normal;
 pub use parts::{percent_decoded, reading};
 
-use super::raw::{Document, mode, percent};
+use super::raw::{Document, mode};
 use super::{ArchiveCompress, Config, EndpointConfig, LookupConfig, Route, schema};
-use crate::formats;
-use crate::formats::text::{Encoder, Type};
 use crate::naming::Template;
 use crate::options::{Entry, Options, Val};
-use crate::record::Columns;
-use crate::transform::plan::{Mapping, Place, Rule};
-use crate::transform::{Limit, Transformation};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -155,9 +151,6 @@ impl Builder<'_> {
                     }
                 }
                 Val::Text(t) if path == "endpoints.*.publish" && t == "records" => self.not_built(entry.span.clone(), "publish = \"records\""),
-                Val::Text(t) if path.ends_with(".format") && formats::LATER.contains(&t.as_str()) => {
-                    self.not_built(entry.span.clone(), &format!("format = \"{t}\""))
-                }
                 _ => {}
             }
         }
@@ -219,7 +212,7 @@ impl Builder<'_> {
             name: name.to_owned(),
             schedule,
             halt_on_error: o.word("on_error") == "halt",
-            source: source?,
+            source: super::SourceConfig { records: transformation.is_some(), ..source? },
             rejects_delimiter: input.filter(|_| csv).and_then(|i| i.char("delimiter")).unwrap_or(';'),
             transformation,
             lookups,
@@ -227,160 +220,6 @@ impl Builder<'_> {
             destinations,
             retry,
         })
-    }
-
-    fn transformation(&mut self, route: &str, o: &Options) -> Option<Transformation> {
-        let needs_records = ["let", "check", "map", "where"].into_iter().find(|k| o.has(k));
-        let input = o.table("input");
-        let input_name = input.and_then(|i| i.entry("format")).map_or("raw", |f| f.as_text()).to_owned();
-        if input_name == "raw" {
-            if let Some(key) = needs_records {
-                self.mistake(
-                    o.entry(key).map_or(0..0, |e| e.key_span.clone()),
-                    format!("`{key}` needs records, and the input of `{route}` is raw"),
-                    "declare how A writes",
-                    Some("as in [routes.….input] format = \"csv\"".into()),
-                );
-            }
-            let output = o.table("output").and_then(|t| t.entry("format")).map_or("raw", |f| f.as_text());
-            if output != "raw" {
-                self.mistake(o.table("output").map_or(0..0, |t| t.span_of("format")), "raw bytes can't be written as records", "declare input.format", None);
-            }
-            return None;
-        }
-        let output = o.table("output");
-        let Some(input_format) = formats::named(&input_name) else {
-            // The format itself is told already; the expressions can be checked all the same.
-            let (none, input) = (Options::default(), input.cloned().unwrap_or_default());
-            let mapping = self.mapping(o, &input, output.unwrap_or(&none));
-            self.expressions(o, &input, None, &mapping);
-            return None;
-        };
-        let output_name = output.and_then(|t| t.entry("format")).map_or(input_name.as_str(), |f| f.as_text());
-        if output_name == "raw" {
-            self.mistake(output.map_or(0..0, |t| t.span_of("format")), "records can't be written raw", "name a format, or make the input raw too", None);
-            return None;
-        }
-        let output_format = formats::named(output_name)?;
-        let input_options = input.cloned().unwrap_or_default();
-        let output_options = match output {
-            Some(o) => o.clone(),
-            None => Options::new(Vec::new(), 0..0, vec![output_format.output_options(), schema::OUTPUT]),
-        };
-        // `output` without a format has the input's keys and defaults.
-        let output_options = Options::new(output_options.entries().to_vec(), output_options.span.clone(), vec![output_format.output_options(), schema::OUTPUT]);
-        self.details(o, &input_options, &output_options, output_format.has_columns());
-        let mapping = self.mapping(o, &input_options, &output_options);
-        self.expressions(o, &input_options, Some(input_format), &mapping);
-        let encoder = Encoder::named(&output_options.word("encoding"), output_options.word("encoding_errors") == "replace")?;
-        Some(Transformation {
-            input: input_format,
-            reading: reading(&input_options),
-            output: output_format,
-            style: style(&output_options),
-            encoder,
-            mapping,
-            rejects_fail: o.word("rejects") == "fail",
-            max_rejects: o.text("max_rejects").and_then(|t| t.parse().ok().map(Limit::Number).or_else(|| percent(&t).map(Limit::Percent))),
-            max_memory: self.max_memory,
-            input_options,
-            output_options,
-        })
-    }
-
-    /// What only makes sense together: signs that exclude each other, names that stand twice, pointers, templates.
-    fn details(&mut self, o: &Options, input: &Options, output: &Options, flat: bool) {
-        if input.char("thousands").is_some() && input.char("thousands") == input.char("decimal") {
-            self.mistake(input.span_of("thousands"), "`thousands` and `decimal` are the same sign", "expected another sign", None);
-        }
-        for (options, key) in [(input, "records"), (output, "wrap")] {
-            if options.text(key).is_some_and(|p| !p.is_empty() && !p.starts_with('/')) {
-                self.mistake(options.span_of(key), format!("`{key}` is a JSON Pointer, which begins with /"), "expected a pointer as in \"/data/rows\"", None);
-            }
-        }
-        let columns = output.texts("columns").unwrap_or_default();
-        if let Some((_, twice)) = columns.iter().enumerate().find(|(i, c)| columns[..*i].contains(c)) {
-            self.mistake(output.span_of("columns"), format!("`columns` names {twice} twice"), "each column once", None);
-        }
-        let targets: Vec<&String> = o.map("map").iter().map(|(n, _)| n).collect();
-        for (name, entry) in o.map("map").iter().filter(|_| !flat) {
-            if targets.iter().any(|t| t.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))) {
-                self.mistake(entry.key_span.clone(), format!("the target {name} is a value and holds others, which nest in it"), "can't be both", None);
-            }
-        }
-        if output.text("name").is_some_and(|n| n.contains('/')) {
-            self.mistake(
-                output.span_of("name"),
-                "`name` is a name, not a path: it may hold no slash",
-                "",
-                Some("the folder is the destination's `path`".into()),
-            );
-        }
-    }
-
-    fn mapping(&mut self, o: &Options, input: &Options, output: &Options) -> Mapping {
-        let expressions = |key: &str| o.map(key).iter().map(|(n, e)| (n.clone(), e.as_text().to_owned())).collect::<Vec<_>>();
-        let mut rules = Vec::new();
-        for (name, entry) in output.map("fields") {
-            let Val::Table(rule) = &entry.value else { continue };
-            let pattern = rule.text("pattern").and_then(|p| match regex::Regex::new(&p) {
-                Ok(r) => Some(r),
-                Err(e) => {
-                    self.mistake(
-                        rule.span_of("pattern"),
-                        format!("`pattern` is no regular expression: {}", crate::transform::compile::last_line(&e.to_string())),
-                        "",
-                        None,
-                    );
-                    None
-                }
-            });
-            rules.push((
-                name.clone(),
-                Rule {
-                    required: rule.flag("required"),
-                    max_length: rule.count("max_length"),
-                    unique: rule.flag("unique"),
-                    pattern,
-                    one_of: rule.texts("one_of"),
-                },
-            ));
-        }
-        Mapping {
-            lets: expressions("let"),
-            condition: o.text("where"),
-            checks: expressions("check"),
-            map: o.has("map").then(|| expressions("map")),
-            types: input.map("types").iter().filter_map(|(n, e)| Type::named(e.as_text()).map(|t| (n.clone(), t))).collect(),
-            columns: output.texts("columns"),
-            rules,
-            lookups: self.lookup_names.clone(),
-        }
-    }
-
-    /// Parses and checks every expression; each mistake is shown under the place in its text.
-    fn expressions(&mut self, o: &Options, input: &Options, format: Option<&'static dyn formats::Format>, mapping: &Mapping) {
-        let declared = input.texts("columns").map(|c| Columns::from_header(c.iter().map(String::as_str)));
-        let columns = if format.is_some_and(|f| f.has_columns()) { declared } else { Some(Columns::nested()) };
-        for (place, m) in crate::transform::check(mapping, columns.as_ref()) {
-            let entry = match &place {
-                Place::Let(n) => find(o.map("let"), n),
-                Place::Where => o.entry("where"),
-                Place::Check(n) => find(o.map("check"), n),
-                Place::Map(n) => find(o.map("map"), n),
-                Place::Types(n) => find(input.map("types"), n),
-                Place::Columns(_) => o.table("output").and_then(|t| t.entry("columns")),
-                Place::Fields(n) => o.table("output").and_then(|t| find(t.map("fields"), n)),
-            };
-            let whole = entry.map_or(0..0, |e| if matches!(place, Place::Types(_) | Place::Fields(_)) { e.key_span.clone() } else { e.span.clone() });
-            let exact = entry.filter(|_| !m.span.is_empty()).and_then(|e| within(&self.doc.text, e, &m.span));
-            self.mistake(exact.unwrap_or(whole), format!("{place}: {}", m.message), m.hint.clone().unwrap_or_default(), None);
-        }
-        for name in o.map("map").iter().map(|(n, _)| n).chain(declared_names(input).iter()) {
-            if crate::transform::expr::RESERVED.contains(&name.as_str()) && declared_names(input).contains(name) {
-                self.warnings.push(format!("the column {name} has a name of the relay's: write row['{name}']"));
-            }
-        }
     }
 
     /// A route that feeds itself, and two routes that would fight for the same files.

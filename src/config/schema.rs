@@ -193,24 +193,6 @@ static FIELD: &[Opt] = &[
     opt("one_of", Kind::Texts, None, "The values that it may have."),
 ];
 
-/// Keys of formats whose work comes later: they may stand, and say so.
-pub static LATER_FORMAT: &[Opt] = &[
-    opt("columns", Kind::Anything, None, "The fields of a line."),
-    opt("records", Kind::Anything, None, "The repeated element, or the record types."),
-    opt("nest", Kind::Anything, None, "Which record types stand below which."),
-    opt("trim", Kind::Flag, None, "Remove spaces around values."),
-    opt("skip", Kind::Integer(0), None, "Lines to pass over at the beginning."),
-    opt("skip_last", Kind::Integer(0), None, "Lines to pass over at the end."),
-    opt("header", Kind::Flag, None, "The first row names the columns."),
-    opt("line_ending", Kind::Text, None, "What ends a line."),
-    opt("root", Kind::Text, None, "The outermost element."),
-    opt("record", Kind::Text, None, "The element of a record."),
-    opt("sheet", Kind::Text, None, "The sheet."),
-    opt("range", Kind::Text, None, "The cells."),
-    opt("file", Kind::Path, None, "The template."),
-    opt("indent", Kind::Integer(0), None, "Spaces by which each level is indented."),
-];
-
 /// Keys of the contract whose work comes later, by their path; `*` stands for a name.
 pub static LATER: &[&str] = &[
     "web",
@@ -219,20 +201,8 @@ pub static LATER: &[&str] = &[
     "routes.*.sync",
     "routes.*.source.endpoint",
     "routes.*.source.move_to",
-    "routes.*.input.each",
-    "routes.*.input.group_by",
-    "routes.*.input.group_into",
-    "routes.*.output.columns_from",
-    "routes.*.output.order_by",
-    "routes.*.output.split",
-    "routes.*.output.group_by",
-    "routes.*.output.group_into",
-    "routes.*.output.compress",
     "routes.*.destination.confirm",
     "routes.*.destination.after_remote",
-    "lookups.*.each",
-    "lookups.*.group_by",
-    "lookups.*.group_into",
 ];
 
 /// The names of the types.

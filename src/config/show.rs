@@ -92,7 +92,7 @@ fn literal(entry: &Entry) -> String {
         Val::Integer(n) => n.to_string(),
         Val::List(items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
         Val::Map(entries) => format!("{{ {} }}", entries.iter().map(|(n, e)| format!("{} = {}", key(n), literal(e))).collect::<Vec<_>>().join(", ")),
-        Val::Table(_) => String::new(),
+        Val::Table(t) => format!("{{ {} }}", t.entries().iter().map(|(n, e)| format!("{} = {}", key(n), literal(e))).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -140,7 +140,17 @@ fn object(parts: &[&'static [Opt]]) -> Value {
         {
             value["default"] = default;
         }
-        properties.entry(opt.name.to_owned()).or_insert(value);
+        match properties.get_mut(opt.name) {
+            None => {
+                properties.insert(opt.name.to_owned(), value);
+            }
+            // A key that two formats take in different ways.
+            Some(known) if known["type"] != value["type"] || known["items"] != value["items"] => {
+                let both = json!({ "anyOf": [known.take(), value], "description": opt.doc });
+                *known = both;
+            }
+            Some(_) => {}
+        }
     }
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
@@ -148,7 +158,6 @@ fn object(parts: &[&'static [Opt]]) -> Value {
 fn format_object(side: Side) -> Value {
     let mut parts: Vec<&'static [Opt]> = vec![if side == Side::Input { schema::INPUT } else { schema::OUTPUT }];
     parts.extend(formats::FORMATS.iter().map(|f| if side == Side::Input { f.input_options() } else { f.output_options() }));
-    parts.push(schema::LATER_FORMAT);
     object(&parts)
 }
 
@@ -170,7 +179,8 @@ fn of(kind: Kind) -> Value {
         Kind::Bools => {
             json!({ "type": "object", "properties": { "true": { "anyOf": [text(), texts()] }, "false": { "anyOf": [text(), texts()] } }, "additionalProperties": false })
         }
-        Kind::Anything => json!({}),
+        Kind::TextOrNumber => json!({ "type": ["string", "integer"] }),
+        Kind::TableLists(keys) => json!({ "type": "object", "additionalProperties": { "type": "array", "items": object(&[keys]) } }),
         Kind::Table(keys) => object(&[keys]),
         Kind::Tables(keys) => json!({ "type": "object", "additionalProperties": object(&[keys]) }),
         Kind::OneOrMoreTables(keys) => json!({ "anyOf": [object(&[keys]), { "type": "array", "items": object(&[keys]) }] }),

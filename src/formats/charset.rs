@@ -66,6 +66,10 @@ impl Charset {
             Charset::CodePage(..) => true,
         }
     }
+    /// Whether this is UTF-16, in either order.
+    pub fn is_wide(&self) -> bool {
+        matches!(self, Charset::Whatwg(e) if *e == UTF_16LE || *e == UTF_16BE)
+    }
     /// Whether this is UTF-8.
     pub fn is_utf8(&self) -> bool {
         matches!(self, Charset::Whatwg(e) if *e == UTF_8)
@@ -106,7 +110,8 @@ impl Charset {
 /// What stands before the first byte of text, and what the rest is written in: a byte order mark wins over the configuration.
 /// Encodings whose bytes are not ASCII-compatible (UTF-16, Shift-JIS, GB18030 …) come out as UTF-8, decoded on the way;
 /// there a byte that can't be decoded becomes U+FFFD, which the readers refuse.
-pub fn open(mut input: Box<dyn Read + Send>, charset: Charset) -> Result<(Box<dyn Read + Send>, Charset)> {
+/// The last part tells whether that happened.
+pub fn open(mut input: Box<dyn Read + Send>, charset: Charset) -> Result<(Box<dyn Read + Send>, Charset, bool)> {
     let mut head = [0u8; 3];
     let mut n = 0;
     while n < 3 {
@@ -125,9 +130,40 @@ pub fn open(mut input: Box<dyn Read + Send>, charset: Charset) -> Result<(Box<dy
     match charset {
         Charset::Whatwg(e) if e != UTF_8 && !e.is_single_byte() => {
             let decoder = e.new_decoder_without_bom_handling();
-            Ok((Box::new(Transcoder { input: Box::new(rest), decoder, bytes: vec![0; 64 * 1024], text: Vec::new(), at: 0, end: false }), Charset::utf8()))
+            Ok((Box::new(Transcoder { input: Box::new(rest), decoder, bytes: vec![0; 64 * 1024], text: Vec::new(), at: 0, end: false }), Charset::utf8(), true))
         }
-        _ => Ok((Box::new(rest), charset)),
+        _ => Ok((Box::new(rest), charset, false)),
+    }
+}
+
+/// The stream as UTF-8, whatever it is written in. UTF-8 itself is not judged here: the readers do it.
+pub fn utf8(input: Box<dyn Read + Send>, charset: Charset) -> Result<Box<dyn Read + Send>> {
+    let (input, charset, _) = open(input, charset)?;
+    Ok(if charset.is_utf8() { input } else { Box::new(Decoded { input, charset, text: Vec::new(), at: 0 }) })
+}
+
+/// A single-byte encoding as UTF-8.
+struct Decoded {
+    input: Box<dyn Read + Send>,
+    charset: Charset,
+    text: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Decoded {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        if self.at == self.text.len() {
+            let mut bytes = vec![0; 64 * 1024];
+            let n = self.input.read(&mut bytes)?;
+            let mut text = String::new();
+            self.charset.decode_into(&bytes[..n], &mut text);
+            self.text = text.into_bytes();
+            self.at = 0;
+        }
+        let n = to.len().min(self.text.len() - self.at);
+        to[..n].copy_from_slice(&self.text[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
     }
 }
 

@@ -7,11 +7,12 @@ mod scan;
 mod writer;
 
 use super::text::{self, Charset};
-use super::{Format, Input, Next, Output, RecordReader, RecordWriter, Writing};
+use super::{Bytes, Format, Input, Next, Pieces, RecordReader, RecordWriter, Remark, Room, Writing};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options};
 use crate::record::{Columns, Record, Reject};
-use scan::{Dialect, HoldBack, Scan, line_end, scan};
+use scan::{Dialect, Fields, Scan, scan};
+pub(super) use scan::{HoldBack, line_end};
 use writer::Writer;
 
 /// A record that grows beyond this is an unclosed quote or no CSV at all.
@@ -61,15 +62,28 @@ impl Format for Csv {
     fn output_options(&self) -> &'static [Opt] {
         OUTPUT
     }
+    fn may_be_empty(&self) -> bool {
+        true
+    }
+    fn joins(&self) -> bool {
+        true
+    }
     fn has_columns(&self) -> bool {
         true
     }
-    fn reader(&self, options: &Options, input: Input) -> Result<Box<dyn RecordReader>> {
+    fn reader(&self, options: &Options, input: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
         Ok(Box::new(Reader::new(options, input)?))
     }
-    fn writer(&self, options: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
-        Writer::new(options, writing, output).map(|w| Box::new(w) as Box<dyn RecordWriter>)
+    fn writer(&self, options: &Options, writing: Writing) -> Result<Box<dyn RecordWriter>> {
+        Ok(Box::new(Writer::new(options, writing)))
     }
+}
+
+/// Takes a record as it stands, quotes and delimiters between its fields included.
+fn push_whole(out: &mut String, spans: &mut Vec<(usize, usize)>, text: &str, made: &str, fields: &Fields) {
+    out.push_str(text);
+    out.push_str(made);
+    fields.joined(text.len(), spans);
 }
 
 /// What can't be decoded in a record.
@@ -83,6 +97,8 @@ enum Undecodable {
 struct Reader {
     input: Input,
     charset: Charset,
+    /// The stream was decoded as a whole, before it was cut into records.
+    transcoded: bool,
     dialect: Dialect,
     columns: Columns,
     buf: Vec<u8>,
@@ -90,9 +106,11 @@ struct Reader {
     end: bool,
     line: u64,
     number: u64,
-    /// The fields of the record in hand as bytes, and where each ends.
-    scratch: Vec<u8>,
-    ends: Vec<usize>,
+    /// A piece as text, decoded as a whole: then `buf` is what it was made of, and is not looked at.
+    text: Option<String>,
+    /// The fields of the record in hand, whose bytes begin at `start` in `buf`.
+    fields: Fields,
+    start: usize,
     surplus: u64,
     surplus_line: u64,
     comments: u64,
@@ -101,30 +119,37 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(o: &Options, input: Input) -> Result<Self> {
-        let label = o.text("encoding").unwrap_or_else(|| "utf-8".into());
-        let charset = Charset::named(&label).unwrap_or_else(Charset::utf8);
-        let (mut input, charset) = text::open(input, charset)?;
-        if let Some(lines) = o.count("skip_last").filter(|n| *n > 0) {
-            input = Box::new(HoldBack { input, lines, held: Vec::new(), ready: std::collections::VecDeque::new(), end: false });
-        }
-        let mut reader = Self {
-            dialect: Dialect::new(o, charset)?,
-            input,
-            charset,
+    /// A reader of nothing.
+    fn empty() -> Self {
+        Self {
+            input: Box::new(std::io::empty()),
+            charset: Charset::utf8(),
+            transcoded: false,
+            dialect: Dialect::default(),
             columns: Columns::default(),
-            buf: Vec::with_capacity(CHUNK_BYTES),
+            buf: Vec::new(),
+            text: None,
             at: 0,
             end: false,
             line: 1,
             number: 0,
-            scratch: Vec::new(),
-            ends: Vec::new(),
+            fields: Fields::default(),
+            start: 0,
             surplus: 0,
             surplus_line: 0,
             comments: 0,
             replay: false,
-        };
+        }
+    }
+
+    fn new(o: &Options, input: Input) -> Result<Self> {
+        let label = o.text("encoding").unwrap_or_else(|| "utf-8".into());
+        let charset = Charset::named(&label).unwrap_or_else(Charset::utf8);
+        let (mut input, charset, transcoded) = text::open(input, charset)?;
+        if let Some(lines) = o.count("skip_last").filter(|n| *n > 0) {
+            input = Box::new(HoldBack::new(input, lines));
+        }
+        let mut reader = Self { dialect: Dialect::new(o, charset)?, input, charset, transcoded, buf: Vec::with_capacity(CHUNK_BYTES), ..Self::empty() };
         for _ in 0..o.count("skip").unwrap_or(0) {
             reader.skip_line()?;
         }
@@ -137,7 +162,7 @@ impl Reader {
         } else if o.flag("header") {
             reader.read_header()?;
         } else if reader.scan_record()? {
-            reader.columns = Columns::from_header(std::iter::repeat_n("", reader.ends.len()));
+            reader.columns = Columns::from_header(std::iter::repeat_n("", reader.fields.spans.len()));
             reader.replay = true;
         }
         Ok(reader)
@@ -168,6 +193,23 @@ impl Reader {
         if self.charset.is_utf8() { e.hint("declare how A writes, for instance input.encoding = \"windows-1252\"") } else { e }
     }
 
+    fn bytes(&self) -> &[u8] {
+        self.text.as_deref().map_or(&*self.buf, str::as_bytes)
+    }
+
+    /// Decodes a piece as a whole, if all of it can be.
+    fn decoded(mut self) -> Self {
+        if self.charset.is_utf8() {
+            self.text = crate::sys::utf8(std::mem::take(&mut self.buf)).map_err(|bytes| self.buf = bytes).ok();
+        } else if self.dialect.delimiter.is_ascii() && self.dialect.quote.is_none_or(|q| q.is_ascii()) {
+            let mut text = String::with_capacity(self.buf.len() + self.buf.len() / 8);
+            if self.charset.decode_into(&self.buf, &mut text).is_none() {
+                self.text = Some(text);
+            }
+        }
+        self
+    }
+
     /// Reads more bytes; false at the end.
     fn fill(&mut self) -> Result<bool> {
         if self.end {
@@ -192,20 +234,20 @@ impl Reader {
 
     fn skip_line(&mut self) -> Result<()> {
         loop {
-            let rest = &self.buf[self.at..];
+            let rest = &self.bytes()[self.at..];
             if let Some((len, _)) = line_end(rest, self.end, self.dialect.terminator.as_deref()) {
                 self.at += len;
                 self.line += 1;
                 return Ok(());
             }
             if !self.fill()? {
-                self.at = self.buf.len();
+                self.at = self.bytes().len();
                 return Ok(());
             }
         }
     }
 
-    /// Takes the next record's fields as bytes into `scratch` and `ends`; false at the end. Empty lines and comments are passed over.
+    /// Takes the next record's fields; false at the end. Empty lines and comments are passed over.
     fn scan_record(&mut self) -> Result<bool> {
         self.scan().map(|found| found.is_some())
     }
@@ -213,7 +255,7 @@ impl Reader {
     /// As `scan_record`, with the reason why the record is malformed where it is.
     fn scan(&mut self) -> Result<Option<Option<Reject>>> {
         loop {
-            let rest = &self.buf[self.at..];
+            let rest = &self.bytes()[self.at..];
             if rest.is_empty() {
                 if !self.fill()? {
                     return Ok(None);
@@ -221,25 +263,26 @@ impl Reader {
                 continue;
             }
             let comment = self.dialect.comment.is_some_and(|c| rest[0] == c);
-            match line_end(rest, self.end, self.dialect.terminator.as_deref()) {
-                Some((len, text)) if text == 0 || comment => {
-                    self.at += len;
-                    self.line += 1;
-                    self.comments += u64::from(comment);
-                    continue;
-                }
-                None if comment => {
-                    if !self.fill()? {
-                        self.at = self.buf.len();
-                        self.comments += 1;
+            if comment || scan::starts_line_end(rest, self.dialect.terminator.as_deref()) {
+                match line_end(rest, self.end, self.dialect.terminator.as_deref()) {
+                    Some((len, text)) if text == 0 || comment => {
+                        self.at += len;
+                        self.line += 1;
+                        self.comments += u64::from(comment);
+                        continue;
                     }
-                    continue;
+                    None if self.fill()? => continue,
+                    None if comment => {
+                        self.at = self.bytes().len();
+                        self.comments += 1;
+                        continue;
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
-            self.scratch.clear();
-            self.ends.clear();
-            match scan(&self.buf[self.at..], self.end, &self.dialect, &mut self.scratch, &mut self.ends) {
+            self.start = self.at;
+            let bytes = self.text.as_deref().map_or(&*self.buf, str::as_bytes);
+            match scan(&bytes[self.at..], self.end, &self.dialect, &mut self.fields) {
                 Scan::More => {
                     self.fill()?;
                 }
@@ -261,28 +304,31 @@ impl Reader {
         }
     }
 
-    /// Decodes `scratch` into the record; the first byte that can't be decoded is returned.
+    /// Decodes the fields into the record; the first byte that can't be decoded is returned.
     fn decode(&self, record: &mut Record) -> Option<Undecodable> {
         let mut bad = None;
-        record.fill(|out, ends| {
-            let whole = self.scratch.is_ascii() || self.charset.is_utf8();
-            if whole
-                && let Ok(text) = std::str::from_utf8(&self.scratch)
-                && self.ends.iter().all(|e| text.is_char_boundary(*e))
+        let raw = &self.bytes()[self.start..self.start + self.fields.len];
+        let fields = &self.fields;
+        record.fill(|out, spans| {
+            // A record of plain UTF-8 is taken as it stands, quotes and delimiters between its fields included.
+            if let Some(text) = self.text.as_ref().and_then(|t| t.get(self.start..self.start + fields.len))
+                && let Ok(made) = std::str::from_utf8(&fields.made)
             {
-                out.push_str(text);
-                ends.extend_from_slice(&self.ends);
+                push_whole(out, spans, text, made, fields);
                 return;
             }
-            let mut start = 0;
-            for &end in &self.ends {
-                let wrong = self.charset.decode_into(&self.scratch[start..end], out);
-                bad = bad.or(wrong);
-                ends.push(out.len());
-                start = end;
+            let utf8 = self.charset.is_utf8() || (raw.is_ascii() && fields.made.is_ascii());
+            if utf8 && let (Ok(text), Ok(made)) = (std::str::from_utf8(raw), std::str::from_utf8(&fields.made)) {
+                push_whole(out, spans, text, made, fields);
+                return;
+            }
+            for span in &fields.spans {
+                let start = out.len();
+                bad = bad.or(self.charset.decode_into(fields.bytes(raw, *span), out));
+                spans.push((start, out.len()));
             }
         });
-        let replaced = bad.is_none() && self.charset.is_utf8() && record.fields().any(|f| f.contains('\u{fffd}'));
+        let replaced = bad.is_none() && self.transcoded && record.fields().any(|f| f.contains('\u{fffd}'));
         if replaced { Some(Undecodable::Replaced) } else { bad.map(Undecodable::Byte) }
     }
 
@@ -343,29 +389,53 @@ impl RecordReader for Reader {
             return Ok(Next::Bad(reject));
         }
         if self.dialect.trim {
-            let trimmed: Vec<String> = record.fields().map(|f| f.trim().to_owned()).collect();
-            record.fill(|_, _| {});
-            trimmed.iter().for_each(|f| record.push(f));
+            record.trim();
         }
         Ok(Next::Record)
     }
 
-    fn remarks(&self) -> Vec<String> {
-        let mut out = Vec::new();
-        if self.surplus > 0 {
-            out.push(format!("{} records have surplus empty cells, which were dropped (first on line {})", self.surplus, self.surplus_line));
+    fn remarks(&self) -> Vec<Remark> {
+        let surplus = Remark { what: "records have surplus empty cells, which were dropped", count: self.surplus, line: self.surplus_line };
+        let comments = Remark { what: "comment lines were passed over", count: self.comments, line: 0 };
+        [surplus, comments].into_iter().filter(|r| r.count > 0).collect()
+    }
+
+    fn pieces(&mut self) -> Option<Pieces> {
+        let d = &self.dialect;
+        // Where a quote may be escaped or stand in a comment, counting quotes says nothing.
+        if d.escape.is_some() || d.comment.is_some() || d.terminator.is_some() || self.replay {
+            return None;
         }
-        if self.comments > 0 {
-            out.push(format!("{} comment lines were passed over", self.comments));
+        let rest = super::ahead(&mut self.buf, &mut self.at, &mut self.input);
+        self.end = true;
+        let (charset, transcoded, dialect, columns) = (self.charset, self.transcoded, self.dialect.clone(), self.columns.clone());
+        let reader = move |bytes: Bytes, line: u64| -> Box<dyn RecordReader> {
+            let (input, buf, end): (Input, _, _) = match bytes {
+                Bytes::Piece(buf) => (Box::new(std::io::empty()), buf, true),
+                Bytes::Stream(input) => (input, Vec::new(), false),
+            };
+            let reader = Reader { input, charset, transcoded, dialect: dialect.clone(), columns: columns.clone(), buf, end, line, ..Reader::empty() };
+            Box::new(if end { reader.decoded() } else { reader })
+        };
+        Some(Pieces { rest, line: self.line, quote: self.dialect.quote, reader: Box::new(reader) })
+    }
+
+    fn into_bytes(self: Box<Self>) -> Vec<u8> {
+        match self.text {
+            // The text of UTF-8 is the piece itself.
+            Some(text) if self.charset.is_utf8() => text.into_bytes(),
+            _ => self.buf,
         }
-        out
     }
 }
 
 impl Reader {
     /// How many lines the record in hand took: one, and one for each line end inside its fields.
     fn lines_in_record(&self) -> u64 {
-        let s = &self.scratch;
+        if !self.fields.quoted && self.dialect.terminator.is_none() && self.dialect.escape.is_none() {
+            return 1;
+        }
+        let s = &self.bytes()[self.start..self.start + self.fields.len];
         let lf = memchr::memchr_iter(b'\n', s).count();
         let lone_cr = memchr::memchr_iter(b'\r', s).filter(|i| s.get(i + 1) != Some(&b'\n')).count();
         (1 + lf + lone_cr) as u64
@@ -467,7 +537,7 @@ mod tests {
         let whole = read("delimiter = ';'", &bytes);
         for step in 1..12 {
             let input = Box::new(Slow(bytes.clone(), 0, step));
-            let mut reader = Csv.reader(&options(&Csv, "delimiter = ';'"), input).unwrap();
+            let mut reader = Csv.reader(&options(&Csv, "delimiter = ';'"), input, &crate::formats::testing::room()).unwrap();
             assert_eq!(crate::formats::testing::drain(&mut *reader), whole, "{step} bytes at a time");
         }
     }

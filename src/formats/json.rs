@@ -3,19 +3,19 @@
 //! The array is cut into its elements by a small scanner that keeps no more than one element; `serde_json` judges
 //! each element. Numbers keep all their digits: nothing here goes through a float.
 
+mod value;
 mod writer;
 
+use super::names::Names;
 use writer::Writer;
 pub use writer::to_text;
+pub(super) use writer::{Slot, slots_of};
 
 use super::text::{self, Charset};
-use super::{Format, Input, Next, Output, RecordReader, RecordWriter, Writing};
+use super::{Bytes, Format, Input, Next, Pieces, RecordReader, RecordWriter, Remark, Room, Writing};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options};
-use crate::record::{Columns, Record, Reject, Value};
-use std::borrow::Cow;
-use std::io::Read;
-use std::sync::Arc;
+use crate::record::{Columns, Record, Reject};
 
 /// One element that grows beyond this is refused: a record must fit in memory.
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -57,12 +57,14 @@ impl Format for Json {
     fn has_columns(&self) -> bool {
         false
     }
-    fn reader(&self, o: &Options, input: Input) -> Result<Box<dyn RecordReader>> {
+    fn declared(&self, _: &Options) -> Option<Columns> {
+        Some(Columns::nested())
+    }
+    fn reader(&self, o: &Options, input: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
         Reader::new(o, input, Some(pointer(&o.word("records")))).map(|r| Box::new(r) as Box<dyn RecordReader>)
     }
-    fn writer(&self, o: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
-        Writer::new(writing, output, Some(pointer(&o.word("wrap"))), o.count("indent").unwrap_or(0), o.word("line_ending"))
-            .map(|w| Box::new(w) as Box<dyn RecordWriter>)
+    fn writer(&self, o: &Options, writing: Writing) -> Result<Box<dyn RecordWriter>> {
+        Ok(Box::new(Writer::new(writing, Some(pointer(&o.word("wrap"))), o.count("indent").unwrap_or(0), o.word("line_ending"))))
     }
 }
 
@@ -79,14 +81,23 @@ impl Format for Ndjson {
     fn output_options(&self) -> &'static [Opt] {
         &[LINE_ENDING]
     }
+    fn may_be_empty(&self) -> bool {
+        true
+    }
+    fn joins(&self) -> bool {
+        true
+    }
     fn has_columns(&self) -> bool {
         false
     }
-    fn reader(&self, o: &Options, input: Input) -> Result<Box<dyn RecordReader>> {
+    fn declared(&self, _: &Options) -> Option<Columns> {
+        Some(Columns::nested())
+    }
+    fn reader(&self, o: &Options, input: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
         Reader::new(o, input, None).map(|r| Box::new(r) as Box<dyn RecordReader>)
     }
-    fn writer(&self, o: &Options, writing: Writing, output: Output) -> Result<Box<dyn RecordWriter>> {
-        Writer::new(writing, output, None, 0, o.word("line_ending")).map(|w| Box::new(w) as Box<dyn RecordWriter>)
+    fn writer(&self, o: &Options, writing: Writing) -> Result<Box<dyn RecordWriter>> {
+        Ok(Box::new(Writer::new(writing, None, 0, o.word("line_ending"))))
     }
 }
 
@@ -107,15 +118,34 @@ struct Reader {
     around: Option<Vec<u8>>,
     first: bool,
     done: bool,
+    names: Names,
+    /// One document, not one value a line.
+    document: bool,
 }
 
 impl Reader {
+    /// A reader of nothing.
+    fn empty() -> Self {
+        Self {
+            input: Box::new(std::io::empty()),
+            columns: Columns::nested(),
+            buf: Vec::new(),
+            at: 0,
+            end: false,
+            line: 1,
+            number: 0,
+            around: None,
+            first: true,
+            done: false,
+            names: Names::default(),
+            document: false,
+        }
+    }
+
     fn new(o: &Options, input: Input, records: Option<Vec<String>>) -> Result<Self> {
         let charset = o.text("encoding").and_then(|l| Charset::named(&l)).unwrap_or_else(Charset::utf8);
-        let (input, charset) = text::open(input, charset)?;
-        let input = if charset.is_utf8() { input } else { Box::new(Decoded { input, charset, text: Vec::new(), at: 0 }) };
-        let mut reader =
-            Self { input, columns: Columns::nested(), buf: Vec::new(), at: 0, end: false, line: 1, number: 0, around: None, first: true, done: false };
+        let input = text::utf8(input, charset)?;
+        let mut reader = Self { input, document: records.is_some(), ..Self::empty() };
         if let Some(steps) = records {
             reader.around = Some(Vec::new());
             reader.enter(&steps)?;
@@ -298,9 +328,8 @@ impl Reader {
                 self.open(b']');
                 Ok(())
             }
-            // A document that is one object is one record.
-            Some(b'{') => Ok(()),
-            Some(_) => Err(self.fail("the document is neither a list of records nor one record")),
+            // A document that is no list is one record.
+            Some(_) => Ok(()),
             None => Err(self.fail("the file holds no JSON")),
         }
     }
@@ -390,45 +419,42 @@ impl RecordReader for Reader {
         record.number = self.number;
         record.line = self.line;
         record.raw.extend_from_slice(&self.buf[range.clone()]);
-        let parsed = serde_json::from_slice::<serde_json::Value>(&record.raw);
+        let parsed = value::parse(&record.raw, &mut self.names);
+        let line = self.line;
         self.count_lines(range);
         match parsed {
-            Ok(value @ serde_json::Value::Object(_)) => {
-                record.tree = Some(from_json(value));
+            Ok(value) => {
+                record.tree = Some(value);
                 Ok(Next::Record)
             }
-            Ok(_) => Ok(Next::Bad(Reject::record("the record is no object with names and values"))),
+            // A document that is wrong in one place is no JSON; lines stand each for itself.
+            Err(e) if self.document => Err(self.fail(format!("not JSON: {}", json_reason(&e))).on_line(line)),
             Err(e) => Ok(Next::Bad(Reject::record(format!("not JSON: {}", json_reason(&e))))),
         }
     }
 
-    fn remarks(&self) -> Vec<String> {
+    fn remarks(&self) -> Vec<Remark> {
         Vec::new()
     }
-}
 
-/// A single-byte encoding as UTF-8.
-struct Decoded {
-    input: Input,
-    charset: Charset,
-    text: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Decoded {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        if self.at == self.text.len() {
-            let mut bytes = vec![0; 16 * 1024];
-            let n = self.input.read(&mut bytes)?;
-            let mut text = String::new();
-            self.charset.decode_into(&bytes[..n], &mut text);
-            self.text = text.into_bytes();
-            self.at = 0;
+    fn pieces(&mut self) -> Option<Pieces> {
+        // Lines stand each for itself; a document does not.
+        if self.document {
+            return None;
         }
-        let n = to.len().min(self.text.len() - self.at);
-        to[..n].copy_from_slice(&self.text[self.at..self.at + n]);
-        self.at += n;
-        Ok(n)
+        let rest = super::ahead(&mut self.buf, &mut self.at, &mut self.input);
+        self.end = true;
+        let reader = |bytes: Bytes, line: u64| -> Box<dyn RecordReader> {
+            Box::new(match bytes {
+                Bytes::Piece(buf) => Reader { buf, end: true, line, ..Reader::empty() },
+                Bytes::Stream(input) => Reader { input, line, ..Reader::empty() },
+            })
+        };
+        Some(Pieces { rest, line: self.line, quote: None, reader: Box::new(reader) })
+    }
+
+    fn into_bytes(self: Box<Self>) -> Vec<u8> {
+        self.buf
     }
 }
 
@@ -437,15 +463,11 @@ fn json_reason(e: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
-/// Our value of a parsed one; numbers keep their digits.
-pub fn from_json(value: serde_json::Value) -> Value<'static> {
-    match value {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(b) => Value::Bool(b),
-        serde_json::Value::Number(n) => Value::Digits(Cow::Owned(n.as_str().to_owned())),
-        serde_json::Value::String(s) => Value::owned(s),
-        serde_json::Value::Array(items) => Value::list(items.into_iter().map(from_json).collect()),
-        serde_json::Value::Object(entries) => Value::Map(Arc::new(entries.into_iter().map(|(k, v)| (k, from_json(v))).collect())),
+#[cfg(test)]
+pub(crate) mod testing {
+    /// The value of a JSON text.
+    pub(crate) fn parsed(text: &str) -> crate::record::Value<'static> {
+        super::value::parse(text.as_bytes(), &mut super::Names::default()).unwrap()
     }
 }
 
@@ -453,6 +475,7 @@ pub fn from_json(value: serde_json::Value) -> Value<'static> {
 mod tests {
     use super::*;
     use crate::formats::testing::{read_all, write_all};
+    use crate::record::Value;
 
     #[test]
     fn numbers_keep_their_digits() {
@@ -471,7 +494,7 @@ mod tests {
 
     #[test]
     fn documents_that_are_not_json_are_refused() {
-        for bad in ["[{\"a\":1},]", "[{\"a\":1}] x", "[{\"a\":1} {\"b\":2}]", "[,{}]", "{\"a\":1}{", "", "[", "\"text\"", "[{\"a\":1}}"] {
+        for bad in ["[{\"a\":1},]", "[{\"a\":1}] x", "[{\"a\":1} {\"b\":2}]", "[,{}]", "{\"a\":1}{", "", "[", "text", "[{\"a\":1}}", "[01]"] {
             let got = read_all(&Json, "", bad.as_bytes());
             assert!(got.last().unwrap().starts_with("ERROR"), "{bad}: {got:?}");
         }
@@ -484,7 +507,7 @@ mod tests {
         let got = read_all(&Ndjson, "", b"{\"a\":1}\n\n{\"a\":\n[1]\n{\"a\":\"\\u00e9\"}");
         assert_eq!(got[1], "1:1 {\"a\":1}");
         assert!(got[2].starts_with("3:2 BAD not JSON: EOF while parsing"), "{got:?}");
-        assert!(got[3].contains("BAD the record is no object"), "{got:?}");
+        assert_eq!(got[3], "4:3 [1]");
         assert_eq!(got[4], "5:4 {\"a\":\"é\"}");
     }
 

@@ -3,7 +3,9 @@
 //! Conversions are exact or refused: a text that does not fit its type, a byte that the encoding lacks and a
 //! character that B's encoding lacks are told, never repaired in silence.
 
-pub use super::charset::{Charset, Encoder, open};
+mod fast;
+
+pub use super::charset::{Charset, Encoder, open, utf8};
 
 use std::borrow::Cow;
 
@@ -111,11 +113,20 @@ impl Reading {
 
     /// The exact decimal that `text` stands for.
     pub fn decimal(&self, text: &str) -> Result<Decimal, String> {
+        if let (true, Ok(sign)) = (self.decimal.is_ascii(), u8::try_from(self.decimal))
+            && let Some(n) = fast::decimal(text.as_bytes(), sign)
+        {
+            return Ok(n);
+        }
         let fail = || format!("{} is not a number with {} as decimal sign", quoted(text), quoted(&self.decimal.to_string()));
-        let (negative, digits) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
+        // Accountants put what is negative in brackets, and some programs put the minus behind.
+        let bracketed = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).map(str::trim);
+        let behind = text.strip_suffix('-').filter(|t| !t.starts_with(['-', '+']));
+        let (negative, digits) = match (bracketed.or(behind), text.as_bytes().first()) {
+            (Some(amount), _) => (true, amount.trim_end()),
+            (None, Some(b'-')) => (true, text[1..].trim_start()),
+            (None, Some(b'+')) => (false, &text[1..]),
+            (None, _) => (false, text),
         };
         let mut plain = String::with_capacity(digits.len() + 1);
         if negative {
@@ -165,6 +176,14 @@ impl Reading {
     /// The day that `text` stands for, by `pattern` or ISO 8601.
     pub fn date(&self, text: &str, pattern: Option<&str>) -> Result<Value<'static>, String> {
         let pattern = pattern.unwrap_or("%Y-%m-%d");
+        if pattern == SERIAL {
+            return self.decimal(text).and_then(|n| from_serial(n, Type::Date));
+        }
+        if let Some(t) = fast::date_time(pattern, text)
+            && t.time() == jiff::civil::Time::midnight()
+        {
+            return Ok(Value::Date(t.date()));
+        }
         Date::strptime(pattern, text).map(Value::Date).map_err(|_| format!("{} is not a date of the form {pattern}", quoted(text)))
     }
 
@@ -177,11 +196,36 @@ impl Reading {
         let Some(pattern) = pattern else {
             return iso_datetime(text).ok_or_else(fail);
         };
+        if pattern == SERIAL {
+            return self.decimal(text).and_then(|n| from_serial(n, Type::DateTime));
+        }
+        if let Some(t) = fast::date_time(pattern, text) {
+            return Ok(Value::DateTime(t, None));
+        }
         let parts = BrokenDownTime::parse(pattern, text).map_err(|_| fail())?;
         let day = parts.to_datetime().or_else(|_| parts.to_date().map(|d| d.at(0, 0, 0, 0))).map_err(|_| fail())?;
         Ok(Value::DateTime(day, parts.offset()))
     }
 }
+
+/// The date that a spreadsheet's number of days stands for: day 1 is 1900-01-01, and 1900 counts as a leap year.
+pub fn from_serial(n: Decimal, kind: Type) -> Result<Value<'static>, String> {
+    use rust_decimal::prelude::ToPrimitive;
+    let fail = || format!("{n} is no date of a spreadsheet, which counts the days since 1900");
+    let days = n.trunc().to_i64().filter(|d| (1..=2_958_465).contains(d)).ok_or_else(fail)?;
+    // The day that never was, 1900-02-29, is 60: what comes before it stands one day later.
+    let origin = if days < 60 { jiff::civil::date(1899, 12, 31) } else { jiff::civil::date(1899, 12, 30) };
+    let date = origin.checked_add(jiff::Span::new().days(days)).map_err(|_| fail())?;
+    let millis = (n.fract() * Decimal::from(86_400_000)).round().to_i64().unwrap_or(0);
+    if kind == Type::Date {
+        return Ok(Value::Date(date));
+    }
+    let time = date.at(0, 0, 0, 0).checked_add(jiff::Span::new().milliseconds(millis)).map_err(|_| fail())?;
+    Ok(Value::DateTime(time, None))
+}
+
+/// The pattern that stands for a spreadsheet's number of days.
+pub const SERIAL: &str = "excel";
 
 fn iso_datetime(text: &str) -> Option<Value<'static>> {
     for pattern in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"] {
@@ -223,7 +267,11 @@ impl Style {
         match value {
             Value::Null => Cow::Borrowed(""),
             Value::Text(t) => Cow::Borrowed(t),
-            Value::Number(n) => Cow::Owned(self.signed(n.to_string())),
+            Value::Number(n) => {
+                let mut out = String::with_capacity(24);
+                fast::push_decimal(&mut out, *n, self.decimal);
+                Cow::Owned(out)
+            }
             Value::Digits(d) if self.decimal == '.' => Cow::Borrowed(d),
             Value::Digits(d) => Cow::Owned(self.signed(d.to_string())),
             Value::Bool(b) => match (&self.bools, b) {
@@ -240,7 +288,18 @@ impl Style {
                 None => format!("{d}{}", offset.map(offset_text).unwrap_or_default()),
                 Some(pattern) => formatted(pattern, with_offset(*d, *offset)),
             }),
+            Value::Nodes(nodes) => nodes.string(),
             Value::List(_) | Value::Map(_) => Cow::Owned(super::json::to_text(value, self)),
+        }
+    }
+
+    /// Adds the text of `value`; the same as [`Style::text`] without making it first.
+    pub fn push(&self, out: &mut String, value: &Value<'_>) {
+        match value {
+            Value::Text(t) => out.push_str(t),
+            Value::Number(n) => fast::push_decimal(out, *n, self.decimal),
+            Value::Date(d) if fast::push_date_time(out, self.dates.as_deref().unwrap_or("%Y-%m-%d"), d.at(0, 0, 0, 0)) => {}
+            other => out.push_str(&self.text(other)),
         }
     }
 
@@ -270,6 +329,9 @@ pub fn formatted(pattern: &str, parts: BrokenDownTime) -> String {
 
 /// Why `pattern` is no pattern for dates, if so.
 pub fn pattern_mistake(pattern: &str) -> Option<String> {
+    if pattern == SERIAL {
+        return None;
+    }
     let offset = pattern.contains("%z") || pattern.contains("%:z");
     let sample = with_offset(jiff::civil::date(2025, 12, 31).at(23, 59, 58, 0), offset.then_some(jiff::tz::Offset::UTC));
     if pattern.contains("%Q") {
@@ -309,12 +371,16 @@ mod tests {
             ("1 234 567,8", "1234567.8"),
             ("1\u{202f}234,50", "1234.50"),
             ("12,", "12"),
+            ("(12,50)", "-12.50"),
+            ("( 1 234,50 )", "-1234.50"),
+            ("12,50-", "-12.50"),
+            ("- 12,50", "-12.50"),
             (",5", "0.5"),
         ] {
             let Value::Number(n) = r.convert(Type::Decimal, text).unwrap() else { panic!("{text}") };
             assert_eq!(n.to_string(), wanted, "{text}");
         }
-        for text in ["1.5", "1 23,5", "12 34", "1,2,3", "1e5", "-", ",", "douze", "12345678901234567890123456789"] {
+        for text in ["1.5", "1 23,5", "12 34", "1,2,3", "1e5", "-", ",", "()", "(-1)", "-1-", "(1", "--1", "douze", "12345678901234567890123456789"] {
             assert!(r.convert(Type::Decimal, text).is_err(), "{text}");
         }
         assert_eq!(r.convert(Type::Decimal, "  ").unwrap(), Value::Null);
@@ -365,7 +431,7 @@ mod tests {
     #[test]
     fn a_byte_order_mark_wins_over_the_configuration() {
         let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain("é;1".encode_utf16().flat_map(u16::to_le_bytes)).collect();
-        let (mut input, charset) = open(Box::new(io::Cursor::new(utf16)), Charset::named("windows-1252").unwrap()).unwrap();
+        let (mut input, charset, _) = open(Box::new(io::Cursor::new(utf16)), Charset::named("windows-1252").unwrap()).unwrap();
         let mut text = String::new();
         input.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), charset.is_utf8()), ("é;1", true));

@@ -46,6 +46,9 @@ pub struct Delivery {
     /// It is published, and a power cut of the server may still undo it.
     #[serde(default)]
     pub doubtful: bool,
+    /// Which part of a file that was split, from 0.
+    #[serde(default)]
+    pub part: usize,
 }
 
 /// How far a delivery is.
@@ -90,6 +93,18 @@ pub struct Made {
     pub counts: Option<Counts>,
     /// What was passed over or repaired.
     pub remarks: Vec<String>,
+    /// The parts, where it was split; `size` and `hash` are then those of all and of none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartMade>,
+}
+
+/// One part of a file that was split.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PartMade {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub hash: String,
 }
 
 /// A fact about a job, in the order it happened.

@@ -15,7 +15,7 @@ pub use work::{Done, EndpointState, LookResult, Mode, Reach, Work};
 
 use crate::config::{Config, Retry};
 use crate::error::{Error, Kind};
-use crate::job::{Job, JobId, Next};
+use crate::job::{Job, JobId, Next, Progress};
 use crate::watch::LookFor;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -259,7 +259,7 @@ impl Dispatcher {
                 };
             }
             let upload = r.jobs.iter().find_map(|(id, s)| {
-                let at = s.job.deliveries.iter().position(|d| d.destination == destination)?;
+                let at = s.job.deliveries.iter().position(|d| d.destination == destination && d.progress == Progress::Waiting)?;
                 (free(s, Some(destination)) && !halted(*id) && s.job.next_of(at) == Next::Upload(at) && !s.job.failing && !s.job.state.at_rest())
                     .then_some((*id, at))
             });

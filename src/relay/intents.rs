@@ -100,9 +100,10 @@ impl Intents {
     }
 
     /// Twelve hex digits, the delivery's own and always the same.
-    pub fn delivery_id(&self, job: JobId, destination: usize) -> String {
+    pub fn delivery_id(&self, job: JobId, destination: usize, part: usize) -> String {
         use sha2::Digest;
-        let digest = sha2::Sha256::digest(format!("{} {job} {destination}", self.secret));
+        let part = if part == 0 { String::new() } else { format!(" {part}") };
+        let digest = sha2::Sha256::digest(format!("{} {job} {destination}{part}", self.secret));
         hex(&digest[..6])
     }
 
@@ -199,8 +200,8 @@ mod tests {
         let again = Intents::open(dir.path()).unwrap();
         again.write(&[Line::Unknown { job: 8 }]).unwrap();
         assert!(again.complete);
-        assert_eq!(again.delivery_id(7, 0), intents.delivery_id(7, 0));
-        assert_ne!(again.delivery_id(7, 0), intents.delivery_id(7, 1));
+        assert_eq!(again.delivery_id(7, 0, 0), intents.delivery_id(7, 0, 0));
+        assert_ne!(again.delivery_id(7, 0, 0), intents.delivery_id(7, 1, 0));
         assert_eq!(again.read().unwrap()[1..], [Line::Unknown { job: 7 }, Line::Unknown { job: 8 }]);
     }
 
@@ -212,6 +213,6 @@ mod tests {
         intents.write(&lines).unwrap();
         intents.compact(&|job| job == 5, &|_| false).unwrap();
         assert_eq!(intents.read().unwrap()[1..], [Line::Unknown { job: 5 }]);
-        assert_eq!(Intents::open(dir.path()).unwrap().delivery_id(1, 1), intents.delivery_id(1, 1));
+        assert_eq!(Intents::open(dir.path()).unwrap().delivery_id(1, 1, 0), intents.delivery_id(1, 1, 0));
     }
 }

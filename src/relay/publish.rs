@@ -167,7 +167,7 @@ mod tests {
             let next = self.job.next();
             match next {
                 Next::Prepare => {
-                    let made = Made { size: 1, hash: "h".into(), in_work: false, counts: None, remarks: Vec::new() };
+                    let made = Made { size: 1, hash: "h".into(), in_work: false, counts: None, remarks: Vec::new(), parts: Vec::new() };
                     let delivery = Delivery {
                         destination: 0,
                         endpoint: "b".into(),
@@ -180,6 +180,7 @@ mod tests {
                         unknown: false,
                         tried_at: None,
                         doubtful: false,
+                        part: 0,
                     };
                     if fate == Fate::Done {
                         self.record(Event::Sealed(Seal { size: 1, hash: "h".into(), modified: Timestamp::UNIX_EPOCH }));

@@ -3,6 +3,7 @@
 //! Each step does one thing, gives the fact that it became, and may be done again from its beginning after a crash. No
 //! step decides what comes next, and none writes to the journal by itself: facts go through `World::record`.
 
+mod after;
 mod deliver;
 mod finish;
 mod late;
@@ -11,7 +12,7 @@ mod prepare;
 pub use deliver::{Published, publish, resolve_delivery, upload};
 pub use finish::{companions, fail, finish, is_companion, note_is_of, note_path, uncompressed_name};
 pub use late::late_check;
-pub use prepare::{LookupCache, prepare};
+pub use prepare::{LookupCache, member_name, prepare};
 
 use std::path::Path;
 

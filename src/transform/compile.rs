@@ -8,8 +8,9 @@ use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, U
 use minijinja::machinery::parse_expr;
 use rust_decimal::Decimal;
 
-use super::expr::{Args, Cmp, Fact, Known, Mistake, NO_COLUMN, Node, Op, RESERVED, Scope, walk};
+use super::expr::{Args, Cmp, Each, Fact, Mistake, NO_COLUMN, Node, Op, RESERVED, Scope};
 use super::filters::{self};
+use super::kinds::check_kinds;
 use super::predicates::{self};
 use crate::formats::text::Type;
 use crate::options::nearest;
@@ -27,6 +28,11 @@ pub(super) const FACTS: &[(&str, &str, Fact)] = &[
     ("job", "number", Fact::JobNumber),
     ("job", "time", Fact::JobTime),
     ("route", "name", Fact::RouteName),
+    ("loop", "index", Fact::LoopIndex),
+    ("loop", "index0", Fact::LoopIndex0),
+    ("loop", "first", Fact::LoopFirst),
+    ("loop", "last", Fact::LoopLast),
+    ("loop", "length", Fact::LoopLength),
 ];
 
 /// Compiles an expression. What is wrong is added to the scope's mistakes.
@@ -151,10 +157,15 @@ pub(super) fn name(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Node 
     if id == "row" {
         return Node::Row;
     }
+    match id {
+        "item" if scope.each == Each::Element => return Node::Item,
+        "parent" if scope.columns.is_some_and(|c| c.around) => return Node::Parent,
+        _ => {}
+    }
     if RESERVED.contains(&id) {
         let needs = match id {
-            "item" | "loop" => "only with `each`",
-            "parent" => "only with format = \"xml\"",
+            "item" | "loop" if scope.each == Each::None => "only with `each`",
+            "parent" => "only with format = \"xml\" or \"edifact\"",
             "sync" => "only on a route with `sync`",
             _ => "only with a dot",
         };
@@ -171,15 +182,13 @@ pub(super) fn name(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Node 
 pub(super) fn column(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Node {
     let declared = scope.types.iter().find(|(name, _)| name == id).map_or(Type::Text, |(_, t)| *t);
     match scope.columns {
-        Some(columns) if !columns.nested => match columns.position(id) {
-            Some(at) => Node::Column(at, declared),
-            None => {
-                let near = nearest(id, columns.names.iter().map(String::as_str).chain(scope.lets.iter().map(|(n, _)| n.as_str())));
-                let hint = near.map_or_else(|| format!("the columns are: {}", listed(&columns.names)), |near| format!("did you mean {near}?"));
-                scope.mistakes.push(Mistake::new(span, format!("{NO_COLUMN}{id}"), Some(hint)));
-                Node::Undefined(id.to_owned())
-            }
-        },
+        Some(columns) if columns.closed() && columns.position(id).is_none() => {
+            let near = nearest(id, columns.names.iter().map(String::as_str).chain(scope.lets.iter().map(|(n, _)| n.as_str())));
+            let hint = near.map_or_else(|| format!("the columns are: {}", listed(&columns.names)), |near| format!("did you mean {near}?"));
+            scope.mistakes.push(Mistake::new(span, format!("{NO_COLUMN}{id}"), Some(hint)));
+            Node::Undefined(id.to_owned())
+        }
+        Some(columns) if !columns.nested => Node::Column(columns.position(id).unwrap_or(usize::MAX), declared),
         // The columns of a flat file are known only when it is read; their types are known now.
         None => Node::Column(usize::MAX, declared),
         Some(_) => {
@@ -203,20 +212,21 @@ pub(super) fn listed(names: &[String]) -> String {
 
 pub(super) fn attribute(a: &ast::GetAttr<'_>, span: Range<usize>, scope: &mut Scope<'_>) -> Node {
     if let Expr::Var(root) = &a.expr {
-        if let Some((_, _, fact)) = FACTS.iter().find(|(r, n, _)| *r == root.id && *n == a.name) {
+        let stands = root.id != "loop" || scope.each == Each::Element;
+        if let Some((_, _, fact)) = FACTS.iter().find(|(r, n, _)| stands && *r == root.id && *n == a.name) {
             return Node::Fact(*fact);
         }
         if root.id == "row" {
             return column(a.name, span, scope);
         }
-        if matches!(root.id, "file" | "job" | "route") {
+        if matches!(root.id, "file" | "job" | "route") || (root.id == "loop" && stands) {
             let names = FACTS.iter().filter(|(r, _, _)| *r == root.id).map(|(_, n, _)| *n);
             let all: Vec<String> = names.clone().map(|n| format!("{}.{n}", root.id)).collect();
             scope.mistakes.push(Mistake::new(span, format!("`{}` has no `{}`", root.id, a.name), Some(format!("there are {}", all.join(", ")))));
             return Node::Const(Value::Null);
         }
     }
-    let inner = Node::Attr(boxed(&a.expr, scope), a.name.to_owned());
+    let inner = Node::Attr(whole(node(&a.expr, scope)), a.name.to_owned());
     match dotted(&a.expr).and_then(|path| scope.types.iter().find(|(name, _)| *name == format!("{path}.{}", a.name))) {
         Some((_, kind)) => Node::Typed(Box::new(inner), *kind),
         None => inner,
@@ -240,7 +250,7 @@ pub(super) fn item(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Node {
         if let Some(id) = c.value.as_str() {
             return column(id, span, scope);
         }
-        if let Some(columns) = scope.columns.filter(|c| !c.nested) {
+        if let Some(columns) = scope.columns.filter(|c| c.closed()) {
             let at = c.value.to_string().parse::<usize>().ok();
             return match at.and_then(|at| columns.names.get(at)).cloned() {
                 Some(id) => column(&id, span, scope),
@@ -256,7 +266,16 @@ pub(super) fn item(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Node {
             };
         }
     }
-    Node::Index(boxed(&i.expr, scope), boxed(&i.subscript_expr, scope))
+    Node::Index(whole(node(&i.expr, scope)), boxed(&i.subscript_expr, scope))
+}
+
+/// The value whose parts are asked for: an element of XML has attributes and elements, whatever type its text has. Only
+/// dates have parts by their type.
+fn whole(node: Node) -> Box<Node> {
+    match node {
+        Node::Typed(inner, kind) if !matches!(kind, Type::Date | Type::DateTime) => inner,
+        other => Box::new(other),
+    }
 }
 
 pub(super) fn binary(b: &ast::BinOp<'_>, scope: &mut Scope<'_>) -> Node {
@@ -458,46 +477,5 @@ pub(super) fn call(c: &ast::Call<'_>, span: Range<usize>, scope: &mut Scope<'_>)
             scope.mistakes.push(Mistake::new(span, format!("there is no function {id}"), Some(hint)));
             Node::Const(Value::Null)
         }
-    }
-}
-
-/// Comparisons of text with a number, and arithmetic on text, are told before any record is seen.
-pub(super) fn check_kinds(expr: &Expr<'_>, node: &Node, scope: &mut Scope<'_>) {
-    walk(node, &mut |inner| {
-        let clash = |a: &Node, b: &Node| {
-            let (a, b) = (a.known(), b.known());
-            a != b && a != Known::Unknown && b != Known::Unknown
-        };
-        match inner {
-            Node::Compare(first, rest) => {
-                let mut left: &Node = first;
-                for (cmp, right) in rest {
-                    if !matches!(cmp, Cmp::In | Cmp::NotIn) && clash(left, right) {
-                        let message = format!("{} is compared with {}", word(left.known()), word(right.known()));
-                        scope.mistakes.push(Mistake::new(range_of(expr), message, Some(CONVERT.into())));
-                    }
-                    left = right;
-                }
-            }
-            Node::Arithmetic(op, a, b) if !matches!(op, Op::Mul) => {
-                let text = [a, b].into_iter().any(|n| n.known() == Known::Text);
-                let both = a.known() == b.known() && *op == Op::Add;
-                if text && !both && (*op != Op::Add || clash(a, b)) {
-                    scope.mistakes.push(Mistake::new(range_of(expr), "text is used as a number", Some(CONVERT.into())));
-                }
-            }
-            _ => {}
-        }
-    });
-}
-
-pub(super) const CONVERT: &str = "convert it first: `types = { Column = \"decimal\" }`, or the filter | decimal";
-
-pub(super) fn word(known: Known) -> &'static str {
-    match known {
-        Known::Text => "text",
-        Known::Number => "a number",
-        Known::Time => "a date",
-        Known::Unknown => "a value",
     }
 }

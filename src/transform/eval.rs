@@ -9,16 +9,15 @@ pub use super::compute::{contains, digits, equal, number, order, truth, whole};
 use super::expr::{Args, Cmp, Fact, Node};
 use super::filters;
 use super::lookup::Lookups;
-use crate::formats::text::{Reading, Style, quoted};
-use crate::record::{Columns, Record, Value};
+use crate::formats::text::{Reading, Style, Type, quoted};
+use crate::record::{Columns, Nodes, Record, Value};
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use rust_decimal::prelude::*;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering as Memory};
+use std::sync::atomic::{AtomicU8, Ordering as Memory};
 
 /// Why a value can't be computed.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +60,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// No facts at all, where expressions see none.
+    pub fn none() -> Self {
+        let epoch = (jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0), None);
+        Self { file_name: String::new(), file_path: String::new(), file_modified: epoch, file_size: 0, job: 0, time: epoch, route: String::new() }
+    }
     /// The name without its last extension, and the extension.
     pub fn stem_and_ext(name: &str) -> (&str, &str) {
         match name.rfind('.') {
@@ -75,14 +79,22 @@ impl Context {
 pub struct State {
     counters: RefCell<HashMap<(usize, String), u64>>,
     patterns: RefCell<HashMap<String, regex::Regex>>,
-    /// Which names of nested records some record had.
-    pub seen: Vec<AtomicBool>,
+    /// Of each name of nested records, whether some record was asked for it, and whether some had it.
+    pub fields: Vec<AtomicU8>,
 }
+
+const ASKED: u8 = 1;
+const SEEN: u8 = 2;
 
 impl State {
     /// A state for a plan that looks at so many names of nested records.
     pub fn new(fields: usize) -> Self {
-        Self { seen: (0..fields).map(|_| AtomicBool::new(false)).collect(), ..Self::default() }
+        Self { fields: (0..fields).map(|_| AtomicU8::new(0)).collect(), ..Self::default() }
+    }
+
+    /// Whether records were asked for that name, and none had it, as far as any of these has seen.
+    pub fn missing_in(states: &[State], field: usize) -> bool {
+        states.iter().filter_map(|s| s.fields.get(field)).fold(0, |all, f| all | f.load(Memory::Relaxed)) == ASKED
     }
 
     /// The compiled pattern.
@@ -95,6 +107,17 @@ impl State {
         self.patterns.borrow_mut().insert(text.to_owned(), compiled.clone());
         Ok(compiled)
     }
+}
+
+/// An element of `each`, and where it stands among them.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'r> {
+    /// The element.
+    pub item: &'r Value<'static>,
+    /// Its place, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub length: usize,
 }
 
 /// All that an expression may see.
@@ -112,8 +135,12 @@ pub struct Env<'r> {
     pub lookups: &'r Lookups,
     /// The facts of the job.
     pub context: &'r Context,
+    /// The element of `each` in hand.
+    pub turn: Option<Turn<'r>>,
     /// What changes from record to record.
     pub state: &'r State,
+    /// Holds the texts that are made for the record in hand.
+    pub arena: &'r bumpalo::Bump,
 }
 
 impl<'r> Env<'r> {
@@ -121,10 +148,15 @@ impl<'r> Env<'r> {
     pub fn eval(&self, node: &'r Node) -> Eval<Value<'r>> {
         match node {
             Node::Const(v) => Ok(v.borrowed()),
-            Node::Column(at, kind) => self.reading.convert(*kind, self.record.field(*at)).map_err(Fault::Message),
+            Node::Column(at, kind) => self.column(*at, *kind),
             Node::Field(name, at) => Ok(self.field(name, *at)),
             Node::Typed(inner, kind) => filters::convert(self, *kind, None, self.eval(inner)?),
-            Node::Row => Ok(self.row()),
+            Node::Row => self.row(),
+            Node::Parent => Ok(self.record.parent.clone().map_or(Value::Null, Value::Nodes)),
+            Node::Item => match self.turn {
+                Some(turn) => Ok(turn.item.borrowed()),
+                None => fault("`item` stands only where `each` gives records"),
+            },
             Node::Fact(fact) => Ok(self.fact(*fact)),
             Node::Let(inner) => self.eval(inner),
             Node::Undefined(name) => Err(Fault::Undefined(format!("there is no {name}"))),
@@ -147,7 +179,11 @@ impl<'r> Env<'r> {
             Node::Arithmetic(op, a, b) => arithmetic(*op, self.eval(a)?, self.eval(b)?),
             Node::Concat(a, b) => {
                 let (left, right) = (self.eval(a)?, self.eval(b)?);
-                Ok(Value::owned(format!("{}{}", self.style.text(&left), self.style.text(&right))))
+                let (left, right) = (self.style.text(&left), self.style.text(&right));
+                let mut out = bumpalo::collections::String::with_capacity_in(left.len() + right.len(), self.arena);
+                out.push_str(&left);
+                out.push_str(&right);
+                Ok(Value::text(out.into_bump_str()))
             }
             Node::Compare(first, rest) => self.compare(first, rest),
             Node::If(test, yes, no) => {
@@ -175,29 +211,51 @@ impl<'r> Env<'r> {
             Node::Range(args) => self.range(args),
             Node::List(items) => items.iter().map(|n| self.eval(n).map(Value::into_owned)).collect::<Eval<Vec<_>>>().map(Value::list),
             Node::Map(entries) => {
-                let entries = entries.iter().map(|(k, v)| Ok((self.style.text(&self.eval(k)?).into_owned(), self.eval(v)?.into_owned())));
-                entries.collect::<Eval<Vec<_>>>().map(|e| Value::Map(Arc::new(e)))
+                let entries = entries.iter().map(|(k, v)| Ok((self.style.text(&self.eval(k)?).as_ref().into(), self.eval(v)?.into_owned())));
+                entries.collect::<Eval<Vec<_>>>().map(Value::map)
             }
         }
     }
 
-    fn field(&self, name: &str, at: usize) -> Value<'r> {
-        let found = self.record.tree.as_ref().and_then(|tree| tree.get(name));
-        if found.is_some()
-            && let Some(seen) = self.state.seen.get(at)
-        {
-            seen.store(true, Memory::Relaxed);
+    fn column(&self, at: usize, kind: Type) -> Eval<Value<'r>> {
+        let record = self.record;
+        if record.cells.is_empty() {
+            return self.reading.convert(kind, record.field(at)).map_err(Fault::Message);
         }
-        found.map_or(Value::Null, Value::borrowed)
+        if let Some((_, why)) = record.faults.iter().find(|(place, _)| *place == at) {
+            return fault(why.clone());
+        }
+        let value = record.value(at);
+        if kind == Type::Text { Ok(value) } else { filters::convert(self, kind, None, value) }
+    }
+
+    fn field(&self, name: &str, at: usize) -> Value<'r> {
+        let found = match &self.record.tree {
+            Some(Value::Nodes(nodes)) => nodes.part(name),
+            Some(tree) => tree.get(name).map_or(Value::Null, Value::borrowed),
+            None => Value::Null,
+        };
+        if let Some(seen) = self.state.fields.get(at) {
+            let there = !matches!(found, Value::Null) || self.record.tree.as_ref().is_some_and(|t| t.get(name).is_some());
+            seen.fetch_or(if there { SEEN } else { ASKED }, Memory::Relaxed);
+        }
+        found
     }
 
     /// The record as a map of its columns.
-    pub fn row(&self) -> Value<'r> {
+    pub fn row(&self) -> Eval<Value<'r>> {
         match &self.record.tree {
-            Some(tree) => tree.borrowed(),
+            Some(Value::Nodes(nodes)) => Ok(match nodes.first().map(|n| n.to_value()) {
+                Some(map @ Value::Map(_)) => map,
+                // An element of text alone is a record of one name.
+                Some(text) => Value::map(vec![("#text".into(), text)]),
+                None => Value::Null,
+            }),
+            Some(tree) => Ok(tree.borrowed()),
             None => {
-                let entries = self.columns.names.iter().zip(self.record.fields());
-                Value::Map(Arc::new(entries.map(|(name, field)| (name.clone(), Value::owned(field))).collect()))
+                let entries = self.columns.names.iter().enumerate();
+                let entries = entries.map(|(i, name)| Ok((name.as_str().into(), self.column(i, Type::Text)?.into_owned())));
+                entries.collect::<Eval<_>>().map(Value::map)
             }
         }
     }
@@ -217,7 +275,16 @@ impl<'r> Env<'r> {
             Fact::JobNumber => Value::Number(c.job.into()),
             Fact::JobTime => Value::DateTime(c.time.0, c.time.1),
             Fact::RouteName => Value::text(&c.route),
+            Fact::LoopIndex => self.turn_value(|t| Value::Number((t.index + 1).into())),
+            Fact::LoopIndex0 => self.turn_value(|t| Value::Number(t.index.into())),
+            Fact::LoopFirst => self.turn_value(|t| Value::Bool(t.index == 0)),
+            Fact::LoopLast => self.turn_value(|t| Value::Bool(t.index + 1 == t.length)),
+            Fact::LoopLength => self.turn_value(|t| Value::Number(t.length.into())),
         }
+    }
+
+    fn turn_value(&self, of: impl FnOnce(Turn<'r>) -> Value<'r>) -> Value<'r> {
+        self.turn.map_or(Value::Null, of)
     }
 
     /// The part of `value` under `name`: absent in a map is null (an optional part of a nested record), of null is null.
@@ -225,6 +292,7 @@ impl<'r> Env<'r> {
         match &value {
             Value::Null => Ok(Value::Null),
             Value::Map(_) => Ok(value.get(name).cloned().unwrap_or(Value::Null)),
+            Value::Nodes(nodes) => Ok(nodes.part(name)),
             Value::Date(d) => time_part(d.at(0, 0, 0, 0), name),
             Value::DateTime(d, _) => time_part(*d, name),
             other => Err(Fault::Undefined(format!("{} has no part {name}", other.kind()))),
@@ -235,8 +303,14 @@ impl<'r> Env<'r> {
         match (&value, &index) {
             (Value::Null, _) => Ok(Value::Null),
             (Value::Map(_), Value::Text(name)) => Ok(value.get(name).cloned().unwrap_or(Value::Null)),
+            (Value::Nodes(nodes), Value::Text(name)) => Ok(nodes.part(name)),
+            (Value::Nodes(nodes), _) => match whole(&index)? {
+                Some(at) => Ok(position(at, nodes.all().len()).map_or(Value::Null, |i| Value::Nodes(Nodes::One(nodes.all()[i].clone())))),
+                None => Ok(Value::Null),
+            },
             (Value::List(items), _) => match whole(&index)? {
-                Some(at) => position(at, items.len()).map(|i| items[i].clone()).ok_or_else(|| Fault::Undefined(format!("the list has no element {at}"))),
+                // As an absent name of a nested record, an absent element is null.
+                Some(at) => Ok(position(at, items.len()).map_or(Value::Null, |i| items[i].clone())),
                 None => Ok(Value::Null),
             },
             (Value::Text(text), _) => match whole(&index)? {
@@ -269,6 +343,12 @@ impl<'r> Env<'r> {
     }
 
     fn compare(&self, first: &'r Node, rest: &'r [(Cmp, Node)]) -> Eval<Value<'r>> {
+        // What most filters on records are: a column of text that is, or is not, a given one.
+        if let (Node::Column(at, Type::Text), [(cmp @ (Cmp::Eq | Cmp::Ne), Node::Const(Value::Text(text)))]) = (first, rest)
+            && self.record.cells.is_empty()
+        {
+            return Ok(Value::Bool((self.record.field(*at) == text) == (*cmp == Cmp::Eq)));
+        }
         let mut left = self.eval(first)?;
         for (cmp, node) in rest {
             let right = self.eval(node)?;
@@ -341,7 +421,7 @@ mod tests {
     use super::super::expr::Scope;
     use super::super::{filters, predicates};
     use super::*;
-    use crate::formats::text::Type;
+    use std::sync::Arc;
 
     struct World {
         columns: Columns,
@@ -357,7 +437,7 @@ mod tests {
     }
 
     fn json(text: &str) -> World {
-        let tree = crate::formats::json::from_json(serde_json::from_str(text).unwrap());
+        let tree = crate::formats::json::testing::parsed(text);
         let mut record = Record::default();
         record.tree = Some(tree);
         World { columns: Columns::nested(), record, types: Vec::new() }
@@ -387,7 +467,18 @@ mod tests {
         };
         let (reading, style) = (Reading { decimal: ',', ..Reading::default() }, Style::default());
         let state = State::new(scope.fields.len());
-        let env = Env { record: &world.record, columns: &world.columns, reading: &reading, style: &style, lookups: &lookups, context: &context, state: &state };
+        let arena = bumpalo::Bump::new();
+        let env = Env {
+            record: &world.record,
+            columns: &world.columns,
+            reading: &reading,
+            style: &style,
+            lookups: &lookups,
+            context: &context,
+            turn: None,
+            state: &state,
+            arena: &arena,
+        };
         match env.eval(&node) {
             Ok(v @ Value::Null) => format!("null{}", style.text(&v)),
             Ok(v) => style.text(&v).into_owned(),
@@ -405,7 +496,12 @@ mod tests {
     fn every_example_of_the_reference_gives_what_it_says() {
         let mut reading_dot = csv(&[], &[]);
         reading_dot.types.clear();
-        for (name, (text, wanted)) in filters::FILTERS.iter().map(|f| (f.name, f.example)).chain(predicates::PREDICATES.iter().map(|p| (p.name, p.example))) {
+        for (name, (text, wanted)) in filters::FILTERS
+            .iter()
+            .map(|f| (f.name, f.example))
+            .chain(predicates::PREDICATES.iter().map(|p| (p.name, p.example)))
+            .chain(filters::BUILT_IN.iter().map(|(_, name, example)| (*name, *example)))
+        {
             // The examples are written for a plain decimal point.
             let got = eval(&reading_dot, &text.replace("'1.50' |", "'1,50' |").replace("'7.9'", "'7,9'"));
             assert_eq!(got, wanted, "{name}: {text}");

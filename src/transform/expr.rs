@@ -43,6 +43,10 @@ pub enum Node {
     Typed(Box<Node>, Type),
     /// The record as a map.
     Row,
+    /// What stands around the record.
+    Parent,
+    /// The element of `each` in hand.
+    Item,
     /// A fact of the relay about the record or the job.
     Fact(Fact),
     /// A name of `let`.
@@ -116,6 +120,16 @@ pub enum Fact {
     JobTime,
     /// `route.name`
     RouteName,
+    /// `loop.index`, from 1
+    LoopIndex,
+    /// `loop.index0`
+    LoopIndex0,
+    /// `loop.first`
+    LoopFirst,
+    /// `loop.last`
+    LoopLast,
+    /// `loop.length`
+    LoopLength,
 }
 
 /// Names that are the relay's wherever they stand bare; a column of such a name is reached by brackets on `row`.
@@ -170,6 +184,15 @@ pub struct Args {
     pub named: Vec<(String, Node)>,
 }
 
+/// Whether an expression stands where the elements of `each` go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Each {
+    /// One by one.
+    Element,
+    /// Not yet, or never.
+    None,
+}
+
 /// What names mean where an expression stands.
 pub struct Scope<'s> {
     /// A's columns; none where they are known only when a file is read.
@@ -180,6 +203,8 @@ pub struct Scope<'s> {
     pub lets: &'s [(String, Arc<Node>)],
     /// The names of the configured lookups.
     pub lookups: &'s [String],
+    /// `item` and `loop` have a meaning here.
+    pub each: Each,
     /// The names of nested records seen so far: a `Field` is noted by its place here.
     pub fields: Vec<String>,
     /// How many `nextval` stand in the expressions so far.
@@ -193,7 +218,7 @@ pub struct Scope<'s> {
 impl<'s> Scope<'s> {
     /// A scope with nothing in it but columns.
     pub fn new(columns: Option<&'s Columns>, types: &'s [(String, Type)]) -> Self {
-        Self { columns, types, lets: &[], lookups: &[], fields: Vec::new(), counters: 0, mistakes: Vec::new(), source: String::new() }
+        Self { columns, types, lets: &[], lookups: &[], each: Each::None, fields: Vec::new(), counters: 0, mistakes: Vec::new(), source: String::new() }
     }
 }
 
@@ -222,7 +247,10 @@ impl Node {
                 Type::Date | Type::DateTime => Known::Time,
                 Type::Bool => Known::Unknown,
             },
-            Node::Fact(Fact::RowNumber | Fact::RowLine | Fact::JobNumber | Fact::FileSize) => Known::Number,
+            Node::Fact(Fact::RowNumber | Fact::RowLine | Fact::JobNumber | Fact::FileSize | Fact::LoopIndex | Fact::LoopIndex0 | Fact::LoopLength) => {
+                Known::Number
+            }
+            Node::Fact(Fact::LoopFirst | Fact::LoopLast) => Known::Unknown,
             Node::Fact(Fact::FileModified | Fact::JobTime) => Known::Time,
             Node::Fact(_) => Known::Text,
             Node::Let(inner) => inner.known(),
@@ -242,7 +270,7 @@ pub fn walk(node: &Node, visit: &mut dyn FnMut(&Node)) {
         a.positional.iter().chain(a.named.iter().map(|(_, n)| n)).for_each(|n| walk(n, visit));
     };
     match node {
-        Node::Const(_) | Node::Column(..) | Node::Field(..) | Node::Row | Node::Fact(_) | Node::Undefined(_) => {}
+        Node::Const(_) | Node::Column(..) | Node::Field(..) | Node::Row | Node::Parent | Node::Item | Node::Fact(_) | Node::Undefined(_) => {}
         Node::Let(n) => walk(n, visit),
         Node::Typed(n, _) | Node::Attr(n, _) | Node::Not(n) | Node::Neg(n) | Node::Defined(n) | Node::Lookup(n, ..) | Node::Nextval(n, _) => walk(n, visit),
         Node::Index(a, b) | Node::And(a, b) | Node::Or(a, b) | Node::Arithmetic(_, a, b) | Node::Concat(a, b) => {

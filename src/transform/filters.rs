@@ -5,18 +5,17 @@
 mod lists;
 mod text;
 
-use lists::{batch, end, entries_of, extreme, filtered, groupby, items_of, join, length, map, pairs, sort, sum, unique};
+use lists::{batch, end, entries_of, extreme, filtered, groupby, items_of, join, length, map, pairs, slice, sort, sum, unique};
 pub use text::ascii;
-use text::{capitalized, format_text, regex_replace, replace, split, strftime, titled, trim, truncate, url_encoded};
+use text::{capitalized, file_size, format_text, lower, regex_replace, replace, split, strftime, titled, trim, truncate, upper, url_encoded, wordwrap};
 
 use super::compile::last_line;
 use super::eval::{Env, Eval, Fault, digits, number, truth, whole};
 use super::expr::{Args, Known, Node};
-use crate::formats::text::{Type, quoted};
+use crate::formats::text::{Reading, Style, Type, quoted};
 use crate::record::Value;
 use Known::{Number, Text, Time, Unknown};
 use rust_decimal::prelude::*;
-use std::sync::Arc;
 
 /// What a filter does with null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +106,8 @@ const fn seeing(
 
 /// All filters; `default` and `lookup` are the compiler's, since they see what is not there.
 pub static FILTERS: &[Filter] = &[
-    text("upper", (0, 0), &[], ("'é' | upper", "É"), |c, v| Ok(Value::owned(c.shown(&v).to_uppercase()))),
-    text("lower", (0, 0), &[], ("'É' | lower", "é"), |c, v| Ok(Value::owned(c.shown(&v).to_lowercase()))),
+    text("upper", (0, 0), &[], ("'é' | upper", "É"), |c, v| Ok(upper(c, &v))),
+    text("lower", (0, 0), &[], ("'É' | lower", "é"), |c, v| Ok(lower(c, &v))),
     text("capitalize", (0, 0), &[], ("'jean PAUL' | capitalize", "Jean paul"), |c, v| Ok(Value::owned(capitalized(&c.shown(&v))))),
     text("title", (0, 0), &[], ("'saint-denis' | title", "Saint-Denis"), |c, v| Ok(Value::owned(titled(&c.shown(&v))))),
     text("trim", (0, 1), &["chars"], ("'  a ' | trim", "a"), trim),
@@ -134,6 +133,9 @@ pub static FILTERS: &[Filter] = &[
         let pad = " ".repeat(usize::try_from(c.whole(0, "width")?.unwrap_or(4)).unwrap_or(0).min(1000));
         Ok(Value::owned(c.shown(&v).replace('\n', &format!("\n{pad}"))))
     }),
+    text("wordwrap", (0, 3), &["width", "break_long_words", "wrapstring"], ("'aa bb cc' | wordwrap(5)", "aa bb\ncc"), wordwrap),
+    text("filesizeformat", (0, 1), &["binary"], ("1500 | filesizeformat", "1.5 kB"), file_size),
+    text("forceescape", (0, 0), &[], ("'<a>' | forceescape", "&lt;a&gt;"), |c, v| Ok(Value::owned(escaped(&c.shown(&v))))),
     text("urlencode", (0, 0), &[], ("'a b&é' | urlencode", "a%20b%26%C3%A9"), |c, v| Ok(Value::owned(url_encoded(&c.shown(&v))))),
     text("format", (0, usize::MAX), &[], ("'%05.1f %s' | format(2.25, 'x')", "002.3 x"), format_text),
     text("strftime", (1, 1), &[], ("('2025-12-31' | date) | strftime('%d/%m/%y')", "31/12/25"), strftime),
@@ -187,6 +189,7 @@ pub static FILTERS: &[Filter] = &[
     other("sum", (0, 2), &["attribute", "start"], Number, ("[0.1, 0.2] | sum", "0.3"), sum),
     other("reverse", (0, 0), &[], Unknown, ("'abc' | reverse", "cba"), |c, v| match v {
         Value::List(l) => Ok(Value::list(l.iter().rev().cloned().collect())),
+        Value::Nodes(n) => Ok(Value::list(n.items().collect::<Vec<_>>().into_iter().rev().collect())),
         v => Ok(Value::owned(c.shown(&v).chars().rev().collect::<String>())),
     }),
     other("sort", (0, 3), &["reverse", "case_sensitive", "attribute"], Unknown, ("['b', 'A'] | sort | join", "Ab"), sort),
@@ -205,10 +208,16 @@ pub static FILTERS: &[Filter] = &[
     other("dictsort", (0, 0), &[], Unknown, ("{'b': 1, 'a': 2} | dictsort | first | first", "a"), |_, v| {
         let mut entries = entries_of(&v)?.to_vec();
         entries.sort_by(|a, b| a.0.cmp(&b.0));
-        pairs(&Value::Map(Arc::new(entries)))
+        pairs(&Value::map(entries))
     }),
     other("attr", (1, 1), &[], Unknown, ("{'a': 1} | attr('a')", "1"), |c, v| c.env.part(v, &c.text(0, "").unwrap_or_default())),
     other("batch", (1, 2), &["fill_with"], Unknown, ("[1, 2, 3] | batch(2) | length", "2"), batch),
+    other("slice", (1, 2), &["fill_with"], Unknown, ("[1, 2, 3] | slice(2) | first | join(',')", "1,2"), slice),
+    other("xmlattr", (0, 0), &[], Text, ("{'id': 1, 'x': null} | xmlattr", " id=\"1\""), |c, v| {
+        let pairs = entries_of(&v)?.iter().filter(|(_, v)| !matches!(v, Value::Null));
+        Ok(Value::owned(pairs.map(|(k, v)| format!(" {k}=\"{}\"", escaped(&c.env.style.text(v)))).collect::<String>()))
+    }),
+    other("pprint", (0, 0), &[], Text, ("[1, 'a'] | pprint", "[1,\"a\"]"), |c, v| Ok(Value::owned(crate::formats::json::to_text(&v, c.env.style)))),
     other("list", (0, 0), &[], Unknown, ("'ab' | list | length", "2"), |c, v| Ok(Value::list(items_of(c, v)?))),
     seeing("length", (0, 0), &[], Number, ("'été' | length", "3"), length),
     seeing("count", (0, 0), &[], Number, ("[1, 2] | count", "2"), length),
@@ -216,6 +225,17 @@ pub static FILTERS: &[Filter] = &[
     seeing("tojson", (0, 1), &["indent"], Text, ("{'a': [1, null]} | tojson", "{\"a\":[1,null]}"), |c, v| {
         Ok(Value::owned(crate::formats::json::to_text(&v, c.env.style)))
     }),
+];
+
+/// What the compiler knows by itself, for the reference and its test: kind, name, example and what it gives.
+pub static BUILT_IN: &[(&str, &str, (&str, &str))] = &[
+    ("filter", "default", ("absent | default('-')", "-")),
+    ("filter", "lookup", ("'M' | lookup('civ')", "Monsieur")),
+    ("test", "defined", ("absent is defined", "false")),
+    ("test", "undefined", ("absent is undefined", "true")),
+    ("function", "nextval", ("nextval('key')", "1")),
+    ("function", "range", ("range(1, 7, 2) | join(',')", "1,3,5")),
+    ("function", "dict", ("dict(a=1).a", "1")),
 ];
 
 /// The filter of that name.
@@ -229,12 +249,25 @@ pub fn named(name: &str) -> Option<&'static Filter> {
 
 /// Applies a filter to a value.
 pub fn apply<'r>(env: &Env<'r>, filter: &'static Filter, input: Value<'r>, args: &'r Args) -> Eval<Value<'r>> {
-    let call = Call {
-        env,
-        positional: args.positional.iter().map(|a| env.eval(a)).collect::<Eval<_>>()?,
-        named: args.named.iter().map(|(n, a)| Ok((n.as_str(), env.eval(a)?))).collect::<Eval<_>>()?,
-    };
+    let mut call = Call { env, positional: Vec::new(), named: Vec::new() };
+    for arg in &args.positional {
+        call.positional.push(env.eval(arg)?);
+    }
+    for (name, arg) in &args.named {
+        call.named.push((name.as_str(), env.eval(arg)?));
+    }
     run(filter, &call, input)
+}
+
+/// Applies a filter to values that were computed elsewhere (templates).
+pub fn apply_values<'r>(
+    env: &Env<'r>,
+    filter: &'static Filter,
+    input: Value<'r>,
+    positional: Vec<Value<'r>>,
+    named: &[(String, Value<'static>)],
+) -> Eval<Value<'r>> {
+    run(filter, &Call { env, positional, named: named.iter().map(|(n, v)| (n.as_str(), v.clone())).collect() }, input)
 }
 
 fn run<'r>(filter: &Filter, call: &Call<'_, 'r>, input: Value<'r>) -> Eval<Value<'r>> {
@@ -265,7 +298,11 @@ pub fn constant_mistake(filter: &Filter, args: &Args) -> Option<String> {
 
 /// A value as one of the types of the configuration, by its own pattern or by how A writes.
 pub fn convert<'r>(env: &Env<'_>, kind: Type, pattern: Option<&str>, v: Value<'r>) -> Eval<Value<'r>> {
-    let r = env.reading;
+    converted(env.reading, env.style, kind, pattern, v)
+}
+
+/// As [`convert`], of a value that stands in no record.
+pub fn converted<'r>(r: &Reading, style: &Style, kind: Type, pattern: Option<&str>, v: Value<'r>) -> Eval<Value<'r>> {
     let text = match (&v, kind) {
         (Value::Null, _) => return Ok(Value::Null),
         (Value::Number(_), Type::Decimal) | (Value::Bool(_), Type::Bool) | (Value::Date(_), Type::Date) | (Value::DateTime(..), Type::DateTime) => {
@@ -276,25 +313,35 @@ pub fn convert<'r>(env: &Env<'_>, kind: Type, pattern: Option<&str>, v: Value<'r
             let n = number(&v)?.unwrap_or_default();
             return if n.fract().is_zero() { Ok(Value::Number(n.normalize())) } else { Err(Fault::Message(format!("{n} is not a whole number"))) };
         }
-        (Value::Number(_) | Value::Digits(_), Type::Bool) => env.style.text(&v).into_owned(),
+        (Value::Number(_) | Value::Digits(_), Type::Bool) => style.text(&v).into_owned(),
         (Value::DateTime(d, _), Type::Date) => return Ok(Value::Date(d.date())),
         (Value::Date(d), Type::DateTime) => return Ok(Value::DateTime(d.at(0, 0, 0, 0), None)),
-        (_, Type::Text) => return Ok(Value::owned(env.style.text(&v).into_owned())),
+        (_, Type::Text) => return Ok(Value::owned(style.text(&v).into_owned())),
         (Value::Text(t), _) => t.to_string(),
+        (Value::Nodes(n), _) => n.string().into_owned(),
+        // A spreadsheet counts days; a pattern says that the digits are a date written without signs.
+        (Value::Number(_) | Value::Digits(_), Type::Date) if pattern.or(r.dates.as_deref()).is_none() => return serial(&v, kind),
+        (Value::Number(_) | Value::Digits(_), Type::DateTime) if pattern.or(r.datetimes.as_deref()).is_none() => return serial(&v, kind),
         // A number of a JSON file or a fixed field may hold a date, as in 20251231.
-        (Value::Number(_) | Value::Digits(_), _) => env.style.text(&v).into_owned(),
+        (Value::Number(_) | Value::Digits(_), _) => style.text(&v).into_owned(),
         (other, _) => return Err(Fault::Message(format!("{} can't be converted", other.kind()))),
     };
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Ok(Value::Null);
     }
-    let converted = match (kind, pattern) {
+    let made = match (kind, pattern) {
         (Type::Date, Some(pattern)) => r.date(trimmed, Some(pattern)),
         (Type::DateTime, Some(pattern)) => r.datetime(trimmed, Some(pattern)),
         _ => r.convert(kind, trimmed).map(Value::into_owned),
     };
-    converted.map_err(Fault::Message)
+    made.map_err(Fault::Message)
+}
+
+/// The date that a spreadsheet's number of days stands for.
+fn serial<'r>(v: &Value<'_>, kind: Type) -> Eval<Value<'r>> {
+    let Some(n) = number(v)? else { return Ok(Value::Null) };
+    crate::formats::text::from_serial(n, kind).map_err(Fault::Message)
 }
 
 /// A conversion, or the argument that stands for what can't be converted.

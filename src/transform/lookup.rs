@@ -6,10 +6,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::eval::{Context, Env, State};
+use super::filters::converted;
+use super::plan::{Mapping, Plan};
 use crate::error::{Error, Result};
-use crate::formats::text::{Reading, Type};
+use crate::formats::text::{Reading, Style, Type};
 use crate::formats::{Next, RecordReader};
-use crate::record::{Columns, Record, Value};
+use crate::record::{Columns, Entries, Record, Reject, Value};
 
 /// Separates the parts of a key; it does not occur in text exports.
 const SEPARATOR: &str = "\u{1f}";
@@ -19,8 +22,8 @@ const SEPARATOR: &str = "\u{1f}";
 pub struct Lookup {
     columns: Columns,
     /// The column of a plain `lookup('table')`.
-    value: Option<usize>,
-    rows: HashMap<String, Vec<String>>,
+    value: Option<String>,
+    rows: HashMap<String, Row>,
     /// How the table's file writes values, and the types declared for its columns.
     reading: Reading,
     types: Vec<(String, Type)>,
@@ -39,53 +42,49 @@ impl Lookup {
     /// The table that stands in the configuration itself.
     pub fn from_values(values: impl Iterator<Item = (String, String)>) -> Self {
         let columns = Columns::from_header(["value"].into_iter());
-        Self { columns, value: Some(0), rows: values.map(|(k, v)| (k, vec![v])).collect(), ..Self::default() }
+        Self { columns, value: Some("value".into()), rows: values.map(|(k, v)| (k, Row::Flat(vec![Value::owned(v)]))).collect(), ..Self::default() }
     }
 
-    /// The table that `reader` gives, by its columns `key`; `bytes_max` bounds what it may hold.
-    pub fn read(name: &str, reader: &mut dyn RecordReader, key: &[String], value: Option<&str>, duplicates: Duplicates, bytes_max: u64) -> Result<Self> {
-        let columns = reader.columns().clone();
+    /// The table that `records` gives, by its columns `key`; `bytes_max` bounds what it may hold.
+    pub fn read(name: &str, records: &mut Records, key: &[String], value: Option<&str>, duplicates: Duplicates, bytes_max: u64) -> Result<Self> {
+        let columns = records.reader.columns().clone();
         let position = |column: &str| {
-            let near = crate::options::nearest(column, columns.names.iter().map(String::as_str));
-            columns.position(column).ok_or_else(|| {
-                Error::config(format!("lookups.{name}: the file has no column {column}"))
-                    .hint(near.map_or_else(|| format!("it has {}", columns.names.join(", ")), |n| format!("did you mean {n}?")))
-            })
+            if columns.closed() && records.each.is_none() && columns.position(column).is_none() {
+                let near = crate::options::nearest(column, columns.names.iter().map(String::as_str));
+                return Err(Error::config(format!("lookups.{name}: the file has no column {column}"))
+                    .hint(near.map_or_else(|| format!("it has {}", columns.names.join(", ")), |n| format!("did you mean {n}?"))));
+            }
+            Ok(column.to_owned())
         };
         let keys = key.iter().map(|k| position(k)).collect::<Result<Vec<_>>>()?;
         let value = value.map(position).transpose()?;
-        let mut rows: HashMap<String, Vec<String>> = HashMap::new();
-        let mut record = Record::default();
+        let mut rows: HashMap<String, Row> = HashMap::new();
         let mut bytes = 0u64;
-        loop {
-            match reader.read(&mut record)? {
-                Next::End => break,
-                Next::Bad(reject) => {
-                    return Err(Error::config(format!("lookups.{name}: {}", reject.reason))
-                        .on_line(record.line)
-                        .hint("a code table must be right as a whole: correct that line"));
-                }
-                Next::Record => {}
-            }
-            let key = keys.iter().map(|at| record.field(*at)).collect::<Vec<_>>().join(SEPARATOR);
-            let fields: Vec<String> = record.fields().map(str::to_owned).collect();
-            bytes += (key.len() + fields.iter().map(|f| f.len() + 24).sum::<usize>() + 64) as u64;
+        let style = Style::default();
+        while let Some(row) = records.next(name)? {
+            let part = |column: &String| match &row.1 {
+                Row::Flat(values) => columns.position(column).and_then(|at| values.get(at)).map_or_else(String::new, |v| style.text(v).into_owned()),
+                Row::Tree(tree) => tree.get(column).map_or_else(String::new, |v| style.text(v).into_owned()),
+            };
+            let key = keys.iter().map(part).collect::<Vec<_>>().join(SEPARATOR);
+            bytes += key.len() as u64 + 64 + row.1.size();
             if bytes > bytes_max {
                 return Err(Error::config(format!("lookups.{name} needs more than max_memory")).hint("raise max_memory, or make the table smaller"));
             }
             match rows.entry(key) {
                 std::collections::hash_map::Entry::Occupied(e) if duplicates == Duplicates::Error => {
                     return Err(Error::config(format!("lookups.{name}: the key {} stands twice", e.key().replace(SEPARATOR, ", ")))
-                        .on_line(record.line)
+                        .on_line(row.0)
                         .hint("remove one, or set duplicates = \"first\""));
                 }
                 std::collections::hash_map::Entry::Occupied(_) => {}
                 std::collections::hash_map::Entry::Vacant(e) => {
-                    e.insert(fields);
+                    e.insert(row.1);
                 }
             }
         }
-        Ok(Self { columns, value, rows, ..Self::default() })
+        let closed = columns.closed() && records.each.is_none();
+        Ok(Self { columns: if closed { columns } else { Columns::nested() }, value, rows, ..Self::default() })
     }
 
     /// With the types of its columns, read as its file writes them.
@@ -96,19 +95,127 @@ impl Lookup {
     }
 
     fn find(&self, name: &str, key: &str, column: Option<&str>) -> Result<Option<Value<'_>>, String> {
-        let at = match column {
-            Some(column) => {
-                self.columns.position(column).ok_or_else(|| format!("the lookup {name} has no column {column}: it has {}", self.columns.names.join(", ")))?
-            }
-            None => self.value.ok_or_else(|| {
-                format!("lookup('{name}') needs a column, as in lookup('{name}', '{}')", self.columns.names.last().cloned().unwrap_or_default())
-            })?,
-        };
+        let column = column
+            .or(self.value.as_deref())
+            .ok_or_else(|| format!("lookup('{name}') needs a column, as in lookup('{name}', '{}')", self.columns.names.last().cloned().unwrap_or_default()))?;
+        if self.columns.closed() && self.columns.position(column).is_none() {
+            return Err(format!("the lookup {name} has no column {column}: it has {}", self.columns.names.join(", ")));
+        }
         let Some(row) = self.rows.get(key) else { return Ok(None) };
-        let text = row.get(at).map_or("", String::as_str);
-        let kind = self.columns.names.get(at).and_then(|n| self.types.iter().find(|(t, _)| t == n)).map_or(Type::Text, |(_, t)| *t);
-        self.reading.convert(kind, text).map(Some).map_err(|why| format!("lookup {name}: {why}"))
+        let found = match row {
+            Row::Flat(values) => self.columns.position(column).and_then(|at| values.get(at)).map_or(Value::Null, Value::borrowed),
+            Row::Tree(tree) => tree.get(column).map_or(Value::Null, Value::borrowed),
+        };
+        match self.types.iter().find(|(n, _)| n == column) {
+            None => Ok(Some(found)),
+            Some((_, kind)) => converted(&self.reading, &Style::default(), *kind, None, found).map(Some).map_err(|f| format!("lookup {name}: {}", f.reason())),
+        }
     }
+}
+
+/// One record of a table.
+#[derive(Debug)]
+enum Row {
+    Flat(Vec<Value<'static>>),
+    Tree(Value<'static>),
+}
+
+impl Row {
+    fn size(&self) -> u64 {
+        match self {
+            Row::Flat(values) => values.iter().map(super::spill::size).sum(),
+            Row::Tree(tree) => super::spill::size(tree),
+        }
+    }
+}
+
+/// The records of a table's file, one for each element of `each` where it has one.
+pub struct Records {
+    reader: Box<dyn RecordReader>,
+    each: Option<Plan>,
+    reading: Reading,
+    pending: std::vec::IntoIter<Value<'static>>,
+    line: u64,
+}
+
+impl Records {
+    /// The records that `reader` gives; `each` as in `input`.
+    pub fn new(name: &str, reader: Box<dyn RecordReader>, each: Option<String>, reading: Reading) -> Result<Self> {
+        let plan = match each {
+            None => None,
+            Some(each) => {
+                let mapping = Mapping { each: Some(each), ..Mapping::default() };
+                let plan = Plan::compile(&mapping, Some(reader.columns()));
+                Some(plan.map_err(|m| Error::config(format!("lookups.{name}.each: {}", m.first().map_or("", |(_, m)| &m.message))))?)
+            }
+        };
+        Ok(Self { reader, each: plan, reading, pending: Vec::new().into_iter(), line: 0 })
+    }
+
+    fn next(&mut self, name: &str) -> Result<Option<(u64, Row)>> {
+        loop {
+            if let Some(tree) = self.pending.next() {
+                return Ok(Some((self.line, Row::Tree(tree))));
+            }
+            let mut record = Record::default();
+            let bad = |reject: Reject, line: u64| {
+                Error::config(format!("lookups.{name}: {}", reject.reason)).on_line(line).hint("a code table must be right as a whole: correct that line")
+            };
+            match self.reader.read(&mut record)? {
+                Next::End => return Ok(None),
+                Next::Bad(reject) => return Err(bad(reject, record.line)),
+                Next::Record => {}
+            }
+            self.line = record.line;
+            let Some(plan) = &self.each else {
+                return Ok(Some((
+                    record.line,
+                    match record.tree.take() {
+                        Some(Value::Nodes(nodes)) => Row::Tree(nodes.first().map_or(Value::Null, |n| n.to_value())),
+                        Some(tree) => Row::Tree(tree),
+                        None => Row::Flat((0..record.len()).map(|i| record.value(i).into_owned()).collect()),
+                    },
+                )));
+            };
+            let (style, lookups, state, arena) = (Style::default(), Lookups::default(), State::new(plan.fields.len()), bumpalo::Bump::new());
+            let context = Context::none();
+            let env = Env {
+                record: &record,
+                columns: &plan.columns,
+                reading: &self.reading,
+                style: &style,
+                lookups: &lookups,
+                context: &context,
+                turn: None,
+                state: &state,
+                arena: &arena,
+            };
+            let row = env.row().map_err(|f| bad(Reject::record(f.reason()), record.line))?;
+            let items = plan.elements(&env).map_err(|r| bad(r, record.line))?.unwrap_or_default();
+            let trees: Vec<Value<'static>> = items.into_iter().map(|item| beside(&row, item)).collect();
+            self.pending = trees.into_iter();
+        }
+    }
+}
+
+/// An element's names beside those of its record; where both have one, the element's counts.
+fn beside(row: &Value<'_>, item: Value<'static>) -> Value<'static> {
+    let mut entries: Entries = match row {
+        Value::Map(entries) => entries.to_vec(),
+        _ => Vec::new(),
+    };
+    let own = match &item {
+        Value::Map(own) => own.to_vec(),
+        Value::Nodes(nodes) => match nodes.first().map(|n| n.to_value()) {
+            Some(Value::Map(own)) => own.to_vec(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    entries.retain(|(name, _)| !own.iter().any(|(n, _)| n == name));
+    entries.extend(own);
+    entries.push(("item".into(), item));
+    Value::map(entries)
 }
 
 /// All tables of a route.

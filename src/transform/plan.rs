@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::compile;
 use super::eval::{Env, truth};
-use super::expr::{Mistake, NO_COLUMN, Node, Scope};
+use super::expr::{Each, Mistake, NO_COLUMN, Node, Scope};
 use crate::formats::text::{Style, Type, quoted};
 use crate::options::nearest;
 use crate::record::{Columns, Record, Reject, Value};
@@ -38,6 +38,8 @@ pub struct Mapping {
     pub condition: Option<String>,
     /// `check`
     pub checks: Vec<(String, String)>,
+    /// `input.each`
+    pub each: Option<String>,
     /// `map`; none: every column as it is.
     pub map: Option<Vec<(String, String)>>,
     /// `types`
@@ -67,6 +69,8 @@ pub enum Place {
     Columns(String),
     /// A target of `output.fields`.
     Fields(String),
+    /// `input.each`.
+    Each,
 }
 
 impl std::fmt::Display for Place {
@@ -79,6 +83,7 @@ impl std::fmt::Display for Place {
             Place::Types(n) => write!(f, "types.{n}"),
             Place::Columns(n) => write!(f, "output.columns: {n}"),
             Place::Fields(n) => write!(f, "output.fields.{n}"),
+            Place::Each => write!(f, "input.each"),
         }
     }
 }
@@ -100,14 +105,22 @@ pub struct Plan {
     /// B's columns; empty when whole nested records go as they are.
     pub targets: Vec<String>,
     compute: Targets,
+    /// What gives the elements that each make a record.
+    each: Option<Node>,
     condition: Option<Node>,
     checks: Vec<(String, String, Node)>,
+    /// The columns with a declared type: what does not fit rejects the record, used or not.
     typed: Vec<(String, Node)>,
+    /// Those of `typed` that no target computes in any case.
+    unused: Vec<usize>,
     /// The target's name, its place among the targets (none: a name of a whole record), and what B demands of it.
     rules: Vec<(String, Option<usize>, Rule)>,
     /// The names of nested records that the expressions look at.
     pub fields: Vec<String>,
 }
+
+/// The values of a record's targets, in the record's arena.
+pub type Values<'r> = bumpalo::collections::Vec<'r, Value<'r>>;
 
 /// What becomes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +137,7 @@ impl Plan {
         let mut scope = Scope::new(columns, &mapping.types);
         let mut mistakes = Vec::new();
         scope.lookups = &mapping.lookups;
+        scope.each = if mapping.each.is_some() { Each::Element } else { Each::None };
         let lets = compile_lets(mapping, &mut scope, &mut mistakes);
         scope.lets = &lets;
         let mut one = |text: &str, place: Place, scope: &mut Scope<'_>| {
@@ -131,11 +145,17 @@ impl Plan {
             mistakes.extend(scope.mistakes.drain(..).map(|m| (place.clone(), m)));
             node
         };
+        let element = std::mem::replace(&mut scope.each, Each::None);
+        let each = mapping.each.as_ref().map(|text| one(text, Place::Each, &mut scope));
+        scope.each = element;
         let condition = mapping.condition.as_ref().map(|text| one(text, Place::Where, &mut scope));
         let checks = mapping.checks.iter().map(|(n, text)| (n.clone(), text.clone(), one(text, Place::Check(n.clone()), &mut scope))).collect();
         let map: Option<Vec<(String, Node)>> =
             mapping.map.as_ref().map(|map| map.iter().map(|(n, text)| (n.clone(), one(text, Place::Map(n.clone()), &mut scope))).collect());
-        let typed = mapping.types.iter().map(|(n, _)| (n.clone(), one(&by_brackets(n, columns), Place::Types(n.clone()), &mut scope))).collect();
+        // A part of an element of `each`, or of what stands around, is no column of the record.
+        let outside = |n: &str| (mapping.each.is_some() && n.starts_with("item.")) || n.starts_with("parent.");
+        let named = |n: &str| if outside(n) { n.to_owned() } else { by_brackets(n, columns) };
+        let typed = mapping.types.iter().map(|(n, _)| (n.clone(), one(&named(n), Place::Types(n.clone()), &mut scope))).collect();
         let (targets, compute) = targets(mapping, columns, map, &mut scope, &mut mistakes);
         let mut rules = Vec::new();
         let whole = matches!(compute, Targets::Whole);
@@ -145,19 +165,71 @@ impl Plan {
                 at => rules.push((name.clone(), at, rule.clone())),
             }
         }
-        let plan = Plan { columns: columns.cloned().unwrap_or_default(), targets, compute, condition, checks, typed, rules, fields: scope.fields };
+        let always: Vec<&Node> = match &compute {
+            Targets::Mapped(nodes) => nodes.iter().flatten().flat_map(always).collect(),
+            Targets::Whole => Vec::new(),
+        };
+        let same = |a: &Node, b: &Node| matches!((a, b), (Node::Column(x, k), Node::Column(y, l)) if x == y && k == l && *x != usize::MAX);
+        let typed: Vec<(String, Node)> = typed;
+        let unused = typed.iter().enumerate().filter(|(_, (_, node))| !always.iter().any(|a| same(a, node))).map(|(i, _)| i).collect();
+        let plan =
+            Plan { columns: columns.cloned().unwrap_or_default(), targets, compute, each, condition, checks, typed, unused, rules, fields: scope.fields };
         if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
     }
 
+    /// Whether no record depends on the ones before it.
+    pub fn each_by_itself(&self) -> bool {
+        let mut alone = self.each.is_none() && !self.rules.iter().any(|(_, _, rule)| rule.unique);
+        let targets = self.nodes().filter_map(|(_, node)| node);
+        let nodes = targets.chain(&self.condition).chain(self.checks.iter().map(|(_, _, n)| n)).chain(self.typed.iter().map(|(_, n)| n));
+        nodes.for_each(|node| {
+            super::expr::walk(node, &mut |inner| alone &= !matches!(inner, Node::Nextval(..) | Node::Fact(super::expr::Fact::RowNumber)));
+        });
+        alone
+    }
+
+    /// The elements that each make a record; none: the record is one itself.
+    pub fn elements<'r>(&'r self, env: &Env<'r>) -> Result<Option<Vec<Value<'static>>>, Reject> {
+        let Some(each) = &self.each else { return Ok(None) };
+        let list = env.eval(each).map_err(|f| Reject::new("each", f.reason()))?;
+        Ok(Some(match list {
+            Value::Null => Vec::new(),
+            Value::List(items) => items.to_vec(),
+            Value::Nodes(nodes) => nodes.items().collect(),
+            // One object where a list is usual: some programs write a single element that way.
+            one @ Value::Map(_) => vec![one.into_owned()],
+            other => return Err(Reject::new("each", format!("{} is {}, not a list", quoted(&env.style.text(&other)), other.kind()))),
+        }))
+    }
+
+    /// The targets, each with what computes it.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, Option<&Node>)> {
+        let nodes: &[Option<Node>] = match &self.compute {
+            Targets::Mapped(nodes) => nodes,
+            Targets::Whole => &[],
+        };
+        self.targets.iter().map(String::as_str).zip(nodes.iter().map(Option::as_ref))
+    }
+
     /// Computes the targets of a record into `out`.
-    pub fn apply<'r>(&'r self, env: &Env<'r>, unique: &mut Unique, out: &mut Vec<Value<'r>>) -> Result<Verdict, Reject> {
+    pub fn apply<'r>(&'r self, env: &Env<'r>, unique: &mut Unique, out: &mut Values<'r>) -> Result<Verdict, Reject> {
         if let Some(condition) = &self.condition {
             let holds = env.eval(condition).map_err(|f| Reject::new("where", f.reason()))?;
             if !truth(&holds) {
                 return Ok(Verdict::Skip);
             }
         }
-        for (name, node) in &self.typed {
+        // What does not fit its type is told before anything else, by the column's own name.
+        self.compute(env, unique, out).map_err(|reject| {
+            let wrong = self.typed.iter().find_map(|(name, node)| env.eval(node).err().map(|f| Reject::new(name, f.reason())));
+            wrong.unwrap_or(reject)
+        })?;
+        Ok(Verdict::Write)
+    }
+
+    fn compute<'r>(&'r self, env: &Env<'r>, unique: &mut Unique, out: &mut Values<'r>) -> Result<(), Reject> {
+        for at in &self.unused {
+            let (name, node) = &self.typed[*at];
             env.eval(node).map_err(|f| Reject::new(name, f.reason()))?;
         }
         for (name, text, node) in &self.checks {
@@ -168,11 +240,11 @@ impl Plan {
         }
         match &self.compute {
             Targets::Whole => {
-                let mut row = env.row();
+                let mut row = env.row().map_err(|f| Reject::record(f.reason()))?;
                 if let Value::Map(entries) = &mut row {
                     let entries = Arc::make_mut(entries);
                     for (name, node) in &self.typed {
-                        if let Some((_, value)) = entries.iter_mut().find(|(n, _)| n == name) {
+                        if let Some((_, value)) = entries.iter_mut().find(|(n, _)| **n == **name) {
                             *value = env.eval(node).map_err(|f| Reject::new(name, f.reason()))?.into_owned();
                         }
                     }
@@ -182,6 +254,7 @@ impl Plan {
             Targets::Mapped(nodes) => {
                 for (name, node) in self.targets.iter().zip(nodes) {
                     out.push(match node {
+                        Some(Node::Column(at, Type::Text)) if env.record.cells.is_empty() => Value::text(env.record.field(*at)),
                         Some(node) => env.eval(node).map_err(|f| Reject::new(name, f.reason()))?,
                         None => Value::Null,
                     });
@@ -189,9 +262,9 @@ impl Plan {
             }
         }
         for (i, (name, at, rule)) in self.rules.iter().enumerate() {
-            rule.check(ruled(out, name, *at), env.style, unique, i).map_err(|why| Reject::new(name, why))?;
+            rule.check(ruled(&out[..], name, *at), env.style, unique, i).map_err(|why| Reject::new(name, why))?;
         }
-        Ok(Verdict::Write)
+        Ok(())
     }
 
     /// Notes the values of a record that was written, so that `unique` knows them.
@@ -204,12 +277,23 @@ impl Plan {
     }
 }
 
+/// The columns that computing a node looks at in any case.
+fn always(node: &Node) -> Vec<&Node> {
+    match node {
+        Node::Column(..) => vec![node],
+        Node::Let(inner) => always(inner),
+        Node::Filter(_, inner, _) | Node::Neg(inner) | Node::Not(inner) => always(inner),
+        Node::Arithmetic(_, a, b) | Node::Concat(a, b) => always(a).into_iter().chain(always(b)).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Whether some expression names this `let`.
 fn is_used(mapping: &Mapping, name: &str) -> bool {
     let named = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
     let lets = mapping.lets.iter().filter(|(n, _)| n != name).map(|(_, t)| t);
     let others = mapping.checks.iter().chain(mapping.map.iter().flatten()).map(|(_, t)| t);
-    lets.chain(others).chain(&mapping.condition).any(|text| named(text))
+    lets.chain(others).chain(&mapping.condition).chain(&mapping.each).any(|text| named(text))
 }
 
 /// The value that a rule is about.
@@ -228,6 +312,7 @@ fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Pl
         let mut inner = Scope::new(scope.columns, scope.types);
         inner.lets = &lets;
         inner.lookups = scope.lookups;
+        inner.each = scope.each;
         inner.fields = std::mem::take(&mut scope.fields);
         inner.counters = scope.counters;
         let node = compile::compile(text, &mut inner);
@@ -367,10 +452,19 @@ impl Unique {
     }
 }
 
-/// Whether a nested record has names that the columns of a flat output lack.
-pub fn surplus_names(record: &Record, targets: &[String]) -> Option<String> {
+/// The names of a nested record, which name the columns of a flat output where no map does.
+pub fn names_of(record: &Record) -> Option<Vec<String>> {
     match &record.tree {
-        Some(Value::Map(entries)) => entries.iter().map(|(n, _)| n).find(|n| !targets.contains(n)).cloned(),
+        Some(Value::Map(entries)) => Some(entries.iter().map(|(n, _)| n.to_string()).collect()),
+        Some(Value::Nodes(nodes)) => nodes.first().and_then(|n| match n.to_value() {
+            Value::Map(entries) => Some(entries.iter().map(|(n, _)| n.to_string()).collect()),
+            _ => None,
+        }),
         _ => None,
     }
+}
+
+/// Whether a nested record has names that the columns of a flat output lack.
+pub fn surplus_names(record: &Record, targets: &[String]) -> Option<String> {
+    names_of(record)?.into_iter().find(|n| !targets.contains(n))
 }

@@ -5,17 +5,28 @@
 
 use std::io::Write;
 
+use super::corrected::{OWN, RAW};
 use crate::error::{Blame, Error, Result};
-use crate::record::{Columns, Record, Reject};
+use crate::formats::text::Style;
+use crate::record::{Columns, Record, Reject, Value};
 
 /// Takes rejected records.
 pub trait Rejects {
-    /// A file begins; its columns are these.
-    fn start(&mut self, columns: &Columns) -> Result<()>;
+    /// A file begins; its columns are these, and its records are shown by them or as they stand in the file.
+    fn start(&mut self, columns: &Columns, shown: Shown) -> Result<()>;
     /// Takes one record with its reason.
     fn put(&mut self, record: &Record, reject: &Reject) -> Result<()>;
     /// All files are through.
     fn finish(&mut self) -> Result<()>;
+}
+
+/// How a rejects file shows records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// By A's columns: CSV.
+    ByColumns,
+    /// As they stand in A's file, in one column.
+    Raw,
 }
 
 /// Where a [`RejectsCsv`] gets its stream from, at the first reject: a file without rejects has no rejects file.
@@ -27,12 +38,19 @@ pub struct RejectsCsv<'o> {
     out: Option<Box<dyn Write + Send>>,
     delimiter: char,
     columns: Columns,
+    shown: Shown,
 }
 
 impl<'o> RejectsCsv<'o> {
     /// A rejects file that is opened at the first reject.
     pub fn new(delimiter: char, open: Open<'o>) -> Self {
-        Self { open, out: None, delimiter, columns: Columns::default() }
+        Self { open, out: None, delimiter, columns: Columns::default(), shown: Shown::ByColumns }
+    }
+
+    /// A row of a sheet as a JSON object.
+    fn row(&self, record: &Record) -> String {
+        let entries = self.columns.names.iter().enumerate().map(|(i, name)| (name.as_str().into(), record.value(i).into_owned()));
+        crate::formats::json::to_text(&Value::map(entries.collect()), &Style::default())
     }
 
     fn line<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> Result<()> {
@@ -77,23 +95,31 @@ pub fn push_cell(line: &mut String, cell: &str, delimiter: char) {
 }
 
 impl Rejects for RejectsCsv<'_> {
-    fn start(&mut self, columns: &Columns) -> Result<()> {
+    fn start(&mut self, columns: &Columns, shown: Shown) -> Result<()> {
         self.columns = columns.clone();
+        self.shown = shown;
         Ok(())
     }
 
     fn put(&mut self, record: &Record, reject: &Reject) -> Result<()> {
+        // A group goes whole: each of its records has a line.
+        if !record.members.is_empty() {
+            return record.members.iter().try_for_each(|member| self.put(member, reject));
+        }
         if self.out.is_none() {
             let mut out = (self.open)()?;
             out.write_all("\u{feff}".as_bytes()).map_err(|e| failed(&e))?;
             self.out = Some(out);
-            let names = if self.columns.nested { vec!["_raw".to_owned()] } else { self.columns.names.clone() };
-            self.line(["_line", "_field", "_reason"].into_iter().chain(names.iter().map(String::as_str)))?;
+            let names = if self.shown == Shown::Raw { vec![RAW.to_owned()] } else { self.columns.names.clone() };
+            self.line(OWN.into_iter().chain(names.iter().map(String::as_str)))?;
         }
         let line = record.line.to_string();
-        let raw = String::from_utf8_lossy(&record.raw).into_owned();
-        let cells: Vec<&str> = if self.columns.nested { vec![&raw] } else { record.fields().collect() };
-        self.line([line.as_str(), &reject.field, &reject.reason].into_iter().chain(cells))
+        let own = [line.as_str(), &reject.field, &reject.reason].into_iter();
+        if self.shown == Shown::ByColumns {
+            return self.line(own.chain(record.fields().collect::<Vec<_>>()));
+        }
+        let raw = if record.cells.is_empty() { String::from_utf8_lossy(&record.raw).into_owned() } else { self.row(record) };
+        self.line(own.chain([raw.as_str()]))
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -108,7 +134,7 @@ impl Rejects for RejectsCsv<'_> {
 pub struct RejectLines<W>(pub W);
 
 impl<W: Write> Rejects for RejectLines<W> {
-    fn start(&mut self, _: &Columns) -> Result<()> {
+    fn start(&mut self, _: &Columns, _: Shown) -> Result<()> {
         Ok(())
     }
     fn put(&mut self, record: &Record, reject: &Reject) -> Result<()> {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::{CLAIMED, Looked, companion_name};
 use crate::config::{Sort, SourceConfig};
 use crate::durable;
-use crate::error::{Blame, Error, Result, shown};
+use crate::error::{Blame, Error, Result};
 use crate::job::Name;
 use crate::naming::never_matches;
 
@@ -131,16 +131,13 @@ impl Listing {
             if announced {
                 self.others.insert(Name(relative.to_vec()));
             }
-            if !wanted || matches(&source.exclude) {
+            // Corrected rejects come back whatever `include` says.
+            let corrected = source.records && is_rejects_file(&path);
+            if !corrected && (!wanted || matches(&source.exclude)) {
                 continue;
             }
             if never_matches(name.as_bytes()) && !outright {
                 looked.passed_over += 1;
-                continue;
-            }
-            if is_rejects_file(&path) {
-                looked.passed_over += 1;
-                looked.notices.push(format!("{}: corrected rejects files are not taken back yet: correct the export itself", shown(&path)));
                 continue;
             }
             self.entries.push(Entry { name: relative.into(), state: State::of(&meta), since: now, done: false });
@@ -156,13 +153,8 @@ impl Listing {
     }
 }
 
-/// Whether a file is a rejects file of ours, whose own columns must never reach B.
+/// Whether a file is a rejects file of ours, corrected and put back.
 fn is_rejects_file(path: &Path) -> bool {
-    let named = path.file_name().is_some_and(|n| n.as_bytes().ends_with(b".rejects.csv"));
-    let head = || -> Option<Vec<u8>> {
-        let mut head = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::Read::take(durable::open_file(path).ok()?, 64), &mut head).ok()?;
-        Some(head)
-    };
-    named && head().is_some_and(|h| h.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&h).starts_with(b"_line"))
+    let named = path.file_name().is_some_and(|n| memchr::memmem::find(n.as_bytes(), b".rejects").is_some());
+    named && durable::head::<256>(path).is_ok_and(|head| crate::transform::corrected::delimiter_of(&head).is_some())
 }

@@ -19,7 +19,8 @@ fn note(w: &World) -> serde_json::Value {
 #[test]
 fn whole_files_that_are_wrong_say_why_and_what_to_do() {
     for (what, bytes, error, hint) in [
-        ("another format", &b"PK\x03\x04 zip\n"[..], "the file has no column Nom, Solde", "input.delimiter"),
+        ("another format", &b"%PDF-1.7 zip\n"[..], "the file has no column Nom, Solde", "input.delimiter"),
+        ("a damaged archive", b"PK\x03\x04 zip\n", "the zip archive can't be read", "whole"),
         ("no header", b"Dupont;12\nDurand;13\n", "the file has no column Nom, Solde", "the columns are"),
         ("wrong encoding in the header", b"Nom;Solde;Cr\xe9\nA;1;2\n", "0xE9, which is not utf-8", "windows-1252"),
         ("a quote that is never closed", b"Nom;Solde\nA;1\nB;\"2\nC;3\n", "never closed", "input.quote"),
@@ -217,17 +218,6 @@ fn a_named_line_ending_is_the_only_one_in_any_encoding() {
         let out = w.run(&["transform", "r", "x.csv"]).ok().stdout;
         assert_eq!((out.lines().count(), out.contains("\"2\"")), (2, true), "{ending}: {out}");
     }
-}
-
-#[test]
-fn our_own_rejects_file_never_reaches_b() {
-    let w = csv("types = { Solde = \"decimal\" }\n", "");
-    w.write("a/x.csv", "Nom;Solde\nA;x\n");
-    w.once().ok();
-    fs::rename(w.path("relay/errors/r/x.csv.rejects.csv"), w.path("a/x.csv.rejects.csv")).unwrap();
-    fs::remove_file(w.path("b/x.csv")).unwrap();
-    w.once().ok().says("not taken back yet");
-    assert!(w.names("b").is_empty());
 }
 
 #[test]

@@ -141,6 +141,134 @@ Inflow   = "amount | round(2) if amount >= 0 else ''"
     assert_eq!(w.history()[0]["records"]["read"], 74);
 }
 
+/// Runs `transform` with the configuration of all pairs.
+fn transform_pair(dir: &Path, route: &str, inputs: &[PathBuf]) -> (i32, String, Vec<u8>) {
+    let out = Command::new(env!("CARGO_BIN_EXE_passerelle"))
+        .args(["transform", route])
+        .args(inputs)
+        .args(["-o", "out"])
+        .current_dir(dir)
+        .env("PASSERELLE_LOG", "error")
+        .output()
+        .unwrap();
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned(), fs::read(dir.join("out")).unwrap_or_default())
+}
+
+#[test]
+fn all_pairs_come_out_byte_for_byte() {
+    let pairs = data().join("pairs");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("passerelle.toml"), include_str!("data/pairs.toml")).unwrap();
+    fs::copy(pairs.join("04-prestashop-to-shopify-customers/addresses.csv"), dir.path().join("addresses.csv")).unwrap();
+    let all = fs::read_dir(&pairs).unwrap().map(|e| e.unwrap().path()).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(all.len(), 7, "a pair has no route here");
+    for pair in all {
+        let name = pair.file_name().unwrap().to_string_lossy().into_owned();
+        let files = |start: &str| -> Vec<PathBuf> {
+            let mut found: Vec<PathBuf> = fs::read_dir(&pair).unwrap().map(|e| e.unwrap().path()).collect();
+            found.retain(|p| p.file_name().unwrap().to_string_lossy().starts_with(start));
+            found.sort();
+            found
+        };
+        let inputs = if name.starts_with("04") { files("customers") } else { files("input") };
+        let expected = fs::read(&files("expected.")[0]).unwrap();
+        let (status, told, out) = transform_pair(dir.path(), &format!("p{}", &name[..2]), &inputs);
+        assert_eq!(status, 0, "{name}: {told}");
+        assert!(out == expected, "{name}: the bytes differ: {told}\n{}", String::from_utf8_lossy(&out));
+    }
+}
+
+#[test]
+fn every_case_of_the_json_test_suite_is_read_or_refused_as_its_name_says() {
+    let suite = data().join("json/JSONTestSuite");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("passerelle.toml"), "[routes.r.source]\npath = 'a'\n[routes.r.input]\nformat = 'json'\n[routes.r.destination]\npath = 'b'\n")
+        .unwrap();
+    let (mut read, mut refused) = (0, 0);
+    for entry in fs::read_dir(suite).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (status, told, _) = transform_pair(dir.path(), "r", std::slice::from_ref(&path));
+        match name.split('_').next() {
+            Some("y") => {
+                assert!(status == 0 && told.contains(" 0 rejected"), "{name} is JSON: {status} {told}");
+                read += 1;
+            }
+            Some("n") => {
+                assert_eq!(status, 1, "{name} is no JSON: {told}");
+                refused += 1;
+            }
+            // Either is right, a crash is not.
+            _ => assert!((0..=1).contains(&status), "{name}: {status} {told}"),
+        }
+    }
+    assert!(read > 40 && refused > 80, "{read} read, {refused} refused");
+}
+
+#[test]
+fn json_values_that_other_readers_change_in_silence_come_out_as_they_went_in() {
+    let suite = data().join("json/JSONTestSuite-transform");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("passerelle.toml"),
+        "[routes.r.source]\npath = 'a'\n[routes.r.input]\nformat = 'json'\n[routes.r.output]\nformat = 'ndjson'\n[routes.r.destination]\npath = 'b'\n",
+    )
+    .unwrap();
+    let mut same = 0;
+    for entry in fs::read_dir(suite).unwrap() {
+        let path = entry.unwrap().path();
+        let (status, told, out) = transform_pair(dir.path(), "r", std::slice::from_ref(&path));
+        if status != 0 {
+            // What has no place in Unicode is refused, never repaired.
+            assert!(told.contains("surrogate") || told.contains("unicode") || told.contains("escape"), "{}: {told}", path.display());
+            continue;
+        }
+        // One element a line again as one list; spaces and escapes aside, all digits, names and texts must be there.
+        // An exponent is written e+400, whether A writes E400 or e400: the same number.
+        let compact = |t: &str| t.split_whitespace().collect::<String>().replace("E-", "e-").replace('E', "e+");
+        let wanted = compact(&fs::read_to_string(&path).unwrap());
+        let lines = String::from_utf8(out).unwrap();
+        let found = if wanted.starts_with('[') { format!("[{}]", lines.lines().collect::<Vec<_>>().join(",")) } else { lines };
+        if !wanted.contains('\\') {
+            assert_eq!(compact(&found), wanted, "{}", path.display());
+            same += 1;
+        }
+    }
+    assert!(same >= 8, "only {same} were compared");
+}
+
+#[test]
+fn xml_that_would_grow_without_bounds_ends_in_little_time_and_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("passerelle.toml"),
+        "[routes.r.source]\npath = 'a'\n[routes.r.input]\nformat = 'xml'\nrecords = '/*'\n[routes.r.output]\nformat = 'json'\n[routes.r.destination]\npath = 'b'\n",
+    )
+    .unwrap();
+    let deep = dir.path().join("deep.xml");
+    fs::write(&deep, "<a>".repeat(1_000_000)).unwrap();
+    let mut files = vec![deep];
+    for folder in ["xml/attacks", "xml/libxml2/recurse"] {
+        files.extend(fs::read_dir(data().join(folder)).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "xml")));
+    }
+    assert!(files.len() > 8);
+    for file in files {
+        let out = Command::new("timeout")
+            .args(["20", "/usr/bin/time", "-f", "%M"])
+            .arg(env!("CARGO_BIN_EXE_passerelle"))
+            .args(["transform", "r"])
+            .arg(&file)
+            .args(["-o", "out"])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        let memory: u64 = text.lines().last().unwrap().trim().parse().unwrap_or_else(|_| panic!("{}: {text}", file.display()));
+        assert!((0..=1).contains(&out.status.code().unwrap_or(-1)), "{}: {text}", file.display());
+        assert!(memory < 64 * 1024, "{}: {memory} KiB", file.display());
+    }
+}
+
 #[test]
 fn a_large_file_takes_the_memory_of_a_small_one() {
     let w = World::local(

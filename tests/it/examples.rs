@@ -71,3 +71,36 @@ fn the_reference_names_every_key_filter_test_command_and_exit_status() {
         assert!(reference.contains(word), "{word}");
     }
 }
+
+#[test]
+fn every_example_of_the_formats_page_runs_as_it_stands() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/FORMATS.md")).unwrap();
+    let mut sections: Vec<String> = Vec::new();
+    for section in page.split("\n## ").skip(1) {
+        let name = section.lines().next().unwrap().to_owned();
+        let mut blocks: Vec<(String, String)> = Vec::new();
+        let mut open: Option<(String, String)> = None;
+        for line in section.lines() {
+            match (&mut open, line.strip_prefix("```")) {
+                (None, Some(kind)) => open = Some((kind.to_owned(), String::new())),
+                (Some(_), Some(_)) => blocks.extend(open.take()),
+                (Some((_, text)), None) => text.push_str(&format!("{line}\n")),
+                (None, None) => {}
+            }
+        }
+        let block = |kind: &str| blocks.iter().find(|(k, _)| k == kind).map(|(_, text)| text.clone());
+        sections.push(name.clone());
+        let Some(route) = block("toml") else { continue };
+        let w = World::local(&route);
+        for (kind, text) in blocks.iter().filter(|(k, _)| !["toml", "output"].contains(&k.as_str())) {
+            w.write(kind, text);
+        }
+        w.run(&["config", "check"]).ok();
+        if let Some(wanted) = block("output") {
+            assert_eq!(w.run(&["transform", "r", "input"]).ok().stdout, wanted, "{name}");
+        }
+    }
+    for format in passerelle::formats::FORMATS {
+        assert!(sections.iter().any(|s| s == format.name()), "{} has no section", format.name());
+    }
+}

@@ -19,9 +19,12 @@ fn cases(short: u32) -> ProptestConfig {
 
 /// A sample with some of its bytes changed, dropped, doubled, or put elsewhere.
 fn mutated(samples: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    changed(samples.iter().map(|s| s.as_bytes().to_vec()).collect())
+}
+
+fn changed(samples: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..5u8, any::<u8>());
-    (prop::sample::select(samples), proptest::collection::vec(change, 0..12)).prop_map(|(sample, changes)| {
-        let mut bytes = sample.as_bytes().to_vec();
+    (prop::sample::select(samples), proptest::collection::vec(change, 0..12)).prop_map(|(mut bytes, changes)| {
         for (a, b, how, byte) in changes {
             if bytes.is_empty() {
                 break;
@@ -50,6 +53,43 @@ const CSV: &[&str] = &[
 ];
 const JSON: &[&str] =
     &["{\"a\": 1.50, \"b\": [null, true, \"\\u00e9\\ud83d\\ude00\"], \"c\": {\"d\": -1e10}}\n{\"a\": 2}\n", "[{\"a\": \"x\"}, {\"a\": \"y\\n\"}]"];
+const XML: &[&str] = &[
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<l xmlns:x='u'><c a='1'><n>A &amp; B</n><t>1</t><t>2</t></c><!-- k --><x:c><n><![CDATA[<q>]]></n></x:c></l>",
+    "<!DOCTYPE l [<!ENTITY e 'x'>]><l><c><n>&e;&#233;</n></c><c/></l>",
+];
+const FIXED: &[&str] = &["01A  12\n02x\n02y\n01B  13\n99\n", "01\u{e9}\u{e9}\n\n02\n"];
+const EDIFACT: &[&str] = &["UNA:+.? 'UNB+UNOC:3+A?+B'UNH+1+ORDERS:D:96A:UN'BGM+220'LIN+1'QTY+21:2.50'UNS+S'UNT+4+1'UNZ+1+1'", "UNB+UNOA:2'LIN+1'QTY+1'"];
+
+/// A small table: two fields, three records, one of them deleted.
+fn dbf() -> Vec<u8> {
+    let mut out = vec![0u8; 32];
+    (out[0], out[4], out[8], out[10]) = (3, 3, 97, 16);
+    for (name, kind, width) in [(b"NOM", b'C', 10u8), (b"QTE", b'N', 5)] {
+        let mut field = [0u8; 32];
+        field[..3].copy_from_slice(name);
+        (field[11], field[16]) = (kind, width);
+        out.extend(field);
+    }
+    out.push(0x0d);
+    out.extend(b" Durand     1.50*gone          0 Petit        12");
+    out
+}
+
+/// A workbook and packed files, as the program itself writes them.
+fn made() -> &'static [Vec<u8>] {
+    static MADE: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let mut all = Vec::new();
+        for output in ["format = \"xlsx\"", "compress = \"gzip\"", "compress = \"zstd\"", "compress = \"zip\""] {
+            let w = World::local(&format!("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\n{output}\n"));
+            w.write("x.csv", "a,b\n1,x\n2,y\n".repeat(20));
+            w.run(&["transform", "r", "x.csv", "-o", "y"]).ok();
+            all.push(fs::read(w.path("y")).unwrap());
+        }
+        all
+    })
+}
+
 const CONFIG: &[&str] = &[
     "home = \"relay\"\njobs = 4\n[endpoints.b]\nurl = \"sftp://u@h:22/in\"\npassword = \"p\"\n[lookups.l]\nvalues = { A = \"1\" }\n[routes.r]\nwhere = \"x == 'a' and not y is blank\"\n[routes.r.source]\npath = \"a\"\ninclude = [\"*.csv\"]\nsettle = \"2s\"\n[routes.r.input]\nformat = \"csv\"\ntypes = { x = \"decimal\" }\n[routes.r.map]\nz = \"x | upper | trim\"\nw = \"(y | float + 1.5) / 2 if y else lookup('l', x)\"\n[routes.r.destination]\nendpoint = \"b\"\nif_exists = \"rename\"\n[archive]\nkeep = \"90d\"\n",
 ];
@@ -76,10 +116,14 @@ fn transform(input: &str, map: &str, bytes: &[u8]) {
     let spec = config.routes[0].transformation.as_ref().unwrap();
     let context = passerelle::naming::context(b"x", bytes.len() as u64, &jiff::Zoned::default(), 1, &jiff::Zoned::default(), "r");
     let lookups = std::sync::Arc::new(passerelle::transform::lookup::Lookups::default());
-    let source = passerelle::transform::Source { input: Box::new(std::io::Cursor::new(bytes.to_vec())), context, lookups };
+    let source = passerelle::transform::Source { input: Box::new(std::io::Cursor::new(bytes.to_vec())), context, lookups, beside: None };
     let mut rejects = RejectsCsv::new(';', Box::new(|| Ok(Box::new(std::io::sink()))));
     let stop = passerelle::stop::Stop::default();
-    let out = spec.run(vec![source], Box::new(std::io::sink()), &mut rejects as &mut dyn Rejects, &stop);
+    let scratch = tempfile::tempdir().unwrap();
+    let mut parts = |_: usize| Ok((Box::new(std::io::sink()) as passerelle::formats::Output, "x".to_owned()));
+    let work =
+        passerelle::transform::Work { parts: Some(&mut parts), rejects: &mut rejects as &mut dyn Rejects, scratch: scratch.path(), stop: &stop, explain: None };
+    let out = spec.run(vec![source], work);
     if let Ok(outcome) = out {
         let c = outcome.counts;
         assert_eq!(c.read, c.written + c.skipped + c.rejected, "the counts don't add up: {c:?}");
@@ -92,6 +136,45 @@ proptest! {
     #[test]
     fn any_csv_gives_records_that_add_up_or_an_error(bytes in mutated(CSV)) {
         transform("format = \"csv\"\ndelimiter = \";\"\ndecimal = \",\"\ntypes = { Solde = \"decimal\", Date = \"date\" }\ndates = \"%d/%m/%Y\"", "", &bytes);
+    }
+
+    #[test]
+    fn any_xml_gives_records_that_add_up_or_an_error(bytes in mutated(XML)) {
+        transform("format = \"xml\"\nrecords = \"/l/c\"\ntypes = { t = \"decimal\" }", "[routes.r.map]\nn = \"n\"\nt = \"t\"\na = \"row['@a']\"\np = \"parent ~ ''\"\n", &bytes);
+        transform("format = \"xml\"\nrecords = \"/*\"\neach = \"c\"", "[routes.r.map]\nn = \"item.n\"\n", &bytes);
+    }
+
+    #[test]
+    fn any_fixed_file_gives_records_that_add_up_or_an_error(bytes in mutated(FIXED)) {
+        transform("format = \"fixed\"\nrecords = { \"01\" = [{ name = \"a\", start = 3, width = 3 }, { name = \"q\" }], \"02\" = [{ name = \"t\", start = 3 }] }\nnest = { \"02\" = \"01\" }\ntypes = { q = \"integer\" }", "[routes.r.map]\na = \"a\"\nq = \"q\"\nt = \"row['02'] | map(attribute='t') | join\"\n", &bytes);
+        transform("format = \"fixed\"\ncolumns = [{ name = \"a\", width = 2 }, { name = \"b\", width = 3 }]\ngroup_by = [\"a\"]\ngroup_into = \"l\"", "[routes.r.map]\na = \"a\"\nn = \"l | length\"\n", &bytes);
+    }
+
+    #[test]
+    fn any_edifact_interchange_gives_records_that_add_up_or_an_error(bytes in mutated(EDIFACT)) {
+        transform("format = \"edifact\"", "[routes.r.map]\nt = \"tag\"\ne = \"e2[0]\"\n", &bytes);
+        transform("format = \"edifact\"\nrecords = [\"LIN\"]\nnest = { QTY = \"LIN\" }", "[routes.r.map]\nq = \"QTY.e1[1]\"\nb = \"parent.BGM.e1\"\n", &bytes);
+    }
+
+    #[test]
+    fn any_table_gives_records_that_add_up_or_an_error(bytes in changed(vec![dbf()])) {
+        transform("format = \"dbf\"", "", &bytes);
+    }
+
+    #[test]
+    fn any_workbook_gives_records_that_add_up_or_an_error(bytes in changed(made()[..1].to_vec())) {
+        transform("format = \"xlsx\"", "", &bytes);
+    }
+
+    #[test]
+    fn any_packed_file_gives_records_that_add_up_or_an_error(bytes in changed(made()[1..].to_vec())) {
+        transform("format = \"csv\"", "", &bytes);
+    }
+
+    #[test]
+    fn any_rejects_file_gives_records_that_add_up_or_an_error(bytes in mutated(&["\u{feff}_line;_field;_reason;Nom;Solde\r\n3;Solde;\"no, \"\"x\"\"\";B;'=1\r\n", "_line,_field,_reason,_raw\n2,,x,\"{\"\"a\"\": 1}\"\n"])) {
+        transform("format = \"csv\"", "", &bytes);
+        transform("format = \"ndjson\"", "", &bytes);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
-mod bad_input; // what is wrong with files, names, folders and servers ends in a clear message, and nothing is lost
+mod bad_input;
+mod cases; // what is wrong with files, names, folders and servers ends in a clear message, and nothing is lost
 mod config; // every mistake at once, with its place; what is not built yet says so; secrets stay hidden
 mod crash; // kill -9 at every recorded fact, then start again
 mod data; // real exports of ../shared/data, every field against an independent reading
 mod examples; // config/ and the demo work as they stand
 mod faults; // the fault matrix, one test a row
+mod formats; // every format there and back, grouping, order, parts, compression, corrected rejects
 mod ftp; // vsftpd, plain and with TLS session reuse
 mod fuzz; // foreign bytes: files, configurations, journals, servers
 mod housekeeping; // archive.keep, archive.compress, history.keep

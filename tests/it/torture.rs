@@ -58,6 +58,8 @@ pub struct Scene {
     pub may_fail: bool,
     pub files: usize,
     pub jobs: usize,
+    /// Each file becomes two.
+    pub split: bool,
 }
 
 /// What stood at B before.
@@ -77,6 +79,7 @@ impl Scene {
             may_fail: false,
             files: 2,
             jobs: 1,
+            split: false,
         }
     }
     pub fn at(name: &'static str, server: Server) -> Self {
@@ -85,6 +88,13 @@ impl Scene {
     pub fn csv(mut self) -> Self {
         self.more = "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\ny = \"x\"\n";
         self.heads = ("x\n", "y\n");
+        self
+    }
+    /// Each of A's files has two records, and each record is a file for B.
+    pub fn split(mut self) -> Self {
+        self.more = "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\ny = \"x\"\n[routes.r.output]\nsplit = 1\n";
+        self.heads = ("x\n", "y\n");
+        self.split = true;
         self
     }
     pub fn with_old(mut self) -> Self {
@@ -120,8 +130,15 @@ impl Scene {
             self.jobs, self.destination, self.more
         ));
         let names = (0..self.files).map(|i| format!("{i}.csv"));
-        let written: BTreeMap<String, Vec<u8>> = names.enumerate().map(|(i, n)| (n, format!("{}{i}\n", self.heads.0).into_bytes())).collect();
-        let wanted = (0..self.files).map(|i| format!("{}{i}\n", self.heads.1).into_bytes()).collect();
+        let written: BTreeMap<String, Vec<u8>> = names
+            .enumerate()
+            .map(|(i, n)| {
+                let second = if self.split { format!("{i}b\n") } else { String::new() };
+                (n, format!("{}{i}\n{second}", self.heads.0).into_bytes())
+            })
+            .collect();
+        let ends: &[&str] = if self.split { &["", "b"] } else { &[""] };
+        let wanted = (0..self.files).flat_map(|i| ends.iter().map(move |end| format!("{}{i}{end}\n", self.heads.1).into_bytes())).collect();
         for (name, bytes) in &written {
             world.write(&format!("a/{name}"), bytes);
         }

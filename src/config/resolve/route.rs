@@ -85,6 +85,7 @@ impl Builder<'_> {
             max_files: o.count("max_files"),
             on_success,
             skip_duplicates: o.word("duplicates") == "skip",
+            records: false,
             before: o.texts("before"),
             create: o.flag("create"),
         })

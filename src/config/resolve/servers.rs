@@ -120,9 +120,12 @@ impl Builder<'_> {
         let Some(format) = formats::named(format) else {
             return None; // told by the schema, or not built yet
         };
-        if !format.has_columns() {
-            self.mistake(o.span_of("format"), "a lookup is read from a file with columns", "expected \"csv\"", None);
+        if !format.reads() {
+            self.mistake(o.span_of("format"), format!("{} is written, not read", format.name()), "no format of a table", None);
             return None;
+        }
+        for (key, why) in format.mistakes(o, crate::options::Side::Input) {
+            self.mistake(o.span_of(key), format!("`{key}`: {why}"), "", None);
         }
         let duplicates = if o.word("duplicates") == "error" { Duplicates::Error } else { Duplicates::First };
         Some(LookupConfig { name: name.to_owned(), file, base: self.base.clone(), key, value: o.text("value"), duplicates, values, format, input: o.clone() })

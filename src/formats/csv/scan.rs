@@ -10,14 +10,18 @@ use super::CHUNK_BYTES;
 use crate::error::{Error, Result};
 use crate::options::Options;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
+    /// The bytes of the delimiter behind its first one: most have none.
+    pub(super) delimiter_rest: Vec<u8>,
     pub(super) quote: Option<u8>,
     pub(super) escape: Option<u8>,
     pub(super) comment: Option<u8>,
     pub(super) terminator: Option<Vec<u8>>,
     pub(super) trim: bool,
+    /// Nothing but a delimiter of one byte and the usual line ends ends a plain field.
+    simple: bool,
     pub(super) extra: bool,
     pub(super) optional: bool,
 }
@@ -33,8 +37,16 @@ impl Dialect {
                 _ => Err(Error::config(format!("{key} = {} is not one byte in {}", text::quoted(&c.to_string()), charset.name()))),
             }
         };
+        let mut delimiter = Vec::new();
+        let sign = o.char("delimiter").unwrap_or(',');
+        if (text::Encoder { charset, mark: false, replace: false }).encode(&sign.to_string(), &mut delimiter).is_err() || delimiter.is_empty() {
+            return Err(Error::config(format!("delimiter = {} does not exist in {}", text::quoted(&sign.to_string()), charset.name())));
+        }
+        let simple = delimiter.len() == 1 && !o.flag("trim") && o.char("escape").is_none() && o.text("line_ending").is_none_or(|t| t.is_empty());
         Ok(Self {
-            delimiter: byte("delimiter")?.unwrap_or(b','),
+            simple,
+            delimiter: delimiter[0],
+            delimiter_rest: delimiter.split_off(1),
             quote: byte("quote")?,
             escape: byte("escape")?,
             comment: byte("comment")?,
@@ -51,6 +63,13 @@ impl Dialect {
     }
 }
 
+impl Dialect {
+    /// Whether the delimiter stands at the start of `bytes`.
+    fn delimits(&self, bytes: &[u8]) -> bool {
+        bytes.first() == Some(&self.delimiter) && (self.delimiter_rest.is_empty() || bytes[1..].starts_with(&self.delimiter_rest))
+    }
+}
+
 /// What the scanner found at the start of the buffer.
 pub(super) enum Scan {
     /// The record needs more bytes than there are.
@@ -64,7 +83,7 @@ pub(super) enum Scan {
 }
 
 /// The length of the first line with its end, and without; none if its end is not in `bytes` yet.
-pub(super) fn line_end(bytes: &[u8], last: bool, terminator: Option<&[u8]>) -> Option<(usize, usize)> {
+pub(in crate::formats) fn line_end(bytes: &[u8], last: bool, terminator: Option<&[u8]>) -> Option<(usize, usize)> {
     if let Some(t) = terminator {
         return match memchr::memmem::find(bytes, t) {
             Some(at) => Some((at + t.len(), at)),
@@ -82,9 +101,70 @@ pub(super) fn line_end(bytes: &[u8], last: bool, terminator: Option<&[u8]>) -> O
     }
 }
 
+/// The fields of one record: parts of its bytes as they stand, or, where quotes and escapes had to be undone, of `made`.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    /// Where each field begins and ends: in the record's bytes, or behind them in `made`.
+    pub(super) spans: Vec<Span>,
+    /// Fields that do not stand in the file as they are.
+    pub(super) made: Vec<u8>,
+    /// Some field stands in quotes, so that the record may take more than one line.
+    pub(super) quoted: bool,
+    /// How many of the record's bytes its fields take: all but its line end.
+    pub(super) len: usize,
+}
+
+/// Where a field begins and ends: in the record's own bytes, or with [`MADE`] in `made`.
+pub(super) type Span = (usize, usize);
+
+/// Marks a span of `made`: no buffer has so many bytes.
+const MADE: usize = 1 << (usize::BITS - 1);
+
+impl Fields {
+    fn clear(&mut self) {
+        self.spans.clear();
+        self.made.clear();
+        self.quoted = false;
+        self.len = 0;
+    }
+    /// The bytes of a field of the record that begins `raw`.
+    pub(super) fn bytes<'b>(&'b self, raw: &'b [u8], span: Span) -> &'b [u8] {
+        if span.0 & MADE == 0 { &raw[span.0..span.1] } else { &self.made[span.0 ^ MADE..span.1 ^ MADE] }
+    }
+    /// The spans in a text that is the record's bytes with `made` behind them.
+    pub(super) fn joined(&self, raw_len: usize, into: &mut Vec<(usize, usize)>) {
+        if self.made.is_empty() {
+            into.extend_from_slice(&self.spans);
+            return;
+        }
+        let place = |at: usize| if at & MADE == 0 { at } else { raw_len + (at ^ MADE) };
+        into.extend(self.spans.iter().map(|span| (place(span.0), place(span.1))));
+    }
+}
+
 /// Cuts the record at the start of `bytes` into fields, without quotes and escapes. `last`: no byte follows.
-pub(super) fn scan(bytes: &[u8], last: bool, d: &Dialect, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Scan {
+pub(super) fn scan(bytes: &[u8], last: bool, d: &Dialect, fields: &mut Fields) -> Scan {
+    fields.clear();
     let mut at = 0;
+    // Most fields of most files: plain ones, up to a delimiter or line end of one byte.
+    if d.simple {
+        while bytes.get(at).is_some_and(|b| Some(*b) != d.quote) {
+            let Some(hit) = memchr3(d.delimiter, b'\n', b'\r', &bytes[at..]) else { break };
+            let end = at + hit;
+            if bytes[end] == d.delimiter {
+                fields.spans.push((at, end));
+                at = end + 1;
+                if at == bytes.len() && !last {
+                    return Scan::More;
+                }
+                continue;
+            }
+            let Some((len, _)) = line_end(&bytes[end..], last, None) else { return Scan::More };
+            fields.spans.push((at, end));
+            fields.len = end;
+            return Scan::Record(end + len);
+        }
+    }
     loop {
         if d.trim {
             while matches!(bytes.get(at), Some(b' ' | b'\t')) && bytes[at] != d.delimiter {
@@ -92,9 +172,10 @@ pub(super) fn scan(bytes: &[u8], last: bool, d: &Dialect, out: &mut Vec<u8>, end
             }
         }
         if d.quote.is_some() && bytes.get(at).copied() == d.quote {
-            match quoted(bytes, at + 1, last, d, out) {
+            fields.quoted = true;
+            match quoted(bytes, at + 1, last, d, fields) {
                 Ok(next) => at = next,
-                Err(true) => return Scan::Open(ends.len() + 1),
+                Err(true) => return Scan::Open(fields.spans.len() + 1),
                 Err(false) => return Scan::More,
             }
             if d.trim {
@@ -105,32 +186,42 @@ pub(super) fn scan(bytes: &[u8], last: bool, d: &Dialect, out: &mut Vec<u8>, end
             let clean = match bytes.get(at) {
                 None if last => true,
                 None => return Scan::More,
-                Some(&b) => b == d.delimiter || starts_line_end(&bytes[at..], d.terminator.as_deref()),
+                Some(_) if !last && bytes.len() - at <= d.delimiter_rest.len() => return Scan::More,
+                Some(_) => d.delimits(&bytes[at..]) || starts_line_end(&bytes[at..], d.terminator.as_deref()),
             };
             if !clean {
                 // The rest of the line belongs to the malformed record; the next line begins a new one.
                 let Some((len, text)) = line_end(&bytes[at..], last, d.terminator.as_deref()) else { return Scan::More };
-                out.extend_from_slice(&bytes[at..at + text]);
-                ends.push(out.len());
-                return Scan::Stray(at + len, ends.len());
+                if let Some(span) = fields.spans.pop() {
+                    let start = fields.made.len();
+                    let head = fields.bytes(bytes, span).to_vec();
+                    fields.made.extend_from_slice(&head);
+                    fields.made.extend_from_slice(&bytes[at..at + text]);
+                    fields.spans.push((start | MADE, fields.made.len() | MADE));
+                }
+                fields.len = at + text;
+                return Scan::Stray(at + len, fields.spans.len());
             }
         } else {
-            match plain(bytes, at, last, d, out) {
+            match plain(bytes, at, last, d, fields) {
                 Some(next) => at = next,
                 None => return Scan::More,
             }
         }
-        ends.push(out.len());
         match bytes.get(at) {
-            None => return Scan::Record(at), // only at the end of the file: else `plain` and `quoted` asked for more
-            Some(&b) if b == d.delimiter => {
-                at += 1;
+            None => {
+                fields.len = at;
+                return Scan::Record(at); // only at the end of the file: else `plain` and `quoted` asked for more
+            }
+            Some(_) if d.delimits(&bytes[at..]) => {
+                at += 1 + d.delimiter_rest.len();
                 if at == bytes.len() && !last {
                     return Scan::More;
                 }
             }
             Some(_) => {
                 let Some((len, _)) = line_end(&bytes[at..], last, d.terminator.as_deref()) else { return Scan::More };
+                fields.len = at;
                 return Scan::Record(at + len);
             }
         }
@@ -145,9 +236,12 @@ pub(super) fn starts_line_end(bytes: &[u8], terminator: Option<&[u8]>) -> bool {
 }
 
 /// Takes a quoted field from behind its opening quote; gives where it ends. `Err(true)`: it never ends; `Err(false)`: more bytes are needed.
-pub(super) fn quoted(bytes: &[u8], mut at: usize, last: bool, d: &Dialect, out: &mut Vec<u8>) -> Result<usize, bool> {
+fn quoted(bytes: &[u8], mut at: usize, last: bool, d: &Dialect, fields: &mut Fields) -> Result<usize, bool> {
     let quote = d.quote.unwrap_or(b'"');
     let escape = d.escape.filter(|e| *e != quote);
+    let (start, made) = (at, fields.made.len());
+    // The field is copied only once something in it must be undone.
+    let mut copied = None;
     loop {
         let rest = &bytes[at..];
         let hit = match escape {
@@ -155,60 +249,90 @@ pub(super) fn quoted(bytes: &[u8], mut at: usize, last: bool, d: &Dialect, out: 
             Some(e) => memchr2(quote, e, rest),
         };
         let Some(hit) = hit else { return Err(last) };
-        out.extend_from_slice(&rest[..hit]);
         at += hit;
         let next = bytes.get(at + 1).copied();
-        if bytes[at] != quote {
+        let kept = if bytes[at] != quote {
             match next {
-                Some(b) => out.push(b),
+                Some(b) => b,
                 None => return Err(last),
             }
-            at += 2;
         } else if next == Some(quote) {
-            out.push(quote);
-            at += 2;
+            quote
         } else if next.is_none() && !last {
             return Err(false);
         } else {
+            fields.spans.push(match copied {
+                None => (start, at),
+                Some(from) => {
+                    fields.made.extend_from_slice(&bytes[from..at]);
+                    (made | MADE, fields.made.len() | MADE)
+                }
+            });
             return Ok(at + 1);
-        }
+        };
+        fields.made.extend_from_slice(&bytes[copied.unwrap_or(start)..at]);
+        fields.made.push(kept);
+        at += 2;
+        copied = Some(at);
     }
 }
 
 /// Takes a field without quotes; gives where it ends, or none if more bytes are needed.
-pub(super) fn plain(bytes: &[u8], mut at: usize, last: bool, d: &Dialect, out: &mut Vec<u8>) -> Option<usize> {
+fn plain(bytes: &[u8], mut at: usize, last: bool, d: &Dialect, fields: &mut Fields) -> Option<usize> {
+    let (start, made) = (at, fields.made.len());
+    let mut copied = None;
     loop {
         let rest = &bytes[at..];
         let hit = match (&d.terminator, d.escape) {
-            (None, None) => memchr3(d.delimiter, b'\n', b'\r', rest),
-            _ => rest.iter().enumerate().position(|(i, b)| *b == d.delimiter || Some(*b) == d.escape || starts_line_end(&rest[i..], d.terminator.as_deref())),
+            (None, None) if d.delimiter_rest.is_empty() => memchr3(d.delimiter, b'\n', b'\r', rest),
+            _ => rest
+                .iter()
+                .enumerate()
+                .position(|(i, b)| d.delimits(&rest[i..]) || Some(*b) == d.escape || starts_line_end(&rest[i..], d.terminator.as_deref())),
         };
-        let Some(hit) = hit else {
-            if !last {
-                return None;
-            }
-            out.extend_from_slice(rest);
-            return Some(bytes.len());
+        if hit.is_none() && !last {
+            return None;
+        }
+        // A delimiter of several bytes may be cut by the end of what was read.
+        if !last && !d.delimiter_rest.is_empty() && hit.is_some_and(|hit| rest.len() - hit <= d.delimiter_rest.len()) {
+            return None;
+        }
+        let end = match hit {
+            Some(hit) => at + hit,
+            None => bytes.len(),
         };
-        out.extend_from_slice(&rest[..hit]);
-        at += hit;
-        if Some(bytes[at]) == d.escape && bytes[at] != d.delimiter {
-            let Some(&next) = bytes.get(at + 1) else { return if last { Some(bytes.len()) } else { None } };
-            out.push(next);
-            at += 2;
+        if hit.is_some() && Some(bytes[end]) == d.escape && bytes[end] != d.delimiter {
+            let Some(&next) = bytes.get(end + 1) else { return if last { Some(bytes.len()) } else { None } };
+            fields.made.extend_from_slice(&bytes[copied.unwrap_or(start)..end]);
+            fields.made.push(next);
+            at = end + 2;
+            copied = Some(at);
             continue;
         }
-        return Some(at);
+        fields.spans.push(match copied {
+            None => (start, end),
+            Some(from) => {
+                fields.made.extend_from_slice(&bytes[from..end]);
+                (made | MADE, fields.made.len() | MADE)
+            }
+        });
+        return Some(end);
     }
 }
 
 /// Keeps the last lines of a stream from its reader (`skip_last`): they are held until more follows, and dropped at the end.
-pub(super) struct HoldBack {
-    pub(super) input: Input,
-    pub(super) lines: usize,
-    pub(super) held: Vec<u8>,
-    pub(super) ready: std::collections::VecDeque<u8>,
-    pub(super) end: bool,
+pub(in crate::formats) struct HoldBack {
+    input: Input,
+    lines: usize,
+    held: Vec<u8>,
+    ready: std::collections::VecDeque<u8>,
+    end: bool,
+}
+
+impl HoldBack {
+    pub(in crate::formats) fn new(input: Input, lines: usize) -> Self {
+        Self { input, lines, held: Vec::new(), ready: std::collections::VecDeque::new(), end: false }
+    }
 }
 
 impl Read for HoldBack {

@@ -1,9 +1,7 @@
 //! Writes JSON and NDJSON: targets with dots nest, the array may be wrapped and indented.
 
-use std::io::Write;
-
 use super::super::text::Style;
-use super::super::{Output, RecordWriter, Writing};
+use super::super::{RecordWriter, Writing};
 use crate::error::{Error, Result};
 use crate::record::{Reject, Value};
 
@@ -15,8 +13,15 @@ pub fn to_text(value: &Value<'_>, style: &Style) -> String {
 }
 
 pub(super) fn put_string(out: &mut String, text: &str) {
-    // A string always serialises.
-    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    // Few texts hold what must be escaped (RFC 8259, section 7).
+    if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        // A string always serialises.
+        out.push_str(&serde_json::to_string(text).unwrap_or_default());
+        return;
+    }
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }
 
 pub(super) fn line(out: &mut String, indent: usize, level: usize) {
@@ -31,9 +36,22 @@ pub(super) fn put(out: &mut String, value: &Value<'_>, style: &Style, indent: us
         Value::Null => out.push_str("null"),
         Value::Bool(b) if style.bools.is_none() => out.push_str(if *b { "true" } else { "false" }),
         // JSON has one decimal sign, whatever B's other files have.
-        Value::Number(n) => out.push_str(&n.to_string()),
+        Value::Number(_) => Style::default().push(out, value),
         Value::Digits(d) => out.push_str(d),
-        Value::Bool(_) | Value::Date(_) | Value::DateTime(..) | Value::Text(_) => put_string(out, &style.text(value)),
+        Value::Text(text) => put_string(out, text),
+        Value::Date(_) => {
+            out.push('"');
+            let start = out.len();
+            style.push(out, value);
+            // A pattern may hold anything.
+            if out[start..].contains(['"', '\\']) {
+                let text = out.split_off(start - 1);
+                put_string(out, &text[1..]);
+                return;
+            }
+            out.push('"');
+        }
+        Value::Bool(_) | Value::DateTime(..) => put_string(out, &style.text(value)),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
         Value::List(items) => {
             out.push('[');
@@ -47,9 +65,14 @@ pub(super) fn put(out: &mut String, value: &Value<'_>, style: &Style, indent: us
             line(out, indent, level);
             out.push(']');
         }
+        // An element of nothing but elements is an object; where there is text, it is the first one's, as everywhere.
+        Value::Nodes(nodes) => match nodes.first() {
+            Some(first) if !first.children.is_empty() && first.text.is_empty() => put(out, &first.to_value(), style, indent, level),
+            _ => put_string(out, &nodes.string()),
+        },
         Value::Map(entries) if entries.is_empty() => out.push_str("{}"),
         Value::Map(entries) => {
-            put_object(out, entries.iter().map(|(k, v)| (k.as_str(), Node::Value(v))), style, indent, level);
+            put_object(out, entries.iter().map(|(k, v)| (&**k, Node::Value(v))), style, indent, level);
         }
     }
 }
@@ -80,7 +103,7 @@ pub(super) fn put_object<'v>(out: &mut String, entries: impl Iterator<Item = (&'
 }
 
 /// Where a target's value goes in the object of a record.
-pub(super) enum Slot {
+pub(in crate::formats) enum Slot {
     Value(usize),
     Object(Vec<(String, Slot)>),
 }
@@ -97,7 +120,11 @@ pub(super) fn put_slots<'v>(out: &mut String, slots: &'v [(String, Slot)], value
 }
 
 /// Names with dots nest: `adresse.ville` is `ville` in `adresse`.
-pub(super) fn slots(columns: &[String], nest: Nesting) -> Vec<(String, Slot)> {
+pub(in crate::formats) fn slots_of(columns: &[String], nested: bool) -> Vec<(String, Slot)> {
+    slots(columns, if nested { Nesting::Dots } else { Nesting::Flat })
+}
+
+fn slots(columns: &[String], nest: Nesting) -> Vec<(String, Slot)> {
     fn insert(slots: &mut Vec<(String, Slot)>, path: &[&str], index: usize) {
         let [name, rest @ ..] = path else { return };
         if rest.is_empty() {
@@ -124,13 +151,12 @@ pub(super) fn slots(columns: &[String], nest: Nesting) -> Vec<(String, Slot)> {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Nesting {
+enum Nesting {
     Dots,
     Flat,
 }
 
 pub(super) struct Writer {
-    output: Output,
     writing: Writing,
     slots: Vec<(String, Slot)>,
     /// The names around the array; none: one record a line.
@@ -138,79 +164,79 @@ pub(super) struct Writer {
     indent: usize,
     ending: String,
     first: bool,
+    between: Vec<u8>,
     text: String,
-    bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new(writing: Writing, output: Output, wrap: Option<Vec<String>>, indent: usize, ending: String) -> Result<Self> {
-        let nest = if writing.mapped { Nesting::Dots } else { Nesting::Flat };
-        let slots = slots(&writing.columns, nest);
-        let mut writer = Self { output, writing, slots, wrap, indent, ending, first: true, text: String::new(), bytes: Vec::new() };
-        let prefix = writer.writing.encoder.prefix();
-        writer.output.write_all(&prefix).map_err(|e| super::super::write_error(&e))?;
-        if let Some(wrap) = writer.wrap.clone() {
-            for (level, name) in wrap.iter().enumerate() {
-                writer.text.push('{');
-                line(&mut writer.text, indent, level + 1);
-                put_string(&mut writer.text, name);
-                writer.text.push_str(if indent > 0 { ": " } else { ":" });
-            }
-            writer.text.push('[');
-            if let Err(c) = writer.emit()? {
-                return Err(Error::file(format!("output.wrap: {}", super::super::unencodable(c, &writer.writing, usize::MAX).reason)));
-            }
+    pub(super) fn new(writing: Writing, wrap: Option<Vec<String>>, indent: usize, ending: String) -> Self {
+        let slots = slots_of(&writing.columns, writing.mapped);
+        let mut between = Vec::new();
+        if wrap.is_some() {
+            // A comma exists in every encoding.
+            let _ = writing.encoder.encode(",", &mut between);
         }
-        Ok(writer)
+        Self { writing, slots, wrap, indent, ending, first: true, between, text: String::new() }
     }
 
-    /// Writes `text` out; a character that the encoding lacks leaves nothing behind.
-    pub(super) fn emit(&mut self) -> Result<Result<(), char>> {
-        self.bytes.clear();
+    /// Encodes `text` to `out`; a character that the encoding lacks leaves nothing behind.
+    fn emit(&mut self, out: &mut Vec<u8>) -> Result<(), char> {
         // Line ends inside values are escaped: every one that stands here is ours.
         if self.ending != "\n" {
             self.text = self.text.replace('\n', &self.ending);
         }
-        if let Err(c) = self.writing.encoder.encode(&self.text, &mut self.bytes) {
-            return Ok(Err(c));
-        }
+        let before = out.len();
+        let encoded = self.writing.encoder.encode(&self.text, out);
         self.text.clear();
-        self.output.write_all(&self.bytes).map_err(|e| super::super::write_error(&e))?;
-        Ok(Ok(()))
+        if encoded.is_err() {
+            out.truncate(before);
+        }
+        encoded
     }
 }
 
 impl RecordWriter for Writer {
-    fn write(&mut self, values: &[Value<'_>]) -> Result<Result<(), Reject>> {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        out.extend(self.writing.encoder.prefix());
+        let Some(wrap) = self.wrap.clone() else { return Ok(()) };
+        for (level, name) in wrap.iter().enumerate() {
+            self.text.push('{');
+            line(&mut self.text, self.indent, level + 1);
+            put_string(&mut self.text, name);
+            self.text.push_str(if self.indent > 0 { ": " } else { ":" });
+        }
+        self.text.push('[');
+        self.emit(out).map_err(|c| Error::file(format!("output.wrap: {}", super::super::unencodable(c, &self.writing, usize::MAX).reason)))
+    }
+
+    fn between(&self) -> &[u8] {
+        &self.between
+    }
+
+    fn write(&mut self, values: &[Value<'_>], out: &mut Vec<u8>) -> Result<Result<(), Reject>> {
         self.text.clear();
         let level = self.wrap.as_ref().map_or(0, |w| w.len() + 1);
         if self.wrap.is_some() {
-            self.text.push_str(if self.first { "" } else { "," });
             if self.indent > 0 { line(&mut self.text, self.indent, level) } else { self.text.push('\n') }
         }
         match values {
             // Without a map, a nested record goes as it is.
-            [whole @ Value::Map(_)] if self.slots.is_empty() => put(&mut self.text, whole, &self.writing.style, self.indent, level),
+            [whole] if self.slots.is_empty() => put(&mut self.text, whole, &self.writing.style, self.indent, level),
             _ => put_slots(&mut self.text, &self.slots, values, &self.writing.style, self.indent, level),
         }
         if self.wrap.is_none() {
             self.text.push('\n');
         }
-        match self.emit()? {
-            Ok(()) => {
-                self.first = false;
-                Ok(Ok(()))
-            }
-            Err(c) => {
-                let style = &self.writing.style;
-                let field = values.iter().position(|v| style.text(v).contains(c)).unwrap_or(usize::MAX);
-                Ok(Err(super::super::unencodable(c, &self.writing, field)))
-            }
+        if let Err(c) = self.emit(out) {
+            let style = &self.writing.style;
+            let field = values.iter().position(|v| style.text(v).contains(c)).unwrap_or(usize::MAX);
+            return Ok(Err(super::super::unencodable(c, &self.writing, field)));
         }
+        self.first = false;
+        Ok(Ok(()))
     }
 
-    fn finish(mut self: Box<Self>) -> Result<()> {
-        self.text.clear();
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
         if let Some(wrap) = self.wrap.clone() {
             if !self.first {
                 if self.indent > 0 { line(&mut self.text, self.indent, wrap.len()) } else { self.text.push('\n') }
@@ -222,8 +248,8 @@ impl RecordWriter for Writer {
             }
             self.text.push('\n');
             // Brackets and line ends exist in every encoding.
-            let _: Result<(), char> = self.emit()?;
+            let _ = self.emit(out);
         }
-        self.output.flush().map_err(|e| super::super::write_error(&e))
+        Ok(())
     }
 }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
-use super::{local, vanished};
+use super::after::{announce, run_after};
+use super::vanished;
 use crate::config::{DestinationConfig, IfExists, Route, Verify};
 use crate::durable;
 use crate::endpoints::pool::Pool;
 use crate::endpoints::{Direct, Followed, Rename, Session};
 use crate::error::{Blame, Error, Kind, Result, shown};
-use crate::job::{Delivery, Event, Job, Name, Progress};
+use crate::job::{Delivery, Event, Job, Made, Name, PartMade, Progress};
 use crate::journal::Fact;
-use crate::naming::{self, Facts};
+use crate::naming::{self};
 use crate::points;
 
 /// How often `if_exists = "rename"` looks for a free name.
@@ -24,8 +25,8 @@ pub(super) const RENAMES_MAX: u32 = 10_000;
 /// A delivery's destination, paths and connections.
 pub(super) struct Target<'t> {
     pub(super) d: &'t DestinationConfig,
-    pool: &'t Arc<Pool>,
-    folder: PathBuf,
+    pub(super) pool: &'t Arc<Pool>,
+    pub(super) folder: PathBuf,
     pub(super) temp: PathBuf,
     pub(super) final_path: PathBuf,
 }
@@ -43,10 +44,26 @@ pub(super) fn target<'t>(w: &'t World, route: &'t Route, delivery: &Delivery) ->
     Ok(Target { d, pool: w.pool(d)?, temp: temp_folder.join(delivery.temp.path()), final_path: folder.join(delivery.name.path()), folder })
 }
 
+/// What a delivery sends: the file, or its part of it.
+fn made_for(job: &Job, delivery: usize) -> Result<Made> {
+    let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
+    let part = job.deliveries.get(delivery).and_then(|d| made.parts.get(d.part)).cloned();
+    Ok(match part {
+        Some(PartMade { size, hash }) => Made { size, hash, ..made },
+        None => made,
+    })
+}
+
+/// The name in `work` of what was made; of a part, from 0.
+pub(super) fn part_name(part: usize) -> String {
+    if part == 0 { "out".into() } else { format!("out-{}", part + 1) }
+}
+
 /// What is sent: the file in `work`, or the original itself.
-pub(super) fn payload(w: &World, job: &Job) -> Result<(File, u64, PathBuf)> {
-    let made = job.made.as_ref().ok_or_else(|| Error::relay("nothing was made yet"))?;
-    let path = if made.in_work { w.work(job).join("out") } else { w.original(job)? };
+pub(super) fn payload(w: &World, job: &Job, delivery: usize) -> Result<(File, u64, PathBuf)> {
+    let made = made_for(job, delivery)?;
+    let part = job.deliveries.get(delivery).map_or(0, |d| d.part);
+    let path = if made.in_work { w.work(job).join(part_name(part)) } else { w.original(job)? };
     let file = durable::open_file(&path).map_err(|e| if e.kind() == Kind::NotFound { vanished(&path) } else { e })?;
     let size = file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &path, &e))?.len();
     if size != made.size {
@@ -74,8 +91,8 @@ pub(super) fn is_direct(w: &World, job: &Job, delivery: usize) -> Result<bool> {
 pub(super) fn send(w: &World, job: &Job, delivery: usize) -> Result<()> {
     let route = w.route_of(job)?.clone();
     let t = target(w, &route, &job.deliveries[delivery])?;
-    let (mut file, size, _) = payload(w, job)?;
-    let hash = job.made.as_ref().map(|m| m.hash.clone()).unwrap_or_default();
+    let (mut file, size, _) = payload(w, job, delivery)?;
+    let hash = made_for(job, delivery)?.hash;
     let result = w.with_session(t.d, |session| {
         ensure_folders(session, &t)?;
         let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
@@ -178,7 +195,8 @@ pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Publish
 pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], destination: usize) -> Result<Published> {
     let Some(first) = run.first() else { return Ok(Published { stopped: None }) };
     let route = w.route_of(first)?.clone();
-    let numbers: Vec<usize> = run.iter().filter_map(|j| j.deliveries.iter().position(|d| d.destination == destination)).collect();
+    let numbers: Vec<usize> =
+        run.iter().filter_map(|j| j.deliveries.iter().position(|d| d.destination == destination && d.progress != Progress::Published)).collect();
     if numbers.len() != run.len() {
         return Err(Error::relay("a job without that destination was to be published"));
     }
@@ -195,6 +213,19 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], de
             let t = target(w, &route, &job.deliveries[numbers[i]])?;
             if !session.syncs() && spoilt_at(session, &t, job, &job.deliveries[numbers[i]])? {
                 spoilt = Some(i);
+                break;
+            }
+            // All parts of a file that was split, or none.
+            let others = job.deliveries.iter().skip(numbers[i] + 1).filter(|d| d.destination == destination && job.deliveries[numbers[i]].part == 0);
+            let mut taken = None;
+            for other in others {
+                if let Err(e) = free_name(session, &target(w, &route, other)?, &other.name)? {
+                    taken = Some(e);
+                    break;
+                }
+            }
+            if let Some(e) = taken {
+                stopped = Some((i, e));
                 break;
             }
             match free_name(session, &t, &job.deliveries[numbers[i]].name)? {
@@ -283,7 +314,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], de
 
 /// Whether the temporary file is not what was verified any more: a server that does not sync may have lost it meanwhile.
 fn spoilt_at(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<bool> {
-    let wanted = job.made.as_ref().map(|m| m.size);
+    let wanted = job.made.as_ref().map(|m| m.parts.get(delivery.part).map_or(m.size, |p| p.size));
     Ok(match session.stat(&t.temp)? {
         Some(found) => found.size.is_some() && found.size != wanted,
         // After an attempt whose answer is unknown it may have been renamed late.
@@ -325,51 +356,6 @@ pub(super) fn free_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) 
     }
 }
 
-/// B's marker and B's own import function, once its file is there. They may run again after a crash, never before.
-pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<()> {
-    let time = local(job.received_at);
-    let facts = Facts { name: &delivery.name.0, path: t.final_path.as_os_str().as_encoded_bytes(), job: job.id, id: &delivery.id, time: &time };
-    if let Some(template) = &t.d.done_file {
-        let name = Name(template.render(&facts));
-        naming::check_name(&name.0, "done_file").map_err(|e| e.blamed_on(Blame::Endpoint))?;
-        let (temp, path) = (t.folder.join(format!(".{}.{}.part", delivery.id, "done")), t.folder.join(name.path()));
-        session.write(&temp, &mut std::io::empty(), 0, t.d.mode)?;
-        session.rename(&temp, &path, Rename::Replace)?;
-        session.sync_folder(&t.folder)?;
-    }
-    run_after(w, t, job, delivery);
-    Ok(())
-}
-
-/// Removes what a failed job has left under temporary names at B, where it can be reached.
-pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
-    // What was sent just before a crash may not be recorded; its name is known all the same.
-    let unrecorded = if job.deliveries.is_empty() && job.received_at < w.began { super::prepare::plan(w, route, job).unwrap_or_default() } else { Vec::new() };
-    for delivery in job.deliveries.iter().filter(|d| d.progress == Progress::Uploaded).chain(&unrecorded) {
-        if let Ok(t) = target(w, route, delivery)
-            && !t.pool.direct()
-        {
-            // It is hidden and ours alone; a server that is away keeps it, and a retry empties it.
-            let _ = w.with_session(t.d, |session| session.remove(&t.temp));
-        }
-    }
-}
-
-/// Runs B's own import function.
-fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Delivery) {
-    let time = local(job.received_at);
-    let facts = Facts { name: &delivery.name.0, path: t.final_path.as_os_str().as_encoded_bytes(), job: job.id, id: &delivery.id, time: &time };
-    if let Some(after) = &t.d.after {
-        let allowed = ["name", "stem", "ext", "path", "job", "date"];
-        let args =
-            after.iter().map(|a| crate::naming::Template::parse(a, &allowed).map(|t| Name(t.render(&facts)))).collect::<std::result::Result<Vec<_>, _>>();
-        match args {
-            Ok(args) => super::super::intake::run_hook("after", &args, &w.stop),
-            Err(why) => tracing::warn!(job = job.id, "after was not run: {why}"),
-        }
-    }
-}
-
 /// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
 pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let t = target(w, route, &job.deliveries[delivery])?;
@@ -387,7 +373,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         w.record_one(job, Event::Publishing { delivery, policy, name })?;
     }
     let t = target(w, route, &job.deliveries[delivery])?;
-    let (mut file, size, _) = payload(w, job)?;
+    let (mut file, size, _) = payload(w, job, delivery)?;
     let how =
         Direct { idempotency_key: job.deliveries[delivery].id.clone(), rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New }, size };
     let mut bytes = 0;
@@ -436,7 +422,7 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
     let route = w.route_of(job)?.clone();
     let t = target(w, &route, &job.deliveries[delivery])?;
     if t.pool.direct() && t.pool.repeatable() {
-        let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
+        let made = made_for(job, delivery)?;
         let there = w.with_session(t.d, |session| {
             let same_size = session.stat(&t.final_path)?.is_some_and(|s| s.size == Some(made.size));
             Ok(same_size && hash_at(session, &t.final_path)? == made.hash)
@@ -455,7 +441,7 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         let error = unconfirmed("the relay ended while the file was sent", &t, job);
         return w.record_one(job, Event::Unconfirmed { delivery, error }).map(|()| None);
     }
-    let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
+    let made = made_for(job, delivery)?;
     let policy = t.d.if_exists;
     let mut synced = true;
     let verdict = w.with_session(t.d, |session| {

@@ -188,7 +188,7 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
     if claimed_folder_gone {
         return Err(vanished(&original));
     }
-    super::deliver::remove_temporaries(w, &route, job);
+    super::after::remove_temporaries(w, &route, job);
     let mut place = None;
     for name in [Name(job.file.last().to_vec()), job.claimed_name()] {
         let to = folder.join(name.path());

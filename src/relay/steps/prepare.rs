@@ -11,19 +11,25 @@ use jiff::{Timestamp, Zoned};
 use super::super::dispatch::Reach;
 use super::super::intents::Line;
 use super::super::{World, take_ahead};
+use super::deliver::part_name;
 use super::finish::packed_name;
 use super::{local, vanished};
 use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
 use crate::durable;
 use crate::endpoints::Followed;
 use crate::error::{Blame, Error, Kind, Result, shown};
-use crate::job::{Delivery, Event, Job, Made, Name, Next, Progress, Seal};
+use crate::formats::packed::{Archives, unpack};
+use crate::formats::text::Type;
+use crate::formats::{Output, Room};
+use crate::job::{Delivery, Event, Job, Made, Name, Next, PartMade, Progress, Seal};
 use crate::naming::{self, Facts};
 use crate::points;
 use crate::sys::{Writers, writers};
-use crate::transform::lookup::{Lookup, Lookups};
+use crate::transform::corrected;
+use crate::transform::group::{Grouping, Groups};
+use crate::transform::lookup::{Lookup, Lookups, Records};
 use crate::transform::rejects::{Rejects, RejectsCsv};
-use crate::transform::{Counts, Source};
+use crate::transform::{Counts, Source, Work};
 use crate::watch::digest_of;
 
 /// Seals the original and makes the file for B; goes on as far as it may, if that is small work for one destination. Gives
@@ -80,13 +86,13 @@ fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
         return Ok(vec![Event::Sealed(seal), Event::Duplicate { of }]);
     }
     let made = match &route.transformation {
-        None => Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new() },
+        None => Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new(), parts: Vec::new() },
         Some(_) => {
             w.record_one(job, Event::Sealed(seal.clone()))?;
             transform(w, &route, job, &original, &seal)?
         }
     };
-    let deliveries = plan(w, &route, job)?;
+    let deliveries = plan(w, &route, job, made.parts.len().max(1), export_of(&route, &original))?;
     let tried = tried_before(w, job, &deliveries);
     let transformed = Event::Transformed { made, deliveries };
     // Raw bytes need no commit between: knowing them is all that is made of them.
@@ -103,8 +109,9 @@ fn tried_before(w: &World, job: &Job, deliveries: &[Delivery]) -> Vec<Event> {
     for line in w.intents.of(job.id).into_iter().rev() {
         match line {
             Line::Publishing { delivery: before, .. } => {
-                if seen.insert(before.destination)
-                    && let Some(delivery) = deliveries.iter().position(|d| d.destination == before.destination && d.endpoint == before.endpoint)
+                if seen.insert((before.destination, before.part))
+                    && let Some(delivery) =
+                        deliveries.iter().position(|d| d.destination == before.destination && d.part == before.part && d.endpoint == before.endpoint)
                 {
                     let policy = w.route(&job.route).and_then(|r| r.destinations.get(before.destination)).map_or(IfExists::Wait, |d| d.if_exists);
                     events.push(Event::Publishing { delivery, policy, name: before.name });
@@ -127,8 +134,14 @@ fn empty(route: &Route, seal: Seal) -> Result<Vec<Event>> {
     if route.source.empty == Empty::Fail {
         return Err(Error::file("the file is empty").at("seal").hint("A wrote nothing: export again; empty = \"skip\" archives such files"));
     }
-    let made =
-        Made { size: 0, hash: seal.hash.clone(), in_work: false, counts: Some(Counts::default()), remarks: vec!["the file is empty: nothing was sent".into()] };
+    let made = Made {
+        size: 0,
+        hash: seal.hash.clone(),
+        in_work: false,
+        counts: Some(Counts::default()),
+        remarks: vec!["the file is empty: nothing was sent".into()],
+        parts: Vec::new(),
+    };
     Ok(vec![Event::Sealed(seal), Event::Transformed { made, deliveries: Vec::new() }])
 }
 
@@ -202,29 +215,81 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
     let Some(spec) = &route.transformation else { return Err(Error::relay("nothing to transform")) };
     let work = w.work(job);
     durable::make_folder(&work, 0o700)?;
-    let (part, out) = (work.join("out.part"), work.join("out"));
-    let context = naming::context(&job.file.0, seal.size, &local(seal.modified), job.id, &local(job.received_at), &job.route);
-    let lookups = Arc::new(w.lookups.lookups(route, &job.file, w.config.max_memory)?);
+    // Expressions see the name of A's file, also where only its corrected rejects come.
+    let context = naming::context(naming::uncorrected(&job.file.0), seal.size, &local(seal.modified), job.id, &local(job.received_at), &job.route);
+    let lookups = Arc::new(w.lookups.lookups(route, &job.file, &Room::new(w.config.max_memory, &work))?);
+    let kind = export_of(route, original);
     let input = Box::new(durable::open_file(original)?);
-    let output = durable::NewFile::create(&part, 0o600)?;
     let rejects_path = work.join("rejects.csv");
     durable::remove(&rejects_path)?;
     let mut rejects = RejectsCsv::new(
         route.rejects_delimiter,
         Box::new(|| durable::NewFile::create(&rejects_path, 0o600).map(|f| Box::new(BufWriter::new(f)) as Box<dyn std::io::Write + Send>)),
     );
-    let source = Source { input, context, lookups };
-    let outcome = spec.run(vec![source], Box::new(BufWriter::with_capacity(durable::CHUNK_BYTES, output)), &mut rejects as &mut dyn Rejects, &w.stop)?;
-    let mut file = durable::open_file(&part)?;
-    durable::sync_file(&file, &part)?;
+    let source = Source { input, context, lookups, beside: Some(route.source.path.join(job.file.path())) };
+    let unfinished = |part: usize| work.join(format!("{}.part", part_name(part)));
+    let mut parts = |number: usize| {
+        let output = durable::NewFile::create(&unfinished(number - 1), 0o600)?;
+        let name = output_name(route, job, number, kind)?;
+        let output = BufWriter::with_capacity(durable::CHUNK_BYTES, output);
+        Ok((Box::new(output) as Output, member_name(&name)))
+    };
+    let outcome =
+        spec.run(vec![source], Work { parts: Some(&mut parts), rejects: &mut rejects as &mut dyn Rejects, scratch: &work, stop: &w.stop, explain: None })?;
+    let mut made = Vec::new();
+    for part in 0..outcome.parts.max(1) {
+        let (part, out) = (unfinished(part), work.join(part_name(part)));
+        if outcome.parts == 0 {
+            durable::NewFile::create(&part, 0o600)?;
+        }
+        let mut file = durable::open_file(&part)?;
+        durable::sync_file(&file, &part)?;
+        let hash = digest_of::<sha2::Sha256>(&mut Followed::new(&mut file, &w.stop, None)).map_err(|e| read_failed(&e, &part))?;
+        let size = file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &part, &e))?.len();
+        durable::rename_over(&part, &out)?;
+        made.push(PartMade { size, hash });
+    }
     if let Ok(rejects) = durable::open_file(&rejects_path) {
         durable::sync_file(&rejects, &rejects_path)?;
     }
-    let hash = digest_of::<sha2::Sha256>(&mut Followed::new(&mut file, &w.stop, None)).map_err(|e| read_failed(&e, &part))?;
-    let size = file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &part, &e))?.len();
-    durable::rename_over(&part, &out)?;
     durable::sync_folder(&work)?;
-    Ok(Made { size, hash, in_work: true, counts: Some(outcome.counts), remarks: outcome.remarks })
+    let size = made.iter().map(|p| p.size).sum();
+    let hash = made.first().map(|p| p.hash.clone()).unwrap_or_default();
+    let parts = if spec.split.is_some() { made } else { Vec::new() };
+    Ok(Made { size, hash, in_work: true, counts: Some(outcome.counts), remarks: outcome.remarks, parts })
+}
+
+/// The published name; of a file that is split, that of a part, from 1.
+fn output_name(route: &Route, job: &Job, part: usize, kind: Export) -> Result<Vec<u8>> {
+    let time = local(job.received_at);
+    let facts = Facts { name: job.file.last(), path: &job.file.0, job: job.id, id: "", part, time: &time };
+    let spec = route.transformation.as_ref();
+    let split = spec.is_some_and(|t| t.split.is_some());
+    let name = naming::published(route.output_name.as_ref(), spec.map(|t| t.extension()).as_deref(), &facts, split);
+    let name = if kind == Export::Corrected { naming::with_suffix(&name, &format!(".rejects-{}", job.id)) } else { name };
+    naming::check_name(&name, "output.name").map_err(|e| e.at("name"))?;
+    Ok(name)
+}
+
+/// What a claimed file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Export {
+    /// A's.
+    Whole,
+    /// Rejects that somebody has corrected.
+    Corrected,
+}
+
+/// Whether the file is an export, or a corrected rejects file.
+pub(super) fn export_of(route: &Route, original: &Path) -> Export {
+    let corrected = route.transformation.is_some() && durable::head::<256>(original).is_ok_and(|head| corrected::delimiter_of(&head).is_some());
+    if corrected { Export::Corrected } else { Export::Whole }
+}
+
+/// The name within a zip archive: without `.zip`.
+pub fn member_name(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name);
+    text.strip_suffix(".zip").unwrap_or(&text).to_owned()
 }
 
 /// Code tables that were read, and what their files were like then.
@@ -233,21 +298,21 @@ pub struct LookupCache(std::sync::Mutex<HashMap<PathBuf, (crate::job::Found, Arc
 
 impl LookupCache {
     /// The code tables as they are for this file; a table that did not change is not read again.
-    pub fn lookups(&self, route: &Route, file: &Name, bytes_max: u64) -> Result<Lookups> {
+    pub fn lookups(&self, route: &Route, file: &Name, room: &Room) -> Result<Lookups> {
         let mut out = HashMap::new();
         for l in &route.lookups {
             let table = match &l.file {
                 None => Arc::new(Lookup::from_values(l.values.iter().cloned())),
-                Some(template) => self.read(l, template, file, bytes_max)?,
+                Some(template) => self.read(l, template, file, room)?,
             };
             out.insert(l.name.clone(), table);
         }
         Ok(Lookups(out))
     }
 
-    fn read(&self, l: &LookupConfig, template: &naming::Template, file: &Name, bytes_max: u64) -> Result<Arc<Lookup>> {
+    fn read(&self, l: &LookupConfig, template: &naming::Template, file: &Name, room: &Room) -> Result<Arc<Lookup>> {
         let epoch = Zoned::default();
-        let name = Name(template.render(&Facts { name: file.last(), path: &file.0, job: 0, id: "", time: &epoch }));
+        let name = Name(template.render(&Facts { name: file.last(), path: &file.0, job: 0, id: "", part: 1, time: &epoch }));
         let path = l.base.join(name.path());
         let input = durable::open_file(&path).map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").hint(format!("check lookups.{}.file", l.name)))?;
         let found = durable::found(&input.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &path, &e))?);
@@ -257,54 +322,59 @@ impl LookupCache {
         {
             return Ok(table.clone());
         }
-        let mut reader = l.format.reader(&l.input, Box::new(input)).map_err(|e| e.blamed_on(Blame::Endpoint).on_file(&path))?;
-        let table = Lookup::read(&l.name, &mut *reader, &l.key, l.value.as_deref(), l.duplicates, bytes_max);
-        let types = l.input.map("types").iter().filter_map(|(n, e)| crate::formats::text::Type::named(e.as_text()).map(|t| (n.clone(), t))).collect();
-        let table = table.map(|t| t.typed(crate::config::resolve::reading(&l.input), types));
-        let table = Arc::new(table.map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").on_file(&path))?);
+        let types: Vec<_> = l.input.map("types").iter().filter_map(|(n, e)| Type::named(e.as_text()).map(|t| (n.clone(), t))).collect();
+        let reading = crate::config::resolve::reading(&l.input);
+        let archives = if l.format.name() == "xlsx" { Archives::Keep } else { Archives::Open };
+        let room = Room { beside: Some(path.clone()), ..room.clone() };
+        let read = || {
+            let mut reader = l.format.reader(&l.input, unpack(Box::new(input), archives, &room)?, &room)?;
+            if let (Some(by), Some(into)) = (l.input.texts("group_by"), l.input.text("group_into")) {
+                reader = Box::new(Groups::new(reader, &Grouping { by, into }, &types, &reading, room.bytes_max)?);
+            }
+            let mut records = Records::new(&l.name, reader, l.input.text("each"), reading.clone())?;
+            Lookup::read(&l.name, &mut records, &l.key, l.value.as_deref(), l.duplicates, room.bytes_max)
+        };
+        let table = read().map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").on_file(&path))?;
+        let table = Arc::new(table.typed(reading.clone(), types.clone()));
         known.insert(path, (found, table.clone()));
         Ok(table)
     }
 }
 
 /// Where a job's file goes, with the temporary names that every attempt will use. What is published stays as it was.
-pub(super) fn plan(w: &World, route: &Route, job: &Job) -> Result<Vec<Delivery>> {
+pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Export) -> Result<Vec<Delivery>> {
     let time = local(job.received_at);
-    fn facts<'f>(job: &'f Job, name: &'f [u8], id: &'f str, time: &'f Zoned) -> Facts<'f> {
-        Facts { name, path: &job.file.0, job: job.id, id, time }
-    }
-    let extension = route.transformation.as_ref().map(|t| t.output.extension());
-    let name = match (&route.output_name, extension) {
-        (Some(template), _) => template.render(&facts(job, job.file.last(), "", &time)),
-        (None, Some(extension)) => naming::with_extension(job.file.last(), extension),
-        (None, None) => job.file.last().to_vec(),
-    };
-    naming::check_name(&name, "output.name").map_err(|e| e.at("name"))?;
     let mut out = Vec::new();
     for (destination, d) in route.destinations.iter().enumerate() {
-        if let Some(done) = job.deliveries.iter().find(|x| x.destination == destination && matches!(x.progress, Progress::Published | Progress::Publishing)) {
-            out.push(done.clone());
-            continue;
+        for part in 0..parts {
+            let name = output_name(route, job, part + 1, kind)?;
+            let mine = || job.deliveries.iter().filter(|x| x.destination == destination && x.part == part);
+            if let Some(done) = mine().find(|x| matches!(x.progress, Progress::Published | Progress::Publishing)) {
+                out.push(done.clone());
+                continue;
+            }
+            let id = match mine().next() {
+                Some(before) => before.id.clone(),
+                None => w.intents.delivery_id(job.id, destination, part),
+            };
+            let facts = Facts { name: &name, path: &job.file.0, job: job.id, id: &id, part: part + 1, time: &time };
+            let temp = naming::temporary(&d.temp_name, &facts);
+            naming::check_name(&temp, "temp_name").map_err(|e| e.at("name"))?;
+            out.push(Delivery {
+                destination,
+                endpoint: d.endpoint_name().to_owned(),
+                folder: Name(job.file.folder().to_vec()),
+                name: Name(name),
+                temp: Name(temp),
+                id,
+                progress: Progress::Waiting,
+                attempts: 0,
+                unknown: false,
+                tried_at: None,
+                doubtful: false,
+                part,
+            });
         }
-        let id = match job.deliveries.iter().find(|x| x.destination == destination) {
-            Some(before) => before.id.clone(),
-            None => w.intents.delivery_id(job.id, destination),
-        };
-        let temp = naming::temporary(&d.temp_name, &facts(job, &name, &id, &time));
-        naming::check_name(&temp, "temp_name").map_err(|e| e.at("name"))?;
-        out.push(Delivery {
-            destination,
-            endpoint: d.endpoint_name().to_owned(),
-            folder: Name(job.file.folder().to_vec()),
-            name: Name(name.clone()),
-            temp: Name(temp),
-            id,
-            progress: Progress::Waiting,
-            attempts: 0,
-            unknown: false,
-            tried_at: None,
-            doubtful: false,
-        });
     }
     Ok(out)
 }

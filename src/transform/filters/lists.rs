@@ -1,7 +1,5 @@
 //! Filters over lists and maps.
 
-use std::sync::Arc;
-
 use super::super::eval::{Eval, Fault, equal, number, order, truth};
 use super::{Call, count, named, run};
 use crate::formats::text::quoted;
@@ -13,12 +11,13 @@ pub(super) fn items_of<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Vec<Value<'st
         Value::Null => Ok(Vec::new()),
         Value::List(items) => Ok(items.to_vec()),
         Value::Text(t) => Ok(t.chars().map(Value::owned).collect()),
-        Value::Map(m) => Ok(m.iter().map(|(k, _)| Value::owned(k.clone())).collect()),
+        Value::Map(m) => Ok(m.iter().map(|(k, _)| Value::owned(k.to_string())).collect()),
+        Value::Nodes(n) => Ok(n.items().collect()),
         other => Err(Fault::Message(format!("{} is not a list ({})", quoted(&c.shown(&other)), other.kind()))),
     }
 }
 
-pub(super) fn entries_of<'v>(v: &'v Value<'_>) -> Eval<&'v [(String, Value<'static>)]> {
+pub(super) fn entries_of<'v>(v: &'v Value<'_>) -> Eval<&'v crate::record::Entries> {
     match v {
         Value::Map(m) => Ok(m),
         other => Err(Fault::Message(format!("{} is not a map", other.kind()))),
@@ -26,7 +25,7 @@ pub(super) fn entries_of<'v>(v: &'v Value<'_>) -> Eval<&'v [(String, Value<'stat
 }
 
 pub(super) fn pairs<'r>(v: &Value<'_>) -> Eval<Value<'r>> {
-    Ok(Value::list(entries_of(v)?.iter().map(|(k, v)| Value::list(vec![Value::owned(k.clone()), v.clone()])).collect()))
+    Ok(Value::list(entries_of(v)?.iter().map(|(k, v)| Value::list(vec![Value::owned(k.to_string()), v.clone()])).collect()))
 }
 
 pub(super) fn end<'r>(c: &Call<'_, 'r>, v: Value<'r>, pick: fn(&[Value<'static>]) -> Option<Value<'static>>) -> Eval<Value<'r>> {
@@ -127,7 +126,7 @@ pub(super) fn groupby<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
         }
     }
     groups.sort_by(|a, b| order(&a.0, &b.0).ok().flatten().unwrap_or(std::cmp::Ordering::Equal));
-    let group = |(key, items): (Value<'static>, Vec<Value<'static>>)| Value::Map(Arc::new(vec![("grouper".into(), key), ("list".into(), Value::list(items))]));
+    let group = |(key, items): (Value<'static>, Vec<Value<'static>>)| Value::map(vec![("grouper".into(), key), ("list".into(), Value::list(items))]);
     Ok(Value::list(groups.into_iter().map(group).collect()))
 }
 
@@ -181,11 +180,29 @@ pub(super) fn batch<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     Ok(Value::list(rows.collect()))
 }
 
+/// So many lists of about the same length, the longer ones first.
+pub(super) fn slice<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let slices = usize::try_from(c.whole(0, "")?.unwrap_or(1)).unwrap_or(1).clamp(1, 10_000);
+    let fill = c.get(1, "fill_with").cloned().map(Value::into_owned);
+    let items = items_of(c, v)?;
+    let (each, more) = (items.len() / slices, items.len() % slices);
+    let mut rest = items.into_iter();
+    let lists = (0..slices).map(|i| {
+        let mut list: Vec<Value<'static>> = rest.by_ref().take(each + usize::from(i < more)).collect();
+        if let Some(fill) = fill.as_ref().filter(|_| more > 0 && i >= more) {
+            list.push(fill.clone());
+        }
+        Value::list(list)
+    });
+    Ok(Value::list(lists.collect()))
+}
+
 pub(super) fn length<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     Ok(match &v {
         Value::Null => count(0),
         Value::List(l) => count(l.len()),
         Value::Map(m) => count(m.len()),
+        Value::Nodes(n) => count(n.all().len()),
         other => count(c.env.style.text(other).chars().count()),
     })
 }

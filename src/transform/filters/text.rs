@@ -7,6 +7,37 @@ use super::{Call, rounded, texts};
 use crate::formats::text::{formatted, quoted, with_offset};
 use crate::record::Value;
 
+/// In capitals, made in the record's arena.
+pub(super) fn upper<'r>(c: &Call<'_, 'r>, v: &Value<'r>) -> Value<'r> {
+    let text = c.env.style.text(v);
+    let mut out = bumpalo::collections::String::with_capacity_in(text.len() + 8, c.env.arena);
+    if text.is_ascii() {
+        out.push_str(&text);
+        out.as_mut_str().make_ascii_uppercase();
+    } else {
+        for c in text.chars() {
+            match c {
+                c if c.is_ascii() => out.push(c.to_ascii_uppercase()),
+                // The letters of Latin-1 stand 32 behind their capitals.
+                'à'..='ö' | 'ø'..='þ' => out.push(char::from(c as u8 - 32)),
+                c => c.to_uppercase().for_each(|u| out.push(u)),
+            }
+        }
+    }
+    Value::text(out.into_bump_str())
+}
+
+/// In small letters, made in the record's arena.
+pub(super) fn lower<'r>(c: &Call<'_, 'r>, v: &Value<'r>) -> Value<'r> {
+    let text = c.env.style.text(v);
+    if !text.is_ascii() {
+        return Value::text(c.env.arena.alloc_str(&text.to_lowercase()));
+    }
+    let out = c.env.arena.alloc_str(&text);
+    out.make_ascii_lowercase();
+    Value::text(out)
+}
+
 pub(super) fn capitalized(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect())
@@ -111,6 +142,54 @@ pub(super) fn url_encoded(text: &str) -> String {
         }
     }
     out
+}
+
+/// Lines of at most so many characters, broken between words.
+pub(super) fn wordwrap<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let width = usize::try_from(c.whole(0, "width")?.unwrap_or(79)).unwrap_or(79).max(1);
+    let breaks = c.get(1, "break_long_words").is_none_or(super::super::eval::truth);
+    let ending = c.text(2, "wrapstring").unwrap_or_else(|| "\n".into());
+    let mut lines: Vec<String> = Vec::new();
+    for paragraph in c.shown(&v).lines() {
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            let mut word = word.to_owned();
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            while breaks && word.chars().count() > width {
+                let rest: String = word.chars().skip(width).collect();
+                lines.push(word.chars().take(width).collect());
+                word = rest;
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(&word);
+        }
+        lines.push(line);
+    }
+    Ok(Value::owned(lines.join(&ending)))
+}
+
+/// A number of bytes as people read it.
+pub(super) fn file_size<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let Some(mut n) = number(&v)? else { return Ok(Value::Null) };
+    let binary = c.flag(0, "binary");
+    let step = Decimal::from(if binary { 1024 } else { 1000 });
+    let units = if binary { ["KiB", "MiB", "GiB", "TiB", "PiB"] } else { ["kB", "MB", "GB", "TB", "PB"] };
+    if n.abs() < step {
+        return Ok(Value::owned(format!("{} Bytes", n.normalize())));
+    }
+    let mut unit = "";
+    for name in units {
+        if n.abs() < step {
+            break;
+        }
+        n /= step;
+        unit = name;
+    }
+    Ok(Value::owned(format!("{} {unit}", rounded(n, 1, RoundingStrategy::MidpointAwayFromZero))))
 }
 
 pub(super) fn truncate<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
@@ -222,4 +301,14 @@ pub(super) fn split<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
         (Some(sep), Some(n)) => texts(text.splitn(n + 1, &sep)),
         (Some(sep), None) => texts(text.split(&sep)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_letters_of_latin_1_stand_32_behind_their_capitals() {
+        for c in ('à'..='ö').chain('ø'..='þ') {
+            assert_eq!(c.to_uppercase().collect::<String>(), char::from(c as u8 - 32).to_string());
+        }
+    }
 }

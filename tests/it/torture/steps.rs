@@ -109,6 +109,14 @@ fn a_transformed_file_survives_a_kill_at_every_point() {
     kill_everywhere(&Scene::local("transformed", "").csv());
 }
 #[test]
+fn a_file_in_parts_survives_a_kill_at_every_point() {
+    kill_everywhere(&Scene::local("split", "").split());
+}
+#[test]
+fn a_file_in_parts_sent_by_sftp_survives_every_lost_answer() {
+    fail_everywhere(&Scene { files: 1, ..sftp("sftp, split", "", "").split() }, &["lose=#"]);
+}
+#[test]
 fn a_compressed_archive_survives_a_kill_at_every_point() {
     kill_everywhere(&Scene { more: "[archive]\ncompress = \"zstd\"\n", ..Scene::local("archive compressed", "") });
 }

@@ -1,0 +1,221 @@
+//! A Jinja template that gets all records at once, for files with headers, trailers and totals.
+//!
+//! The records are held in memory, within `max_memory`. The template sees the relay's own filters, so that sums are
+//! exact and amounts look as `output` writes them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::value::{Kwargs, Object, Rest, ValueKind};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+
+use super::text::Style;
+use super::{Format, Input, RecordReader, RecordWriter, Room, Tools, Writing, unencodable};
+use crate::error::{Error, Result};
+use crate::options::{Kind, Opt, Options, Side};
+use crate::record::{Reject, Value};
+
+/// The format.
+#[derive(Debug)]
+pub struct Template;
+
+const OUTPUT: &[Opt] = &[
+    Opt { name: "file", kind: Kind::Path, default: None, doc: "The template; it gets `records`, and `file`, `job`, `route`." },
+    Opt { name: "line_ending", kind: Kind::Text, default: Some("\"\\n\""), doc: "What ends a line." },
+];
+
+impl Format for Template {
+    fn name(&self) -> &'static str {
+        "template"
+    }
+    fn extension(&self) -> &'static str {
+        "txt"
+    }
+    fn input_options(&self) -> &'static [Opt] {
+        &[]
+    }
+    fn output_options(&self) -> &'static [Opt] {
+        OUTPUT
+    }
+    fn reads(&self) -> bool {
+        false
+    }
+    fn has_columns(&self) -> bool {
+        false
+    }
+    fn mistakes(&self, o: &Options, side: Side) -> Vec<(&'static str, String)> {
+        let text = match (side, o.text("file")) {
+            (Side::Input, _) => return Vec::new(),
+            (Side::Output, None) => return vec![("file", "a template output needs `file`, the template".into())],
+            (Side::Output, Some(_)) => o.text(TEXT),
+        };
+        let Some(text) = text else { return Vec::new() };
+        let mut env = Environment::new();
+        match env.add_template_owned("template", text) {
+            Ok(()) => Vec::new(),
+            Err(e) => vec![("file", told(&e))],
+        }
+    }
+    fn reader(&self, _: &Options, _: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
+        Err(Error::config("a template is written, not read"))
+    }
+    fn writer(&self, o: &Options, writing: Writing) -> Result<Box<dyn RecordWriter>> {
+        Ok(Box::new(Writer { text: o.word(TEXT), ending: o.word("line_ending"), records: Vec::new(), bytes: 0, writing }))
+    }
+}
+
+/// The key under which the configuration hands over the template's text.
+pub const TEXT: &str = "template text";
+
+fn told(e: &minijinja::Error) -> String {
+    let line = e.line().map_or_else(String::new, |l| format!("line {l}: "));
+    let detail = e.detail().map_or_else(|| e.kind().to_string(), str::to_owned);
+    let cause = std::error::Error::source(e).map(|c| format!(": {c}")).unwrap_or_default();
+    format!("{line}{detail}{cause}")
+}
+
+struct Writer {
+    text: String,
+    ending: String,
+    records: Vec<minijinja::Value>,
+    bytes: u64,
+    writing: Writing,
+}
+
+/// One of our values that Jinja has no kind for: it shows itself as `output` writes it.
+#[derive(Debug)]
+struct Ours(Value<'static>, Arc<Style>);
+
+impl Object for Ours {
+    fn render(self: &Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.1.text(&self.0))
+    }
+    fn is_true(self: &Arc<Self>) -> bool {
+        self.writing_truth()
+    }
+    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
+        match (&self.0, key.as_str()) {
+            (Value::Nodes(nodes), Some(name)) => Some(theirs(nodes.part(name), &self.1)),
+            (Value::Date(d), Some(part)) => date_part(d.at(0, 0, 0, 0), part),
+            (Value::DateTime(d, _), Some(part)) => date_part(*d, part),
+            _ => None,
+        }
+    }
+}
+
+fn date_part(d: jiff::civil::DateTime, part: &str) -> Option<minijinja::Value> {
+    Some(match part {
+        "year" => d.year().into(),
+        "month" => d.month().into(),
+        "day" => d.day().into(),
+        "hour" => d.hour().into(),
+        "minute" => d.minute().into(),
+        "second" => d.second().into(),
+        _ => return None,
+    })
+}
+
+impl Ours {
+    fn writing_truth(&self) -> bool {
+        match &self.0 {
+            Value::Number(n) => !n.is_zero(),
+            Value::Digits(d) => d.bytes().any(|b| (b'1'..=b'9').contains(&b)),
+            _ => true,
+        }
+    }
+}
+
+/// Our value as Jinja sees it. Whole numbers are its own, so that `{% if n > 3 %}` works; others compute by filters.
+fn theirs(value: Value<'static>, style: &Arc<Style>) -> minijinja::Value {
+    match value {
+        Value::Null => minijinja::Value::from(()),
+        Value::Bool(b) => b.into(),
+        Value::Text(t) => t.into_owned().into(),
+        Value::List(items) => items.iter().map(|v| theirs(v.clone(), style)).collect::<Vec<_>>().into(),
+        Value::Map(entries) => entries.iter().map(|(k, v)| (k.to_string(), theirs(v.clone(), style))).collect::<BTreeMap<String, minijinja::Value>>().into(),
+        Value::Number(n) if n.scale() == 0 && i64::try_from(n).is_ok() => i64::try_from(n).unwrap_or(0).into(),
+        other => minijinja::Value::from_object(Ours(other, style.clone())),
+    }
+}
+
+/// Jinja's value as ours.
+fn ours(value: &minijinja::Value) -> Value<'static> {
+    if let Some(ours) = value.downcast_object_ref::<Ours>() {
+        return ours.0.clone();
+    }
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::None => Value::Null,
+        ValueKind::Bool => Value::Bool(value.is_true()),
+        ValueKind::Number => Value::Digits(value.to_string().into()),
+        ValueKind::Map => Value::map(
+            value.try_iter().map(|keys| keys.map(|k| (k.to_string().into(), ours(&value.get_item(&k).unwrap_or_default()))).collect()).unwrap_or_default(),
+        ),
+        ValueKind::Seq | ValueKind::Iterable => Value::list(value.try_iter().map(|items| items.map(|v| ours(&v)).collect()).unwrap_or_default()),
+        _ => Value::owned(value.to_string()),
+    }
+}
+
+fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'static> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    for name in tools.filters() {
+        let (tools, style) = (tools.clone(), style.clone());
+        let filter = move |value: minijinja::Value, args: Rest<minijinja::Value>, named: Kwargs| -> std::result::Result<minijinja::Value, minijinja::Error> {
+            let positional: Vec<Value<'static>> = args.iter().map(ours).collect();
+            let named_args = named
+                .args()
+                .map(|n| Ok((n.to_owned(), ours(&named.get::<minijinja::Value>(n)?))))
+                .collect::<std::result::Result<Vec<_>, minijinja::Error>>()?;
+            let made = tools.apply(name, ours(&value), positional, named_args);
+            made.map(|v| theirs(v, &style)).map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
+        };
+        env.add_filter(name, filter);
+    }
+    env
+}
+
+impl RecordWriter for Writer {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        out.extend(self.writing.encoder.prefix());
+        Ok(())
+    }
+
+    fn write(&mut self, values: &[Value<'_>], _: &mut Vec<u8>) -> Result<Result<(), Reject>> {
+        let style = Arc::new(self.writing.style.clone());
+        let record = match values {
+            [whole @ (Value::Map(_) | Value::Nodes(_))] if self.writing.columns.is_empty() => theirs(whole.clone().into_owned(), &style),
+            _ => {
+                for (i, v) in values.iter().enumerate() {
+                    let mut encoded = Vec::new();
+                    if let Err(c) = self.writing.encoder.encode(&self.writing.style.text(v), &mut encoded) {
+                        return Ok(Err(unencodable(c, &self.writing, i)));
+                    }
+                    self.bytes += encoded.len() as u64 + 96;
+                }
+                let entries = self.writing.columns.iter().zip(values).map(|(n, v)| (n.clone(), theirs(v.clone().into_owned(), &style)));
+                entries.collect::<BTreeMap<String, minijinja::Value>>().into()
+            }
+        };
+        self.bytes += 128;
+        if self.bytes > self.writing.room.bytes_max {
+            return Err(Error::file("output.file: the records of the template need more than max_memory").hint("raise max_memory, or set output.split"));
+        }
+        self.records.push(record);
+        Ok(Ok(()))
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        let style = Arc::new(self.writing.style.clone());
+        let env = environment(&self.writing.tools, &style);
+        let mut context: Vec<(String, minijinja::Value)> =
+            self.writing.tools.facts().into_iter().map(|(name, v)| (name.to_string(), theirs(v, &style))).collect();
+        context.push(("records".into(), std::mem::take(&mut self.records).into()));
+        let context: BTreeMap<String, minijinja::Value> = context.into_iter().collect();
+        let made = env.render_str(&self.text, context).map_err(|e| Error::file(format!("the template: {}", told(&e))).hint("correct output.file"))?;
+        // Jinja takes the last line end away; files end in one.
+        let made = if self.text.ends_with('\n') { made + "\n" } else { made };
+        let text = if self.ending == "\n" { made } else { made.replace("\r\n", "\n").replace('\n', &self.ending) };
+        self.writing.encoder.encode(&text, out).map_err(|c| Error::file(format!("the template: {}", unencodable(c, &self.writing, usize::MAX).reason)))
+    }
+}

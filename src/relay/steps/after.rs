@@ -1,0 +1,74 @@
+//! What happens at B beside the file itself: markers and commands once it is there, and cleaning up when it will not be.
+
+use super::super::World;
+use super::deliver::{Target, target};
+use super::local;
+use super::prepare::{export_of, plan};
+use crate::config::Route;
+use crate::endpoints::{Rename, Session};
+use crate::error::{Blame, Result};
+use crate::job::{Delivery, Job, Name, Progress};
+use crate::naming::{self, Facts};
+
+/// B's marker and B's own import function, once its file is there. They may run again after a crash, never before.
+pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<()> {
+    let time = local(job.received_at);
+    let facts = Facts {
+        name: &delivery.name.0,
+        path: t.final_path.as_os_str().as_encoded_bytes(),
+        job: job.id,
+        id: &delivery.id,
+        part: delivery.part + 1,
+        time: &time,
+    };
+    if let Some(template) = &t.d.done_file {
+        let name = Name(template.render(&facts));
+        naming::check_name(&name.0, "done_file").map_err(|e| e.blamed_on(Blame::Endpoint))?;
+        let (temp, path) = (t.folder.join(format!(".{}.{}.part", delivery.id, "done")), t.folder.join(name.path()));
+        session.write(&temp, &mut std::io::empty(), 0, t.d.mode)?;
+        session.rename(&temp, &path, Rename::Replace)?;
+        session.sync_folder(&t.folder)?;
+    }
+    run_after(w, t, job, delivery);
+    Ok(())
+}
+
+/// Removes what a failed job has left under temporary names at B, where it can be reached.
+pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
+    // What was sent just before a crash may not be recorded; its name is known all the same.
+    let unrecorded = if job.deliveries.is_empty() && job.received_at < w.began {
+        w.original(job).and_then(|file| plan(w, route, job, 1, export_of(route, &file))).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    for delivery in job.deliveries.iter().filter(|d| d.progress == Progress::Uploaded).chain(&unrecorded) {
+        if let Ok(t) = target(w, route, delivery)
+            && !t.pool.direct()
+        {
+            // It is hidden and ours alone; a server that is away keeps it, and a retry empties it.
+            let _ = w.with_session(t.d, |session| session.remove(&t.temp));
+        }
+    }
+}
+
+/// Runs B's own import function.
+pub(super) fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Delivery) {
+    let time = local(job.received_at);
+    let facts = Facts {
+        name: &delivery.name.0,
+        path: t.final_path.as_os_str().as_encoded_bytes(),
+        job: job.id,
+        id: &delivery.id,
+        part: delivery.part + 1,
+        time: &time,
+    };
+    if let Some(after) = &t.d.after {
+        let allowed = ["name", "stem", "ext", "path", "job", "date"];
+        let args =
+            after.iter().map(|a| crate::naming::Template::parse(a, &allowed).map(|t| Name(t.render(&facts)))).collect::<std::result::Result<Vec<_>, _>>();
+        match args {
+            Ok(args) => super::super::intake::run_hook("after", &args, &w.stop),
+            Err(why) => tracing::warn!(job = job.id, "after was not run: {why}"),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! `input.group_by`: adjacent records with equal keys become one, with a list of all of them.
+//!
+//! A group goes to B whole or not at all: a row that can't be read rejects the group it stands in.
+
+use std::sync::Arc;
+
+use super::filters::converted;
+use crate::error::{Error, Result};
+use crate::formats::text::{Reading, Style, Type};
+use crate::formats::{Next, RecordReader, Remark};
+use crate::record::{Columns, Entries, Key, Record, Reject, Value};
+
+/// Which records belong together, and where their list goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grouping {
+    /// The columns that are equal in a group.
+    pub by: Vec<String>,
+    /// The name of the list.
+    pub into: String,
+}
+
+/// A reader of groups over a reader of records.
+pub struct Groups {
+    inner: Box<dyn RecordReader>,
+    columns: Columns,
+    names: Vec<Key>,
+    by: Vec<String>,
+    into: Key,
+    types: Vec<(String, Type)>,
+    reading: Reading,
+    bytes_max: u64,
+    held: Option<(Record, Next)>,
+    number: u64,
+}
+
+impl Groups {
+    /// Groups of the records of `inner`; a group may hold `bytes_max`.
+    pub fn new(inner: Box<dyn RecordReader>, grouping: &Grouping, types: &[(String, Type)], reading: &Reading, bytes_max: u64) -> Result<Self> {
+        let of = inner.columns().clone();
+        if of.closed() {
+            let missing: Vec<&str> = grouping.by.iter().map(String::as_str).filter(|n| of.position(n).is_none()).collect();
+            if !missing.is_empty() {
+                return Err(
+                    Error::file(format!("the file has no column {}", missing.join(", "))).hint("check input.group_by, input.delimiter and input.encoding")
+                );
+            }
+        }
+        let columns = if of.closed() {
+            let mut names = of.names.clone();
+            names.push(grouping.into.clone());
+            Columns { around: of.around, ..Columns::tree(names) }
+        } else {
+            of.clone()
+        };
+        Ok(Self {
+            names: of.names.iter().map(|n| n.as_str().into()).collect(),
+            inner,
+            columns,
+            by: grouping.by.clone(),
+            into: grouping.into.as_str().into(),
+            types: types.to_vec(),
+            reading: reading.clone(),
+            bytes_max,
+            held: None,
+            number: 0,
+        })
+    }
+
+    fn key(&self, record: &Record) -> Vec<String> {
+        let style = Style::default();
+        let text = |name: &String| match &record.tree {
+            Some(Value::Nodes(nodes)) => style.text(&nodes.part(name)).into_owned(),
+            Some(tree) => tree.get(name).map_or_else(String::new, |v| style.text(v).into_owned()),
+            None => self.inner.columns().position(name).map_or_else(String::new, |i| style.text(&record.value(i)).into_owned()),
+        };
+        self.by.iter().map(text).collect()
+    }
+
+    /// The record as a map: its columns as they stand, or by their types.
+    fn entries(&self, record: &Record, typed: Typed) -> Result<Entries, Reject> {
+        match &record.tree {
+            Some(Value::Map(entries)) => return Ok(entries.to_vec()),
+            Some(Value::Nodes(nodes)) => {
+                return Ok(match nodes.first().map(|n| n.to_value()) {
+                    Some(Value::Map(entries)) => entries.to_vec(),
+                    _ => Vec::new(),
+                });
+            }
+            _ => {}
+        }
+        if let Some((at, why)) = record.faults.first() {
+            return Err(Reject::new(self.names.get(*at).map_or("", |n| n), why.clone()));
+        }
+        let value = |(i, name): (usize, &Key)| {
+            let raw = record.value(i).into_owned();
+            let kind = self.types.iter().find(|(n, _)| **n == **name).map(|(_, kind)| *kind);
+            let value = match kind.filter(|_| typed == Typed::Yes) {
+                None => raw,
+                Some(kind) => converted(&self.reading, &Style::default(), kind, None, raw).map_err(|f| Reject::new(&**name, f.reason()))?,
+            };
+            Ok((name.clone(), value))
+        };
+        self.names.iter().enumerate().map(value).collect()
+    }
+
+    fn next_inner(&mut self) -> Result<(Record, Next)> {
+        if let Some(held) = self.held.take() {
+            return Ok(held);
+        }
+        let mut record = Record::default();
+        let next = self.inner.read(&mut record)?;
+        Ok((record, next))
+    }
+}
+
+/// Whether declared types apply.
+#[derive(Clone, Copy, PartialEq)]
+enum Typed {
+    Yes,
+    No,
+}
+
+impl RecordReader for Groups {
+    fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    fn own_columns(&self) -> &Columns {
+        self.inner.columns()
+    }
+
+    fn read(&mut self, group: &mut Record) -> Result<Next> {
+        group.clear();
+        let (first, next) = self.next_inner()?;
+        if next == Next::End {
+            return Ok(Next::End);
+        }
+        self.number += 1;
+        (group.line, group.number) = (first.line, self.number);
+        let key = self.key(&first);
+        let mut bad = None;
+        let mut bytes = 0u64;
+        let mut own: Option<Entries> = None;
+        let mut rows: Vec<Value<'static>> = Vec::new();
+        let mut take = |this: &Self, record: &Record, next: &Next| {
+            if let Next::Bad(reject) = next {
+                bad.get_or_insert_with(|| reject.clone());
+                return 0;
+            }
+            if own.is_none() {
+                match this.entries(record, Typed::No) {
+                    Ok(entries) => own = Some(entries),
+                    Err(reject) => {
+                        bad.get_or_insert(reject);
+                    }
+                }
+            }
+            match this.entries(record, Typed::Yes) {
+                Ok(entries) => {
+                    let size = entries.len() as u64 * 64 + record.raw.len() as u64;
+                    rows.push(Value::map(entries));
+                    size
+                }
+                Err(reject) => {
+                    bad.get_or_insert(reject);
+                    0
+                }
+            }
+        };
+        bytes += take(self, &first, &next);
+        group.parent.clone_from(&first.parent);
+        group.members.push(first);
+        loop {
+            let (record, next) = self.next_inner()?;
+            let same = match &next {
+                Next::End => false,
+                // A record that can't be read has no key: it belongs to what it stands in.
+                Next::Bad(_) => true,
+                Next::Record => self.key(&record) == key,
+            };
+            if !same {
+                self.held = Some((record, next));
+                break;
+            }
+            bytes += take(self, &record, &next);
+            if bytes > self.bytes_max {
+                return Err(Error::file(format!("input.group_by: the group of {} needs more than max_memory", key.join(", ")))
+                    .on_line(group.line)
+                    .hint("check input.group_by, or raise max_memory"));
+            }
+            group.members.push(record);
+        }
+        let mut entries = own.unwrap_or_default();
+        entries.push((self.into.clone(), Value::List(Arc::new(rows))));
+        group.tree = Some(Value::map(entries));
+        Ok(bad.map_or(Next::Record, Next::Bad))
+    }
+
+    fn remarks(&self) -> Vec<Remark> {
+        self.inner.remarks()
+    }
+}

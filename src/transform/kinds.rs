@@ -1,0 +1,47 @@
+//! Mistakes that the kinds of values tell before any record is seen.
+
+use minijinja::machinery::ast::Expr;
+
+use super::compile::range_of;
+use super::expr::{Cmp, Known, Mistake, Node, Op, Scope, walk};
+
+/// Comparisons of text with a number, and arithmetic on text, are told before any record is seen.
+pub(super) fn check_kinds(expr: &Expr<'_>, node: &Node, scope: &mut Scope<'_>) {
+    walk(node, &mut |inner| {
+        let clash = |a: &Node, b: &Node| {
+            let (a, b) = (a.known(), b.known());
+            a != b && a != Known::Unknown && b != Known::Unknown
+        };
+        match inner {
+            Node::Compare(first, rest) => {
+                let mut left: &Node = first;
+                for (cmp, right) in rest {
+                    if !matches!(cmp, Cmp::In | Cmp::NotIn) && clash(left, right) {
+                        let message = format!("{} is compared with {}", word(left.known()), word(right.known()));
+                        scope.mistakes.push(Mistake::new(range_of(expr), message, Some(CONVERT.into())));
+                    }
+                    left = right;
+                }
+            }
+            Node::Arithmetic(op, a, b) if !matches!(op, Op::Mul) => {
+                let text = [a, b].into_iter().any(|n| n.known() == Known::Text);
+                let both = a.known() == b.known() && *op == Op::Add;
+                if text && !both && (*op != Op::Add || clash(a, b)) {
+                    scope.mistakes.push(Mistake::new(range_of(expr), "text is used as a number", Some(CONVERT.into())));
+                }
+            }
+            _ => {}
+        }
+    });
+}
+
+pub(super) const CONVERT: &str = "convert it first: `types = { Column = \"decimal\" }`, or the filter | decimal";
+
+pub(super) fn word(known: Known) -> &'static str {
+    match known {
+        Known::Text => "text",
+        Known::Number => "a number",
+        Known::Time => "a date",
+        Known::Unknown => "a value",
+    }
+}

@@ -1,0 +1,325 @@
+//! The loop: reader → elements → plan → sink, with the rejects beside, and the counts that must add up.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use bumpalo::Bump;
+
+use super::eval::{Context, Env, State, Turn};
+use super::lookup::Lookups;
+use super::pieces::{self, Shop};
+use super::plan::{self, Mapping, Plan, Unique, Values, Verdict};
+use super::rejects::Shown;
+use super::sink::Sink;
+use super::tools::Bench;
+use super::{Counts, Limit, Outcome, Source, Transformation, Work, explain};
+use crate::error::{Error, Result};
+use crate::formats::{Bytes, Input, Next, Pieces, RecordReader, Remark, Room, Tools, read_some};
+use crate::record::{Record, Reject, Value};
+
+/// How many records `--explain` shows.
+const EXPLAINED_MAX: u64 = 10;
+
+/// Transforms the records of all sources into one output.
+pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work<'w>) -> Result<Outcome> {
+    let context = sources.first().map(|s| s.context.clone());
+    let tools: Arc<dyn Tools> =
+        Arc::new(Bench { reading: spec.reading.clone(), style: spec.style.clone(), context: context.ok_or_else(|| Error::relay("nothing to transform"))? });
+    let mut run = Run {
+        spec,
+        tools,
+        work,
+        sink: None,
+        targets: Vec::new(),
+        unique: Unique::new(spec.max_memory),
+        counts: Counts::default(),
+        remarks: Vec::new(),
+        counted: Vec::new(),
+        since_look: 0,
+        explained: 0,
+    };
+    for source in sources {
+        let name = source.context.file_path.clone();
+        run.file(source).map_err(|e| e.at("transform").on_file(Path::new(&name)))?;
+    }
+    run.finish()
+}
+
+struct Run<'w> {
+    spec: &'w Transformation,
+    tools: Arc<dyn Tools>,
+    work: Work<'w>,
+    sink: Option<Sink<'w, 'w>>,
+    targets: Vec<String>,
+    unique: Unique,
+    counts: Counts,
+    remarks: Vec<String>,
+    counted: Vec<Remark>,
+    since_look: u32,
+    explained: u64,
+}
+
+impl<'w> Run<'w> {
+    fn room(&self) -> Room {
+        Room::new(self.spec.max_memory, self.work.scratch)
+    }
+
+    fn file(&mut self, source: Source) -> Result<()> {
+        let input = match not_empty(source.input)? {
+            Some(input) => input,
+            None if self.spec.input.may_be_empty() => return Ok(()),
+            None => Box::new(std::io::empty()),
+        };
+        let room = Room { beside: source.beside, ..self.room() };
+        let mut reader = self.spec.reader(input, &room)?;
+        let columns = reader.columns().clone();
+        let shown = if self.spec.input.name() == "csv" { Shown::ByColumns } else { Shown::Raw };
+        self.work.rejects.start(reader.own_columns(), shown)?;
+        let mut record = Record::default();
+        let mut pending = None;
+        let mut mapping = std::borrow::Cow::Borrowed(&self.spec.mapping);
+        let derived = columns.nested && self.spec.output.has_columns() && mapping.map.is_none() && mapping.columns.is_none();
+        if derived {
+            // Without a map, the first record of a nested format names the columns of a flat one.
+            pending = loop {
+                match reader.read(&mut record)? {
+                    Next::Bad(reject) => self.reject(&record, &reject)?,
+                    other => break Some(other),
+                }
+            };
+            mapping.to_mut().columns = plan::names_of(&record);
+        }
+        let plan = self.spec.plan(&mapping, &columns)?;
+        self.open(&plan.targets)?;
+        if !derived
+            && self.joinable(&plan)
+            && let Some(pieces) = reader.pieces()
+        {
+            match self.pieces(&plan, &source.context, &source.lookups, pieces, &mut *reader)? {
+                Some(rest) => reader = rest,
+                None => return Ok(()),
+            }
+        }
+        let state = State::new(plan.fields.len());
+        let mut arena = Bump::new();
+        loop {
+            let next = match pending.take() {
+                Some(next) => next,
+                None => reader.read(&mut record)?,
+            };
+            self.look()?;
+            arena.reset();
+            let surplus = if derived { plan::surplus_names(&record, &plan.targets) } else { None };
+            match (next, surplus) {
+                (Next::End, _) => break,
+                (Next::Bad(reject), _) => self.reject(&record, &reject)?,
+                (Next::Record, Some(name)) => self.reject(&record, &Reject::new(&name, "the first record has no such name: write a map"))?,
+                (Next::Record, None) => {
+                    let env = Env {
+                        record: &record,
+                        columns: &plan.columns,
+                        reading: &self.spec.reading,
+                        style: &self.spec.style,
+                        lookups: &source.lookups,
+                        context: &source.context,
+                        turn: None,
+                        state: &state,
+                        arena: &arena,
+                    };
+                    self.elements(&mapping, &plan, &env)?;
+                }
+            }
+        }
+        self.remark(reader.remarks());
+        self.missing(&plan, &[state]);
+        Ok(())
+    }
+
+    /// Whether pieces of the file can be worked on side by side: nothing goes from one record to another.
+    fn joinable(&self, plan: &Plan) -> bool {
+        let spec = self.spec;
+        let direct = spec.order_by.is_empty() && spec.output_group.is_none() && spec.split.is_none() && spec.input_group.is_none();
+        direct && spec.output.joins() && self.work.explain.is_none() && plan.each_by_itself()
+    }
+
+    /// Works on pieces side by side; gives a reader of what can't be.
+    fn pieces(
+        &mut self,
+        plan: &Plan,
+        context: &Context,
+        lookups: &Lookups,
+        pieces: Pieces,
+        reader: &mut dyn RecordReader,
+    ) -> Result<Option<Box<dyn RecordReader>>> {
+        let Some(mut sink) = self.sink.take() else { return Err(Error::relay("the output is not open")) };
+        let stop = self.work.stop;
+        let shop = Shop { spec: self.spec, plan, context, lookups, stop };
+        let (rest, again, states) = pieces::run(&shop, pieces, &mut sink, |sink, done| {
+            sink.put_bytes(&done.out)?;
+            self.counts.read += done.written + done.skipped;
+            self.counts.written += done.written;
+            self.counts.skipped += done.skipped;
+            self.remark(done.remarks);
+            done.rejects.iter().try_for_each(|(record, reject)| self.reject(record, reject))
+        })?;
+        self.sink = Some(sink);
+        self.remark(reader.remarks());
+        if rest.is_none() {
+            self.missing(plan, &states);
+        }
+        Ok(rest.map(|rest| again(Bytes::Stream(rest.input), rest.line)))
+    }
+
+    /// Adds what a reader tells; of pieces, the counts are added up.
+    fn remark(&mut self, remarks: Vec<Remark>) {
+        for remark in remarks {
+            match self.counted.iter_mut().find(|r| r.what == remark.what) {
+                Some(known) => known.count += remark.count,
+                None => self.counted.push(remark),
+            }
+        }
+    }
+
+    /// Names that were asked for and that no record had.
+    fn missing(&mut self, plan: &Plan, states: &[State]) {
+        let names = plan.fields.iter().enumerate().filter(|(i, _)| State::missing_in(states, *i));
+        self.remarks.extend(names.map(|(_, name)| format!("no record has a {name}")));
+    }
+
+    /// The record itself, or each element that it gives.
+    fn elements(&mut self, mapping: &Mapping, plan: &Plan, env: &Env<'_>) -> Result<()> {
+        let elements = match plan.elements(env) {
+            Ok(None) => return self.record(mapping, plan, env),
+            Ok(Some(elements)) => elements,
+            Err(reject) => return self.reject(env.record, &reject),
+        };
+        for (index, item) in elements.iter().enumerate() {
+            let env = Env { turn: Some(Turn { item, index, length: elements.len() }), ..*env };
+            self.record(mapping, plan, &env)?;
+        }
+        Ok(())
+    }
+
+    fn record<'r>(&mut self, mapping: &Mapping, plan: &'r Plan, env: &Env<'r>) -> Result<()> {
+        let mut values = Values::with_capacity_in(self.targets.len(), env.arena);
+        let verdict = plan.apply(env, &mut self.unique, &mut values);
+        if self.explained < EXPLAINED_MAX
+            && let Some(show) = &mut self.work.explain
+        {
+            self.explained += 1;
+            show(explain::explained(mapping, plan, env, &verdict));
+        }
+        match verdict {
+            Err(reject) => self.reject(env.record, &reject),
+            Ok(Verdict::Skip) => {
+                self.counts.read += 1;
+                self.counts.skipped += 1;
+                Ok(())
+            }
+            Ok(Verdict::Write) => {
+                let written = match &mut self.sink {
+                    Some(sink) => sink.put(&values)?,
+                    None => Ok(()),
+                };
+                if let Err(reject) = written {
+                    return self.reject(env.record, &reject);
+                }
+                self.written(plan, &values)
+            }
+        }
+    }
+
+    fn written(&mut self, plan: &Plan, values: &[Value<'_>]) -> Result<()> {
+        plan.written(values, &self.spec.style, &mut self.unique);
+        if self.unique.full {
+            return Err(Error::file("output.fields: `unique` needs more than max_memory").hint("raise max_memory, or do without `unique`"));
+        }
+        self.counts.read += 1;
+        self.counts.written += 1;
+        Ok(())
+    }
+
+    fn reject(&mut self, record: &Record, reject: &Reject) -> Result<()> {
+        self.counts.read += 1;
+        self.counts.rejected += 1;
+        let place = if reject.field.is_empty() { String::new() } else { format!("{}: ", reject.field) };
+        if self.spec.rejects_fail {
+            return Err(Error::file(format!("{place}{}", reject.reason))
+                .on_line(record.line)
+                .hint("correct the record, or set rejects = \"divert\" to let the others pass"));
+        }
+        self.work.rejects.put(record, reject)?;
+        match self.spec.max_rejects {
+            Some(limit @ Limit::Number(_)) if limit.exceeded(self.counts.rejected, self.counts.read) => {
+                Err(Error::file(format!("more than {limit} records are rejected, the last one because: {place}{}", reject.reason))
+                    .on_line(record.line)
+                    .hint("correct the export, or raise max_rejects"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the sink, once; later files must give the same targets.
+    fn open(&mut self, targets: &[String]) -> Result<()> {
+        if self.sink.is_some() {
+            if self.targets != targets {
+                return Err(Error::file("the file has other columns than the first one").hint("write a map, so that all files give the same targets"));
+            }
+            return Ok(());
+        }
+        let room = self.room();
+        let Some(parts) = self.work.parts.take() else { return Err(Error::relay("the output is open already")) };
+        self.sink = Some(Sink::new(self.spec, targets, room, self.tools.clone(), parts)?);
+        targets.clone_into(&mut self.targets);
+        Ok(())
+    }
+
+    /// Looks for a wish to stop, now and then.
+    fn look(&mut self) -> Result<()> {
+        self.since_look += 1;
+        if self.since_look < 256 {
+            return Ok(());
+        }
+        self.since_look = 0;
+        self.work.stop.check()
+    }
+
+    fn finish(mut self) -> Result<Outcome> {
+        if self.sink.is_none() {
+            // No file had a record: B still gets its header.
+            let targets = Plan::compile(&self.spec.mapping, None).map(|p| p.targets).unwrap_or_default();
+            if !targets.is_empty() || !self.spec.output.has_columns() {
+                self.open(&targets)?;
+            }
+        }
+        let parts = match self.sink.take() {
+            Some(sink) => sink.finish().map_err(|e| e.at("transform"))?,
+            None => 0,
+        };
+        self.work.rejects.finish()?;
+        let counts = self.counts;
+        if let Some(limit @ Limit::Percent(_)) = self.spec.max_rejects
+            && limit.exceeded(counts.rejected, counts.read)
+        {
+            let message = format!("{} of {} records are rejected, more than {limit}", counts.rejected, counts.read);
+            return Err(Error::file(message).at("transform").hint("correct the export, or raise max_rejects"));
+        }
+        if !counts.balanced() {
+            return Err(Error::file(format!("the counts do not add up: {counts:?}"))
+                .at("transform")
+                .hint("this is a fault of passerelle: please report it with the file"));
+        }
+        let remarks = self.counted.iter().map(Remark::to_string).chain(self.remarks).collect();
+        Ok(Outcome { counts, remarks, parts })
+    }
+}
+
+/// The stream, unless it holds no byte at all.
+fn not_empty(mut input: Input) -> Result<Option<Input>> {
+    let mut first = [0u8; 1];
+    Ok(match read_some(&mut input, &mut first)? {
+        0 => None,
+        _ => Some(Box::new(std::io::Cursor::new(first).chain(input))),
+    })
+}

@@ -1,0 +1,67 @@
+//! What templates compute with: the same filters as expressions, so that a total is as exact as a target.
+
+use super::eval::{Context, Env, State};
+use super::filters;
+use super::lookup::Lookups;
+use crate::formats::Tools;
+use crate::formats::text::{Reading, Style};
+use crate::record::{Columns, Key, Record, Value};
+
+/// The filters and facts of one transformation.
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub(super) reading: Reading,
+    pub(super) style: Style,
+    pub(super) context: Context,
+}
+
+impl Tools for Bench {
+    fn filters(&self) -> Vec<&'static str> {
+        filters::FILTERS.iter().map(|f| f.name).filter(|n| !matches!(*n, "list" | "items" | "dictsort" | "safe" | "escape" | "batch")).collect()
+    }
+
+    fn apply(
+        &self,
+        name: &str,
+        value: Value<'static>,
+        positional: Vec<Value<'static>>,
+        named: Vec<(String, Value<'static>)>,
+    ) -> Result<Value<'static>, String> {
+        let filter = filters::named(name).ok_or_else(|| format!("there is no filter {name}"))?;
+        let (record, columns, lookups, state, arena) = (Record::default(), Columns::default(), Lookups::default(), State::new(0), bumpalo::Bump::new());
+        let env = Env {
+            record: &record,
+            columns: &columns,
+            reading: &self.reading,
+            style: &self.style,
+            lookups: &lookups,
+            context: &self.context,
+            turn: None,
+            state: &state,
+            arena: &arena,
+        };
+        filters::apply_values(&env, filter, value, positional, &named).map(Value::into_owned).map_err(|f| format!("{name}: {}", f.reason()))
+    }
+
+    fn facts(&self) -> Vec<(Key, Value<'static>)> {
+        let c = &self.context;
+        let text = |t: &str| Value::owned(t.to_owned());
+        let (stem, ext) = Context::stem_and_ext(&c.file_name);
+        let map = |entries: Vec<(&str, Value<'static>)>| Value::map(entries.into_iter().map(|(k, v)| (k.into(), v)).collect());
+        vec![
+            (
+                "file".into(),
+                map(vec![
+                    ("name", text(&c.file_name)),
+                    ("stem", text(stem)),
+                    ("ext", text(ext)),
+                    ("path", text(&c.file_path)),
+                    ("modified", Value::DateTime(c.file_modified.0, c.file_modified.1)),
+                    ("size", Value::Number(c.file_size.into())),
+                ]),
+            ),
+            ("job".into(), map(vec![("number", Value::Number(c.job.into())), ("time", Value::DateTime(c.time.0, c.time.1))])),
+            ("route".into(), map(vec![("name", text(&c.route))])),
+        ]
+    }
+}
