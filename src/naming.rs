@@ -126,10 +126,10 @@ impl Template {
 /// What a rejects file's name ends in.
 pub const REJECTS: &[u8] = b".rejects.csv";
 
-/// The name of the file that a rejects file is of.
+/// The name of the file that a rejects file is of; also of the rejects that a corrected file had again.
 pub fn uncorrected(name: &[u8]) -> &[u8] {
     match name.strip_suffix(REJECTS) {
-        Some(bare) if !bare.is_empty() => bare,
+        Some(bare) if !bare.is_empty() && !bare.ends_with(b"/") => uncorrected(bare),
         _ => name,
     }
 }

@@ -204,8 +204,9 @@ impl Builder<'_> {
         let output_name = output.and_then(|out| self.template(out, "name", &["name", "stem", "ext", "path", "job", "part", "date"]));
         let destinations: Vec<_> = destinations.into_iter().filter_map(|d| self.destination(name, d)).collect();
         let retry = self.retry(o.table("retry"));
-        let used = transformation.as_ref().map(|t| t.mapping.lookups.clone()).unwrap_or_default();
-        let lookups = self.lookups.iter().filter(|l| used.contains(&l.name)).cloned().collect();
+        // A table that no expression names is not read, and can't hold a file back.
+        let named = |l: &str| transformation.as_ref().is_some_and(|t| t.mapping.names(l));
+        let lookups = self.lookups.iter().filter(|l| named(&l.name)).cloned().collect();
         let input = o.table("input");
         let csv = input.is_some_and(|i| i.entry("format").is_some_and(|f| f.as_text() == "csv"));
         Some(Route {

@@ -52,6 +52,15 @@ pub struct Mapping {
     pub lookups: Vec<String>,
 }
 
+impl Mapping {
+    /// Whether some expression holds `name` as a text, as `lookup('name')` does.
+    pub fn names(&self, name: &str) -> bool {
+        let texts = self.lets.iter().chain(&self.checks).chain(self.map.iter().flatten()).map(|(_, text)| text);
+        let held = |text: &String| text.contains(&format!("'{name}'")) || text.contains(&format!("\"{name}\""));
+        texts.chain(&self.condition).chain(&self.each).any(held)
+    }
+}
+
 /// Where a mistake stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {

@@ -25,6 +25,13 @@ fn rejects_that_were_corrected_come_back_alone_under_a_name_of_their_own() {
     assert_eq!(w.names("b"), ["clients.csv", "clients.rejects-2.csv"]);
     assert_eq!(w.read("b/clients.rejects-2.csv"), "nom,solde\nBé,12.00\n=C,0.50\n");
     assert_eq!(w.read("b/clients.csv"), "nom,solde\nA,1.50\n");
+    // What was corrected wrongly comes back under the same name, and once more.
+    fs::remove_file(w.path("relay/errors/r/clients.csv.rejects.csv")).unwrap();
+    w.write("a/clients.csv.rejects.csv", "_line;_field;_reason;Nom;Solde\n3;;;D;treize\n");
+    w.once().ok().says("1 records rejected");
+    w.write("a/clients.csv.rejects.csv", w.read("relay/errors/r/clients.csv.rejects.csv").replace("treize", "13"));
+    w.once().ok();
+    assert_eq!(w.read("b/clients.rejects-4.csv"), "nom,solde\nD,13\n");
     assert!(!w.read("b/clients.rejects-2.csv").contains("_line"));
 }
 

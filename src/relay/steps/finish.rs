@@ -11,6 +11,7 @@ use crate::config::{ArchiveCompress, OnSuccess, Route};
 use crate::durable;
 use crate::error::{Error, Kind, Result, shown};
 use crate::job::{Event, Job, Name, numbered};
+use crate::naming;
 
 /// The folders that many moves have in common: a file's new place is safe before its old one is let go.
 #[derive(Default)]
@@ -161,9 +162,10 @@ pub(super) fn move_rejects(w: &World, route: &Route, job: &Job, folders: &mut Mo
     let folder = w.errors(&route.name, &job.file);
     durable::make_folder(&folder, durable::folder_mode(w.config.archive_mode))?;
     let _ = durable::set_mode(&from, w.config.archive_mode);
-    let name = |base: &Name| Name([&base.0[..], b".rejects.csv"].concat());
-    for base in [Name(job.file.last().to_vec()), job.claimed_name()] {
-        let to = folder.join(name(&base).path());
+    // Rejects of corrected rejects are those of the same file.
+    let file = naming::uncorrected(job.file.last());
+    for base in [Name(file.to_vec()), numbered(job.id, file)] {
+        let to = folder.join(Name([&base.0[..], naming::REJECTS].concat()).path());
         match durable::shift(&from, &to, &w.stop) {
             Ok(()) => {
                 folders.reached(&to);
