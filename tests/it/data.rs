@@ -206,6 +206,66 @@ fn every_case_of_the_json_test_suite_is_read_or_refused_as_its_name_says() {
 }
 
 #[test]
+fn the_odd_csv_files_give_every_record_of_their_expected_parse() {
+    let data = data();
+    let mut files = 0;
+    for entry in fs::read_dir(data.join("csv/expected-parse")).unwrap() {
+        let expected: serde_json::Value = serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
+        let text = |key: &str| expected[key].as_str().unwrap_or_default().to_owned();
+        // Python's names of encodings.
+        let encoding = text("encoding").split(' ').next().unwrap().replace('_', "-").replace("iso8859", "iso-8859");
+        let header = expected["header"].as_array().map(Vec::len);
+        // The preamble is counted in records, ours in lines: empty ones between count too.
+        let preamble = usize::try_from(expected["preamble_records"].as_u64().unwrap()).unwrap();
+        let bytes = fs::read(data.join(text("file"))).unwrap();
+        let full: Vec<usize> = bytes.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty()).map(|(i, _)| i + 1).collect();
+        let skip = if preamble == 0 { 0 } else { full[preamble - 1] };
+        let dir = tempfile::tempdir().unwrap();
+        let quote = |t: &str| toml::Value::String(t.to_owned()).to_string();
+        fs::write(
+            dir.path().join("passerelle.toml"),
+            format!(
+                "[routes.r.source]\npath = 'a'\n[routes.r.input]\nformat = 'csv'\nencoding = {}\ndelimiter = {}\nquote = {}\nskip = {}\nheader = {}\n[routes.r.output]\nformat = 'ndjson'\n[routes.r.destination]\npath = 'b'\n",
+                quote(&encoding),
+                quote(&text("delimiter")),
+                quote(&text("quote")),
+                skip,
+                header.is_some()
+            ),
+        )
+        .unwrap();
+        let (status, told, out) = transform_pair(dir.path(), "r", &[data.join(text("file"))]);
+        assert_eq!(status, 0, "{}: {told}", text("file"));
+        let found = String::from_utf8(out).unwrap();
+        let found: Vec<serde_json::Map<String, serde_json::Value>> = found.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        // Of long files the first and the last records are given.
+        let rows = |key: &str| -> Vec<Vec<String>> { serde_json::from_value(expected[key].clone()).unwrap_or_default() };
+        let (all, first, last) = (rows("data"), rows("first_records"), rows("last_records"));
+        let width = header.unwrap_or_else(|| all[0].len());
+        // Ragged records are rejects; surplus empty cells are dropped.
+        let kept = |rows: &[Vec<String>]| -> Vec<Vec<String>> {
+            rows.iter().filter(|r| r.len() >= width && r[width..].iter().all(String::is_empty)).map(|r| r[..width].to_vec()).collect()
+        };
+        let cells = |at: usize| -> Vec<String> { found[at].values().map(|v| v.as_str().unwrap().to_owned()).collect() };
+        let mut compared = 0;
+        for (i, row) in kept(if all.is_empty() { &first } else { &all }).iter().enumerate() {
+            assert_eq!(cells(i), *row, "{}, record {}", text("file"), i + 1);
+            compared += 1;
+        }
+        for (i, row) in kept(&last).iter().rev().enumerate() {
+            assert_eq!(cells(found.len() - 1 - i), *row, "{}, record {} from the end", text("file"), i + 1);
+            compared += 1;
+        }
+        assert!(compared > 0, "{}: nothing was compared: {told}", text("file"));
+        if !all.is_empty() {
+            assert_eq!(found.len(), kept(&all).len(), "{}", text("file"));
+        }
+        files += 1;
+    }
+    assert!(files >= 28, "only {files} expected parses");
+}
+
+#[test]
 fn json_values_that_other_readers_change_in_silence_come_out_as_they_went_in() {
     let suite = data().join("json/JSONTestSuite-transform");
     let dir = tempfile::tempdir().unwrap();
