@@ -106,6 +106,16 @@ pub enum Bytes {
     Stream(Input),
 }
 
+impl Bytes {
+    /// What a reader begins with: the stream to come, the bytes at hand, and whether they are all there is.
+    fn open(self) -> (Input, Vec<u8>, bool) {
+        match self {
+            Bytes::Piece(buf) => (Box::new(std::io::empty()), buf, true),
+            Bytes::Stream(input) => (input, Vec::new(), false),
+        }
+    }
+}
+
 /// Makes the bytes of records one after the other; where they go is the caller's business.
 pub trait RecordWriter: Send {
     /// Adds what stands before the first record.
@@ -146,9 +156,7 @@ impl Room {
     pub fn spill(&self) -> Result<File> {
         tempfile::tempfile_in(&self.folder).map_err(|e| Error::io(Blame::Endpoint, "spill to", &self.folder, &e))
     }
-}
 
-impl Room {
     /// All of a stream in a file without a name, from its beginning: for formats that are read here and there.
     pub fn spool(&self, input: &mut Input) -> Result<File> {
         use std::io::Seek;
@@ -183,6 +191,24 @@ pub struct Writing {
     pub tools: Arc<dyn Tools>,
 }
 
+impl Writing {
+    /// Why a character that B's encoding lacks can't be written.
+    fn lacks(&self, c: char) -> String {
+        format!("the character \"{c}\" (U+{:04X}) does not exist in {}", c as u32, self.encoder.charset.name())
+    }
+
+    /// The reject of a record whose target at `field` holds such a character.
+    fn unencodable(&self, c: char, field: usize) -> Reject {
+        Reject::new(self.columns.get(field).cloned().unwrap_or_default(), self.lacks(c))
+    }
+
+    /// The reject of a record that holds such a character, by the first target whose text has it.
+    fn unencodable_in(&self, c: char, values: &[Value<'_>]) -> Reject {
+        let field = values.iter().position(|v| self.style.text(v).contains(c));
+        self.unencodable(c, field.unwrap_or(usize::MAX))
+    }
+}
+
 /// What stands above the formats and templates need: the filters of expressions, and the facts of the job.
 pub trait Tools: Send + Sync + std::fmt::Debug {
     /// The names of the filters.
@@ -207,6 +233,10 @@ pub trait Format: Sync {
     /// Whether a file without a byte is one without records; else it is no file of this format.
     fn may_be_empty(&self) -> bool {
         false
+    }
+    /// What is made of zip archives: most formats are packed in them.
+    fn archives(&self) -> packed::Archives {
+        packed::Archives::Open
     }
     /// Whether records that were written apart make a file when they are put together.
     fn joins(&self) -> bool {
@@ -245,6 +275,27 @@ pub fn named(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
 }
 
+/// How much readers take from a stream at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Appends what is there: a chunk, or as much as `buf` holds already, so that what is long is not moved once a chunk.
+/// How many bytes there were: at least one unless the stream ends.
+fn read_on(input: &mut Input, buf: &mut Vec<u8>) -> Result<usize> {
+    let held = buf.len();
+    buf.resize(held + CHUNK_BYTES.max(held), 0);
+    let n = read_some(input, &mut buf[held..])?;
+    buf.truncate(held + n);
+    Ok(n)
+}
+
+/// What `look` makes of the first bytes of a stream, at most so many, and the stream as if they had not been read.
+pub(crate) fn peek<T>(mut input: Input, most: usize, look: impl FnOnce(&[u8]) -> T) -> Result<(T, Input)> {
+    let mut head = Vec::new();
+    append(&mut input, &mut head, most)?;
+    let seen = look(&head);
+    Ok((seen, Box::new(std::io::Cursor::new(head).chain(input))))
+}
+
 /// Appends up to `most` bytes; how many there were, fewer only at the end of the stream.
 pub(crate) fn append(input: &mut Input, to: &mut Vec<u8>, most: usize) -> Result<usize> {
     let before = to.len();
@@ -280,13 +331,6 @@ pub(crate) fn read_some(input: &mut Input, to: &mut [u8]) -> Result<usize> {
             Err(e) => return Err(read_failed(&e)),
         }
     }
-}
-
-/// The reject of a character that B's encoding lacks.
-fn unencodable(c: char, writing: &Writing, field: usize) -> Reject {
-    let name = writing.columns.get(field).cloned().unwrap_or_default();
-    let code = c as u32;
-    Reject::new(name, format!("the character \"{c}\" (U+{code:04X}) does not exist in {}", writing.encoder.charset.name()))
 }
 
 #[cfg(test)]

@@ -99,6 +99,34 @@ impl<'r> Value<'r> {
             Value::Nodes(_) => "an element",
         }
     }
+    /// Names and values of a map, or of what stands under the first element; none: it has no parts.
+    pub fn entries(&self) -> Option<Cow<'_, Entries>> {
+        match self {
+            Value::Map(entries) => Some(Cow::Borrowed(entries)),
+            Value::Nodes(nodes) => match nodes.first()?.to_value() {
+                Value::Map(entries) => Some(Cow::Owned(Arc::unwrap_or_clone(entries))),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+    /// The part of a date or a time under `name`: `year`, `hour` …
+    pub fn time_part(&self, name: &str) -> Option<i64> {
+        let at = match self {
+            Value::Date(d) => d.at(0, 0, 0, 0),
+            Value::DateTime(d, _) => *d,
+            _ => return None,
+        };
+        Some(match name {
+            "year" => at.year().into(),
+            "month" => at.month().into(),
+            "day" => at.day().into(),
+            "hour" => at.hour().into(),
+            "minute" => at.minute().into(),
+            "second" => at.second().into(),
+            _ => return None,
+        })
+    }
     /// The entry of a map under `name`; the last one, as most readers of JSON have it, where a name stands twice.
     pub fn get(&self, name: &str) -> Option<&Value<'static>> {
         match self {

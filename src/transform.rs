@@ -25,7 +25,7 @@ mod tools;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::formats::packed::{Archives, Packing, unpack};
+use crate::formats::packed::{Packing, unpack};
 use crate::formats::text::{Encoder, Reading, Style};
 use crate::formats::{Format, Input, RecordReader, Room};
 use crate::options::Options;
@@ -190,8 +190,7 @@ impl Transformation {
 
     /// The reader of one file: unpacked, and grouped where the route says so.
     pub fn reader(&self, input: Input, room: &Room) -> Result<Box<dyn RecordReader>> {
-        let archives = if self.input.name() == "xlsx" { Archives::Keep } else { Archives::Open };
-        let (input, corrected) = corrected::sniff(unpack(input, archives, room)?)?;
+        let (corrected, input) = corrected::sniff(unpack(input, self.input.archives(), room)?)?;
         let reader = match corrected {
             Some(delimiter) => corrected::reader(self, input, delimiter, room)?,
             None => self.input.reader(&self.input_options, input, room)?,

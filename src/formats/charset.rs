@@ -112,21 +112,15 @@ impl Charset {
 /// there a byte that can't be decoded becomes U+FFFD, which the readers refuse.
 /// The last part tells whether that happened.
 pub fn open(mut input: Box<dyn Read + Send>, charset: Charset) -> Result<(Box<dyn Read + Send>, Charset, bool)> {
-    let mut head = [0u8; 3];
-    let mut n = 0;
-    while n < 3 {
-        match super::read_some(&mut input, &mut head[n..])? {
-            0 => break,
-            k => n += k,
-        }
-    }
-    let (charset, skip) = match &head[..n] {
+    let mut head = Vec::new();
+    super::append(&mut input, &mut head, 3)?;
+    let (charset, skip) = match head[..] {
         [0xef, 0xbb, 0xbf] => (Charset::Whatwg(UTF_8), 3),
         [0xff, 0xfe, ..] => (Charset::Whatwg(UTF_16LE), 2),
         [0xfe, 0xff, ..] => (Charset::Whatwg(UTF_16BE), 2),
         _ => (charset, 0),
     };
-    let rest = io::Cursor::new(head[skip..n].to_vec()).chain(input);
+    let rest = io::Cursor::new(head.split_off(skip)).chain(input);
     match charset {
         Charset::Whatwg(e) if e != UTF_8 && !e.is_single_byte() => {
             let decoder = e.new_decoder_without_bom_handling();

@@ -12,14 +12,11 @@ use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options};
 use crate::record::{Columns, Record, Reject};
 use scan::{Dialect, Fields, Scan, scan};
-pub(super) use scan::{HoldBack, line_end};
+pub(super) use scan::{HoldBack, line_end, terminator};
 use writer::Writer;
 
 /// A record that grows beyond this is an unclosed quote or no CSV at all.
 const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// How much is read at once.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The format.
 #[derive(Debug)]
@@ -149,7 +146,7 @@ impl Reader {
         if let Some(lines) = o.count("skip_last").filter(|n| *n > 0) {
             input = Box::new(HoldBack::new(input, lines));
         }
-        let mut reader = Self { dialect: Dialect::new(o, charset)?, input, charset, transcoded, buf: Vec::with_capacity(CHUNK_BYTES), ..Self::empty() };
+        let mut reader = Self { dialect: Dialect::new(o, charset)?, input, charset, transcoded, buf: Vec::with_capacity(super::CHUNK_BYTES), ..Self::empty() };
         for _ in 0..o.count("skip").unwrap_or(0) {
             reader.skip_line()?;
         }
@@ -224,11 +221,7 @@ impl Reader {
                 .hint("most often a quote that is never closed, or a file that is no CSV: check input.delimiter and input.quote")
                 .on_line(self.line));
         }
-        let old = self.buf.len();
-        self.buf.resize(old + CHUNK_BYTES.max(old), 0);
-        let n = super::read_some(&mut self.input, &mut self.buf[old..])?;
-        self.buf.truncate(old + n);
-        self.end = n == 0;
+        self.end = super::read_on(&mut self.input, &mut self.buf)? == 0;
         Ok(true)
     }
 
@@ -410,10 +403,7 @@ impl RecordReader for Reader {
         self.end = true;
         let (charset, transcoded, dialect, columns) = (self.charset, self.transcoded, self.dialect.clone(), self.columns.clone());
         let reader = move |bytes: Bytes, line: u64| -> Box<dyn RecordReader> {
-            let (input, buf, end): (Input, _, _) = match bytes {
-                Bytes::Piece(buf) => (Box::new(std::io::empty()), buf, true),
-                Bytes::Stream(input) => (input, Vec::new(), false),
-            };
+            let (input, buf, end) = bytes.open();
             let reader = Reader { input, charset, transcoded, dialect: dialect.clone(), columns: columns.clone(), buf, end, line, ..Reader::empty() };
             Box::new(if end { reader.decoded() } else { reader })
         };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::text::{self, Charset, quoted};
-use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing, read_some};
+use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing, read_on};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options, Side};
 use crate::record::{Columns, Key, Node, Nodes, Record, Value};
@@ -146,12 +146,8 @@ impl Reader {
         }
         self.buf.drain(..self.at);
         self.at = 0;
-        let old = self.buf.len();
-        self.buf.resize(old + 64 * 1024, 0);
-        let n = read_some(&mut self.input, &mut self.buf[old..])?;
-        self.buf.truncate(old + n);
-        self.end = n == 0;
-        Ok(n > 0)
+        self.end = read_on(&mut self.input, &mut self.buf)? == 0;
+        Ok(!self.end)
     }
 
     /// UNA, where it stands, sets the signs.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::lines::Lines;
 use super::text::quoted;
-use super::{Bytes, Format, Input, Next, Pieces, RecordReader, RecordWriter, Remark, Room, Writing, unencodable};
+use super::{Bytes, Format, Input, Next, Pieces, RecordReader, RecordWriter, Remark, Room, Writing};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options, Side, Val};
 use crate::record::{Columns, Entries, Key, Record, Reject, Value};
@@ -477,9 +477,7 @@ impl RecordWriter for Writer {
         let before = out.len();
         if let Err(c) = self.writing.encoder.encode(&self.line, out) {
             out.truncate(before);
-            let style = &self.writing.style;
-            let field = values.iter().position(|v| style.text(v).contains(c)).unwrap_or(usize::MAX);
-            return Ok(Err(unencodable(c, &self.writing, field)));
+            return Ok(Err(self.writing.unencodable_in(c, values)));
         }
         Ok(Ok(()))
     }

@@ -20,8 +20,6 @@ use crate::record::{Columns, Record, Reject};
 /// One element that grows beyond this is refused: a record must fit in memory.
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-const CHUNK_BYTES: usize = 256 * 1024;
-
 /// What ends a line of the output, as for every text format.
 const LINE_ENDING: Opt = Opt { name: "line_ending", kind: Kind::Text, default: Some("\"\\n\""), doc: "What ends a line." };
 
@@ -166,12 +164,8 @@ impl Reader {
         if self.buf.len() > RECORD_BYTES_MAX {
             return Err(self.fail(format!("a record is larger than {} MiB", RECORD_BYTES_MAX >> 20)));
         }
-        let old = self.buf.len();
-        self.buf.resize(old + CHUNK_BYTES.max(old), 0);
-        let n = super::read_some(&mut self.input, &mut self.buf[old..])?;
-        self.buf.truncate(old + n);
-        self.end = n == 0;
-        Ok(n > 0)
+        self.end = super::read_on(&mut self.input, &mut self.buf)? == 0;
+        Ok(!self.end)
     }
 
     /// The next byte that is no white space, without taking it.
@@ -445,10 +439,8 @@ impl RecordReader for Reader {
         let rest = super::ahead(&mut self.buf, &mut self.at, &mut self.input);
         self.end = true;
         let reader = |bytes: Bytes, line: u64| -> Box<dyn RecordReader> {
-            Box::new(match bytes {
-                Bytes::Piece(buf) => Reader { buf, end: true, line, ..Reader::empty() },
-                Bytes::Stream(input) => Reader { input, line, ..Reader::empty() },
-            })
+            let (input, buf, end) = bytes.open();
+            Box::new(Reader { input, buf, end, line, ..Reader::empty() })
         };
         Some(Pieces { rest, line: self.line, quote: None, reader: Box::new(reader) })
     }

@@ -2,14 +2,11 @@
 
 use memchr::memmem;
 
-use super::csv::{HoldBack, line_end};
-use super::text::{self, Charset, Encoder};
-use super::{Bytes, Input, read_some};
+use super::csv::{HoldBack, line_end, terminator};
+use super::text::{self, Charset};
+use super::{Bytes, Input, read_on};
 use crate::error::{Error, Result};
 use crate::options::Options;
-
-/// How much is read at once.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A line that grows beyond this is no line of a record.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -35,13 +32,7 @@ impl Lines {
         if let Some(lines) = o.count("skip_last").filter(|n| *n > 0) {
             input = Box::new(HoldBack::new(input, lines));
         }
-        let terminator = o.text("line_ending").filter(|t| !t.is_empty()).map(|t| {
-            let mut bytes = Vec::new();
-            // What the encoding lacks can't stand in the file: then no line ends there, and the file is one line.
-            let _ = Encoder { charset, mark: false, replace: false }.encode(&t, &mut bytes);
-            bytes
-        });
-        let mut lines = Self { input, charset, terminator, buf: Vec::new(), at: 0, end: false, number: 0 };
+        let mut lines = Self { input, charset, terminator: terminator(o, charset), buf: Vec::new(), at: 0, end: false, number: 0 };
         for _ in 0..o.count("skip").unwrap_or(0) {
             lines.next_line()?;
         }
@@ -71,11 +62,7 @@ impl Lines {
         if self.buf.len() > LINE_BYTES_MAX {
             return Err(Error::file(format!("the line is larger than {} MiB", LINE_BYTES_MAX >> 20)).on_line(self.number + 1).hint("check input.line_ending"));
         }
-        let old = self.buf.len();
-        self.buf.resize(old + CHUNK_BYTES.max(old), 0);
-        let n = read_some(&mut self.input, &mut self.buf[old..])?;
-        self.buf.truncate(old + n);
-        self.end = n == 0;
+        self.end = read_on(&mut self.input, &mut self.buf)? == 0;
         Ok(())
     }
 
@@ -92,10 +79,7 @@ impl Lines {
 
     /// The lines of a piece, or of all that is left.
     pub(super) fn of(bytes: Bytes, charset: Charset, line: u64) -> Self {
-        let (input, buf, end): (Input, _, _) = match bytes {
-            Bytes::Piece(buf) => (Box::new(std::io::empty()), buf, true),
-            Bytes::Stream(input) => (input, Vec::new(), false),
-        };
+        let (input, buf, end) = bytes.open();
         Self { input, charset, terminator: None, buf, at: 0, end, number: line - 1 }
     }
 

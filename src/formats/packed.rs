@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
-use super::{Input, Output, Room, read_some};
+use super::{Input, Output, Room, peek};
 use crate::error::{Blame, Error, Result};
 
 /// A file may expand to so many times its size …
@@ -63,17 +63,8 @@ pub enum Archives {
 }
 
 /// The stream, unpacked where it is packed.
-pub fn unpack(mut input: Input, archives: Archives, room: &Room) -> Result<Input> {
-    let mut head = [0u8; 4];
-    let mut n = 0;
-    while n < head.len() {
-        match read_some(&mut input, &mut head[n..])? {
-            0 => break,
-            k => n += k,
-        }
-    }
-    let packing = Packing::of(&head[..n]);
-    let whole: Input = Box::new(io::Cursor::new(head[..n].to_vec()).chain(input));
+pub fn unpack(input: Input, archives: Archives, room: &Room) -> Result<Input> {
+    let (packing, whole) = peek(input, 4, Packing::of)?;
     let unreadable = |e: io::Error| Error::file(format!("the compressed file can't be read: {e}"));
     Ok(match packing {
         None => whole,

@@ -10,7 +10,7 @@ use minijinja::value::{Kwargs, Object, Rest, ValueKind};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
 use super::text::Style;
-use super::{Format, Input, RecordReader, RecordWriter, Room, Tools, Writing, unencodable};
+use super::{Format, Input, RecordReader, RecordWriter, Room, Tools, Writing};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options, Side};
 use crate::record::{Reject, Value};
@@ -96,23 +96,10 @@ impl Object for Ours {
     fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
         match (&self.0, key.as_str()) {
             (Value::Nodes(nodes), Some(name)) => Some(theirs(nodes.part(name), &self.1)),
-            (Value::Date(d), Some(part)) => date_part(d.at(0, 0, 0, 0), part),
-            (Value::DateTime(d, _), Some(part)) => date_part(*d, part),
+            (value, Some(part)) => value.time_part(part).map(minijinja::Value::from),
             _ => None,
         }
     }
-}
-
-fn date_part(d: jiff::civil::DateTime, part: &str) -> Option<minijinja::Value> {
-    Some(match part {
-        "year" => d.year().into(),
-        "month" => d.month().into(),
-        "day" => d.day().into(),
-        "hour" => d.hour().into(),
-        "minute" => d.minute().into(),
-        "second" => d.second().into(),
-        _ => return None,
-    })
 }
 
 impl Ours {
@@ -189,7 +176,7 @@ impl RecordWriter for Writer {
                 for (i, v) in values.iter().enumerate() {
                     let mut encoded = Vec::new();
                     if let Err(c) = self.writing.encoder.encode(&self.writing.style.text(v), &mut encoded) {
-                        return Ok(Err(unencodable(c, &self.writing, i)));
+                        return Ok(Err(self.writing.unencodable(c, i)));
                     }
                     self.bytes += encoded.len() as u64 + 96;
                 }
@@ -216,6 +203,6 @@ impl RecordWriter for Writer {
         // Jinja takes the last line end away; files end in one.
         let made = if self.text.ends_with('\n') { made + "\n" } else { made };
         let text = if self.ending == "\n" { made } else { made.replace("\r\n", "\n").replace('\n', &self.ending) };
-        self.writing.encoder.encode(&text, out).map_err(|c| Error::file(format!("the template: {}", unencodable(c, &self.writing, usize::MAX).reason)))
+        self.writing.encoder.encode(&text, out).map_err(|c| Error::file(format!("the template: {}", self.writing.lacks(c))))
     }
 }

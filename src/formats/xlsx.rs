@@ -8,6 +8,7 @@ mod writer;
 
 use std::sync::mpsc::Receiver;
 
+use super::packed::Archives;
 use super::text::Style;
 use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing};
 use crate::error::{Error, Result};
@@ -44,6 +45,9 @@ impl Format for Xlsx {
     }
     fn output_options(&self) -> &'static [Opt] {
         OUTPUT
+    }
+    fn archives(&self) -> Archives {
+        Archives::Keep
     }
     fn has_columns(&self) -> bool {
         true

@@ -13,7 +13,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::names::Names;
 use super::text::{self, Charset, quoted};
-use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing};
+use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing, peek};
 use crate::error::{Blame, Error, Result, reason};
 use crate::options::{Kind, Opt, Options, Side};
 use crate::record::{Columns, Key, Node, Nodes, Record};
@@ -157,8 +157,8 @@ struct Reader {
 impl Reader {
     fn new(o: &Options, input: Input) -> Result<Self> {
         let written = o.entry("encoding").and_then(|e| Charset::named(e.as_text()));
-        let (input, declared) = sniff(input)?;
-        let input = text::utf8(input, written.or(declared).unwrap_or_else(Charset::utf8))?;
+        let (declared, input) = peek(input, 1024, declared_encoding)?;
+        let input = text::utf8(input, written.or(declared?).unwrap_or_else(Charset::utf8))?;
         let mut parser = Parser::from_reader(Counted { inner: BufReader::with_capacity(256 * 1024, input), line: 1, taken: Vec::new() });
         let config = parser.config_mut();
         config.check_comments = true;
@@ -440,24 +440,15 @@ fn attribute_text(raw: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// The encoding that the document declares, and the stream from its beginning.
-fn sniff(mut input: Input) -> Result<(Input, Option<Charset>)> {
-    let mut head = vec![0u8; 1024];
-    let mut n = 0;
-    while n < head.len() {
-        match super::read_some(&mut input, &mut head[n..])? {
-            0 => break,
-            k => n += k,
-        }
-    }
-    head.truncate(n);
-    let charset = match head.as_slice() {
+/// The encoding that a document which begins like this declares.
+fn declared_encoding(head: &[u8]) -> Result<Option<Charset>> {
+    Ok(match head {
         // Without a mark, the first two characters tell UTF-16 (XML 1.0, appendix F).
         [b'<', 0, ..] => Charset::named("utf-16le"),
         [0, b'<', ..] => Charset::named("utf-16be"),
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0xef, 0xbb, 0xbf, ..] => None,
         _ => {
-            let text = String::from_utf8_lossy(&head);
+            let text = String::from_utf8_lossy(head);
             let declaration = text.strip_prefix("<?xml").and_then(|t| t.split("?>").next()).unwrap_or("");
             let label = declaration.split("encoding").nth(1).and_then(|t| t.split(['"', '\'']).nth(1)).map(str::to_owned);
             match label {
@@ -474,8 +465,7 @@ fn sniff(mut input: Input) -> Result<(Input, Option<Charset>)> {
                 },
             }
         }
-    };
-    Ok((Box::new(std::io::Cursor::new(head).chain(input)), charset))
+    })
 }
 
 #[cfg(test)]

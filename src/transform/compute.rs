@@ -13,19 +13,6 @@ pub(super) fn fault<T>(message: impl Into<String>) -> Eval<T> {
     Err(Fault::Message(message.into()))
 }
 
-pub(super) fn time_part<'r>(d: DateTime, name: &str) -> Eval<Value<'r>> {
-    let part: i64 = match name {
-        "year" => d.year().into(),
-        "month" => d.month().into(),
-        "day" => d.day().into(),
-        "hour" => d.hour().into(),
-        "minute" => d.minute().into(),
-        "second" => d.second().into(),
-        _ => return Err(Fault::Undefined(format!("a date has no part {name}"))),
-    };
-    Ok(Value::Number(part.into()))
-}
-
 pub(super) fn position(at: i64, len: usize) -> Option<usize> {
     let at = if at < 0 { at + i64::try_from(len).ok()? } else { at };
     usize::try_from(at).ok().filter(|at| *at < len)

@@ -3,11 +3,11 @@
 //! It went through a spreadsheet: the delimiter, the quotes and the encoding are the spreadsheet's, and the signs that kept
 //! cells from being computed are taken off again. The relay's own columns never reach B.
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 
 use super::Transformation;
 use crate::error::{Error, Result};
-use crate::formats::{self, Format, Input, Next, RecordReader, Remark, Room, read_some};
+use crate::formats::{self, Format, Input, Next, RecordReader, Remark, Room, peek};
 use crate::options::{Entry, Kind, Opt, Options, Val};
 use crate::record::{Columns, Record, Reject};
 
@@ -19,6 +19,8 @@ pub const RAW: &str = "_raw";
 const KEYS: &[Opt] = &[Opt { name: "encoding", kind: Kind::Encoding, default: Some("\"utf-8\""), doc: "How the text is written." }];
 /// How much tells whether a file is one.
 const HEAD_BYTES: usize = 256;
+/// How much tells what it is written in: rejects are few, so that this is the whole file.
+const ENCODING_BYTES: usize = 16 * 1024 * 1024;
 
 /// The delimiter of a rejects file that begins with these bytes; none: it is no rejects file.
 pub fn delimiter_of(head: &[u8]) -> Option<char> {
@@ -30,24 +32,14 @@ pub fn delimiter_of(head: &[u8]) -> Option<char> {
     rest.starts_with([delimiter, '\r', '\n']).then_some(delimiter)
 }
 
-/// The stream from its beginning, and the delimiter if it is a rejects file.
-pub(super) fn sniff(mut input: Input) -> Result<(Input, Option<char>)> {
-    let mut head = vec![0u8; HEAD_BYTES];
-    let mut n = 0;
-    while n < head.len() {
-        match read_some(&mut input, &mut head[n..])? {
-            0 => break,
-            k => n += k,
-        }
-    }
-    head.truncate(n);
-    let delimiter = delimiter_of(&head);
-    Ok((Box::new(Cursor::new(head).chain(input)), delimiter))
+/// The delimiter if it is a rejects file, and the stream from its beginning.
+pub(super) fn sniff(input: Input) -> Result<(Option<char>, Input)> {
+    peek(input, HEAD_BYTES, delimiter_of)
 }
 
 /// A reader of the records that stand in a rejects file.
 pub(super) fn reader(spec: &Transformation, input: Input, delimiter: char, room: &Room) -> Result<Box<dyn RecordReader>> {
-    let (input, encoding) = encoding_of(input)?;
+    let (encoding, input) = peek(input, ENCODING_BYTES, encoding_of)?;
     let text = |t: &str| Entry { value: Val::Text(t.to_owned()), span: 0..0, key_span: 0..0, secret: false };
     let keys = vec![("delimiter".to_owned(), text(&delimiter.to_string())), ("encoding".to_owned(), text(encoding))];
     let options = Options::new(keys, 0..0, vec![formats::csv::Csv.input_options(), KEYS]);
@@ -60,23 +52,12 @@ pub(super) fn reader(spec: &Transformation, input: Input, delimiter: char, room:
 }
 
 /// UTF-8 as it was written, or what a spreadsheet on Windows made of it.
-fn encoding_of(mut input: Input) -> Result<(Input, &'static str)> {
-    // Rejects are few: the whole file is looked at, up to a bound.
-    let mut head = Vec::new();
-    let mut buf = vec![0u8; 64 * 1024];
-    while head.len() < 16 * 1024 * 1024 {
-        let n = read_some(&mut input, &mut buf)?;
-        if n == 0 {
-            break;
-        }
-        head.extend_from_slice(&buf[..n]);
-    }
-    let utf8 = match std::str::from_utf8(&head) {
-        Ok(_) => true,
+fn encoding_of(head: &[u8]) -> &'static str {
+    match std::str::from_utf8(head) {
         // The last character may be cut by the bound.
-        Err(e) => e.error_len().is_none(),
-    };
-    Ok((Box::new(Cursor::new(head).chain(input)), if utf8 { "utf-8" } else { "windows-1252" }))
+        Err(e) if e.error_len().is_some() => "windows-1252",
+        _ => "utf-8",
+    }
 }
 
 /// The cell without the sign that kept a spreadsheet from computing it.

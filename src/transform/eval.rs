@@ -3,7 +3,7 @@
 //! The rules that differ from Jinja's are the contract's: decimals are exact, null is told from text, text is never
 //! compared with a number, and what is undefined rejects the record unless `default` follows.
 
-use super::compute::{arithmetic, compares, fault, picks, position, time_part};
+use super::compute::{arithmetic, compares, fault, picks, position};
 pub use super::compute::{contains, digits, equal, number, order, truth, whole};
 
 use super::expr::{Args, Cmp, Fact, Node};
@@ -293,8 +293,10 @@ impl<'r> Env<'r> {
             Value::Null => Ok(Value::Null),
             Value::Map(_) => Ok(value.get(name).cloned().unwrap_or(Value::Null)),
             Value::Nodes(nodes) => Ok(nodes.part(name)),
-            Value::Date(d) => time_part(d.at(0, 0, 0, 0), name),
-            Value::DateTime(d, _) => time_part(*d, name),
+            Value::Date(_) | Value::DateTime(..) => match value.time_part(name) {
+                Some(part) => Ok(Value::Number(part.into())),
+                None => Err(Fault::Undefined(format!("a date has no part {name}"))),
+            },
             other => Err(Fault::Undefined(format!("{} has no part {name}", other.kind()))),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! A group goes to B whole or not at all: a row that can't be read rejects the group it stands in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::filters::converted;
@@ -78,15 +79,8 @@ impl Groups {
 
     /// The record as a map: its columns as they stand, or by their types.
     fn entries(&self, record: &Record, typed: Typed) -> Result<Entries, Reject> {
-        match &record.tree {
-            Some(Value::Map(entries)) => return Ok(entries.to_vec()),
-            Some(Value::Nodes(nodes)) => {
-                return Ok(match nodes.first().map(|n| n.to_value()) {
-                    Some(Value::Map(entries)) => entries.to_vec(),
-                    _ => Vec::new(),
-                });
-            }
-            _ => {}
+        if let Some(tree @ (Value::Map(_) | Value::Nodes(_))) = &record.tree {
+            return Ok(tree.entries().map(Cow::into_owned).unwrap_or_default());
         }
         if let Some((at, why)) = record.faults.first() {
             return Err(Reject::new(self.names.get(*at).map_or("", |n| n), why.clone()));

@@ -200,18 +200,8 @@ impl Records {
 
 /// An element's names beside those of its record; where both have one, the element's counts.
 fn beside(row: &Value<'_>, item: Value<'static>) -> Value<'static> {
-    let mut entries: Entries = match row {
-        Value::Map(entries) => entries.to_vec(),
-        _ => Vec::new(),
-    };
-    let own = match &item {
-        Value::Map(own) => own.to_vec(),
-        Value::Nodes(nodes) => match nodes.first().map(|n| n.to_value()) {
-            Some(Value::Map(own)) => own.to_vec(),
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    };
+    let parts = |v: &Value<'_>| v.entries().map(Cow::into_owned).unwrap_or_default();
+    let (mut entries, own): (Entries, Entries) = (parts(row), parts(&item));
     entries.retain(|(name, _)| !own.iter().any(|(n, _)| n == name));
     entries.extend(own);
     entries.push(("item".into(), item));

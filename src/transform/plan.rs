@@ -463,17 +463,11 @@ impl Unique {
 
 /// The names of a nested record, which name the columns of a flat output where no map does.
 pub fn names_of(record: &Record) -> Option<Vec<String>> {
-    match &record.tree {
-        Some(Value::Map(entries)) => Some(entries.iter().map(|(n, _)| n.to_string()).collect()),
-        Some(Value::Nodes(nodes)) => nodes.first().and_then(|n| match n.to_value() {
-            Value::Map(entries) => Some(entries.iter().map(|(n, _)| n.to_string()).collect()),
-            _ => None,
-        }),
-        _ => None,
-    }
+    Some(record.tree.as_ref()?.entries()?.iter().map(|(name, _)| name.to_string()).collect())
 }
 
 /// Whether a nested record has names that the columns of a flat output lack.
 pub fn surplus_names(record: &Record, targets: &[String]) -> Option<String> {
-    names_of(record)?.into_iter().find(|n| !targets.contains(n))
+    let entries = record.tree.as_ref()?.entries()?;
+    entries.iter().find(|(name, _)| !targets.iter().any(|t| **t == **name)).map(|(name, _)| name.to_string())
 }

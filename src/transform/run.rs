@@ -1,6 +1,5 @@
 //! The loop: reader → elements → plan → sink, with the rejects beside, and the counts that must add up.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use super::sink::Sink;
 use super::tools::Bench;
 use super::{Counts, Limit, Outcome, Source, Transformation, Work, explain};
 use crate::error::{Error, Result};
-use crate::formats::{Bytes, Input, Next, Pieces, RecordReader, Remark, Room, Tools, read_some};
+use crate::formats::{Bytes, Input, Next, Pieces, RecordReader, Remark, Room, Tools, peek};
 use crate::record::{Record, Reject, Value};
 
 /// How many records `--explain` shows.
@@ -316,10 +315,7 @@ impl<'w> Run<'w> {
 }
 
 /// The stream, unless it holds no byte at all.
-fn not_empty(mut input: Input) -> Result<Option<Input>> {
-    let mut first = [0u8; 1];
-    Ok(match read_some(&mut input, &mut first)? {
-        0 => None,
-        _ => Some(Box::new(std::io::Cursor::new(first).chain(input))),
-    })
+fn not_empty(input: Input) -> Result<Option<Input>> {
+    let (empty, input) = peek(input, 1, <[u8]>::is_empty)?;
+    Ok((!empty).then_some(input))
 }

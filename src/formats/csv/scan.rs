@@ -4,9 +4,8 @@ use std::io::Read;
 
 use memchr::{memchr, memchr2, memchr3};
 
-use super::super::Input;
 use super::super::text::{self, Charset};
-use super::CHUNK_BYTES;
+use super::super::{CHUNK_BYTES, Input};
 use crate::error::{Error, Result};
 use crate::options::Options;
 
@@ -42,7 +41,8 @@ impl Dialect {
         if (text::Encoder { charset, mark: false, replace: false }).encode(&sign.to_string(), &mut delimiter).is_err() || delimiter.is_empty() {
             return Err(Error::config(format!("delimiter = {} does not exist in {}", text::quoted(&sign.to_string()), charset.name())));
         }
-        let simple = delimiter.len() == 1 && !o.flag("trim") && o.char("escape").is_none() && o.text("line_ending").is_none_or(|t| t.is_empty());
+        let terminator = terminator(o, charset);
+        let simple = delimiter.len() == 1 && !o.flag("trim") && o.char("escape").is_none() && terminator.is_none();
         Ok(Self {
             simple,
             delimiter: delimiter[0],
@@ -50,17 +50,21 @@ impl Dialect {
             quote: byte("quote")?,
             escape: byte("escape")?,
             comment: byte("comment")?,
-            terminator: o.text("line_ending").filter(|t| !t.is_empty()).map(|t| {
-                let mut bytes = Vec::new();
-                // What the encoding lacks can't stand in the file: then no line ends there, and the file is one line.
-                let _ = text::Encoder { charset, mark: false, replace: false }.encode(&t, &mut bytes);
-                bytes
-            }),
+            terminator,
             trim: o.flag("trim"),
             extra: o.flag("allow_extra_columns"),
             optional: o.flag("allow_optional_columns"),
         })
     }
+}
+
+/// The bytes that end lines where `line_ending` says so.
+pub(in crate::formats) fn terminator(o: &Options, charset: Charset) -> Option<Vec<u8>> {
+    let text = o.text("line_ending").filter(|t| !t.is_empty())?;
+    let mut bytes = Vec::new();
+    // What the encoding lacks can't stand in the file: then no line ends there, and the file is one line.
+    let _ = text::Encoder { charset, mark: false, replace: false }.encode(&text, &mut bytes);
+    Some(bytes)
 }
 
 impl Dialect {

@@ -162,7 +162,7 @@ impl RecordWriter for Writer {
             out.truncate(before);
             let at = self.line.find(c).unwrap_or(0);
             let field = self.starts.iter().rposition(|start| *start <= at).unwrap_or(0);
-            super::super::unencodable(c, &self.writing, field)
+            self.writing.unencodable(c, field)
         });
         self.line.clear();
         Ok(reject.map_or(Ok(()), Err))

@@ -119,12 +119,8 @@ pub(super) fn put_slots<'v>(out: &mut String, slots: &'v [(String, Slot)], value
     put_object(out, entries, style, indent, level);
 }
 
-/// Names with dots nest: `adresse.ville` is `ville` in `adresse`.
-pub(in crate::formats) fn slots_of(columns: &[String], nested: bool) -> Vec<(String, Slot)> {
-    slots(columns, if nested { Nesting::Dots } else { Nesting::Flat })
-}
-
-fn slots(columns: &[String], nest: Nesting) -> Vec<(String, Slot)> {
+/// Names with dots nest where a map gave them: `adresse.ville` is `ville` in `adresse`.
+pub(in crate::formats) fn slots_of(writing: &Writing) -> Vec<(String, Slot)> {
     fn insert(slots: &mut Vec<(String, Slot)>, path: &[&str], index: usize) {
         let [name, rest @ ..] = path else { return };
         if rest.is_empty() {
@@ -141,19 +137,11 @@ fn slots(columns: &[String], nest: Nesting) -> Vec<(String, Slot)> {
         }
     }
     let mut out = Vec::new();
-    for (index, name) in columns.iter().enumerate() {
-        match nest {
-            Nesting::Dots => insert(&mut out, &name.split('.').collect::<Vec<_>>(), index),
-            Nesting::Flat => out.push((name.clone(), Slot::Value(index))),
-        }
+    for (index, name) in writing.columns.iter().enumerate() {
+        let path: Vec<&str> = if writing.mapped { name.split('.').collect() } else { vec![name] };
+        insert(&mut out, &path, index);
     }
     out
-}
-
-#[derive(Clone, Copy)]
-enum Nesting {
-    Dots,
-    Flat,
 }
 
 pub(super) struct Writer {
@@ -170,7 +158,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(writing: Writing, wrap: Option<Vec<String>>, indent: usize, ending: String) -> Self {
-        let slots = slots_of(&writing.columns, writing.mapped);
+        let slots = slots_of(&writing);
         let mut between = Vec::new();
         if wrap.is_some() {
             // A comma exists in every encoding.
@@ -206,7 +194,7 @@ impl RecordWriter for Writer {
             self.text.push_str(if self.indent > 0 { ": " } else { ":" });
         }
         self.text.push('[');
-        self.emit(out).map_err(|c| Error::file(format!("output.wrap: {}", super::super::unencodable(c, &self.writing, usize::MAX).reason)))
+        self.emit(out).map_err(|c| Error::file(format!("output.wrap: {}", self.writing.lacks(c))))
     }
 
     fn between(&self) -> &[u8] {
@@ -228,9 +216,7 @@ impl RecordWriter for Writer {
             self.text.push('\n');
         }
         if let Err(c) = self.emit(out) {
-            let style = &self.writing.style;
-            let field = values.iter().position(|v| style.text(v).contains(c)).unwrap_or(usize::MAX);
-            return Ok(Err(super::super::unencodable(c, &self.writing, field)));
+            return Ok(Err(self.writing.unencodable_in(c, values)));
         }
         self.first = false;
         Ok(Ok(()))

@@ -2,7 +2,7 @@
 
 use super::super::json::{Slot, slots_of};
 use super::super::text::Style;
-use super::super::{RecordWriter, Writing, unencodable};
+use super::super::{RecordWriter, Writing};
 use super::is_legal;
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -36,7 +36,7 @@ impl Writer {
             }
         }
         Ok(Self {
-            slots: slots_of(&writing.columns, writing.mapped),
+            slots: slots_of(&writing),
             root: o.word("root").trim_matches('/').split('/').map(str::to_owned).collect(),
             record: o.word("record").trim_matches('/').to_owned(),
             namespace: o.text("namespace"),
@@ -276,7 +276,7 @@ impl RecordWriter for Writer {
                 .map(|n| format!(" xmlns=\"{}\"", n.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")));
             self.text.push_str(&format!("<{name}{}>", namespace.unwrap_or_default()));
         }
-        self.emit(out).map_err(|c| Error::file(format!("output.root: {}", unencodable(c, &self.writing, usize::MAX).reason)))
+        self.emit(out).map_err(|c| Error::file(format!("output.root: {}", self.writing.lacks(c))))
     }
 
     fn write(&mut self, values: &[Value<'_>], out: &mut Vec<u8>) -> Result<Result<(), Reject>> {
@@ -295,9 +295,7 @@ impl RecordWriter for Writer {
             return Ok(Err(wrong));
         }
         if let Err(c) = self.emit(out) {
-            let style = &self.writing.style;
-            let field = values.iter().position(|v| style.text(v).contains(c)).unwrap_or(usize::MAX);
-            return Ok(Err(unencodable(c, &self.writing, field)));
+            return Ok(Err(self.writing.unencodable_in(c, values)));
         }
         Ok(Ok(()))
     }

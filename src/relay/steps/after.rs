@@ -1,5 +1,7 @@
 //! What happens at B beside the file itself: markers and commands once it is there, and cleaning up when it will not be.
 
+use jiff::Zoned;
+
 use super::super::World;
 use super::deliver::{Target, target};
 use super::local;
@@ -10,17 +12,16 @@ use crate::error::{Blame, Result};
 use crate::job::{Delivery, Job, Name, Progress};
 use crate::naming::{self, Facts};
 
+/// What B's markers and commands are told of a file that is there.
+fn facts<'f>(t: &'f Target<'_>, job: &Job, delivery: &'f Delivery, time: &'f Zoned) -> Facts<'f> {
+    let path = t.final_path.as_os_str().as_encoded_bytes();
+    Facts { name: &delivery.name.0, path, job: job.id, id: &delivery.id, part: delivery.part + 1, time }
+}
+
 /// B's marker and B's own import function, once its file is there. They may run again after a crash, never before.
 pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<()> {
     let time = local(job.received_at);
-    let facts = Facts {
-        name: &delivery.name.0,
-        path: t.final_path.as_os_str().as_encoded_bytes(),
-        job: job.id,
-        id: &delivery.id,
-        part: delivery.part + 1,
-        time: &time,
-    };
+    let facts = facts(t, job, delivery, &time);
     if let Some(template) = &t.d.done_file {
         let name = Name(template.render(&facts));
         naming::check_name(&name.0, "done_file").map_err(|e| e.blamed_on(Blame::Endpoint))?;
@@ -54,14 +55,7 @@ pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
 /// Runs B's own import function.
 pub(super) fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Delivery) {
     let time = local(job.received_at);
-    let facts = Facts {
-        name: &delivery.name.0,
-        path: t.final_path.as_os_str().as_encoded_bytes(),
-        job: job.id,
-        id: &delivery.id,
-        part: delivery.part + 1,
-        time: &time,
-    };
+    let facts = facts(t, job, delivery, &time);
     if let Some(after) = &t.d.after {
         let allowed = ["name", "stem", "ext", "path", "job", "date"];
         let args =

@@ -18,7 +18,7 @@ use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
 use crate::durable;
 use crate::endpoints::Followed;
 use crate::error::{Blame, Error, Kind, Result, shown};
-use crate::formats::packed::{Archives, unpack};
+use crate::formats::packed::unpack;
 use crate::formats::text::Type;
 use crate::formats::{Output, Room};
 use crate::job::{Delivery, Event, Job, Made, Name, Next, PartMade, Progress, Seal};
@@ -85,14 +85,15 @@ fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
     {
         return Ok(vec![Event::Sealed(seal), Event::Duplicate { of }]);
     }
+    let kind = export_of(&route, &original);
     let made = match &route.transformation {
         None => Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new(), parts: Vec::new() },
         Some(_) => {
             w.record_one(job, Event::Sealed(seal.clone()))?;
-            transform(w, &route, job, &original, &seal)?
+            transform(w, &route, job, &original, &seal, kind)?
         }
     };
-    let deliveries = plan(w, &route, job, made.parts.len().max(1), export_of(&route, &original))?;
+    let deliveries = plan(w, &route, job, made.parts.len().max(1), kind)?;
     let tried = tried_before(w, job, &deliveries);
     let transformed = Event::Transformed { made, deliveries };
     // Raw bytes need no commit between: knowing them is all that is made of them.
@@ -211,14 +212,13 @@ pub(super) fn read_failed(e: &std::io::Error, path: &Path) -> Error {
 }
 
 /// Makes B's file in the job's work folder.
-pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, seal: &Seal) -> Result<Made> {
+pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, seal: &Seal, kind: Export) -> Result<Made> {
     let Some(spec) = &route.transformation else { return Err(Error::relay("nothing to transform")) };
     let work = w.work(job);
     durable::make_folder(&work, 0o700)?;
     // Expressions see the name of A's file, also where only its corrected rejects come.
     let context = naming::context(naming::uncorrected(&job.file.0), seal.size, &local(seal.modified), job.id, &local(job.received_at), &job.route);
     let lookups = Arc::new(w.lookups.lookups(route, &job.file, &Room::new(w.config.max_memory, &work))?);
-    let kind = export_of(route, original);
     let input = Box::new(durable::open_file(original)?);
     let rejects_path = work.join("rejects.csv");
     durable::remove(&rejects_path)?;
@@ -324,10 +324,9 @@ impl LookupCache {
         }
         let types: Vec<_> = l.input.map("types").iter().filter_map(|(n, e)| Type::named(e.as_text()).map(|t| (n.clone(), t))).collect();
         let reading = crate::config::resolve::reading(&l.input);
-        let archives = if l.format.name() == "xlsx" { Archives::Keep } else { Archives::Open };
         let room = Room { beside: Some(path.clone()), ..room.clone() };
         let read = || {
-            let mut reader = l.format.reader(&l.input, unpack(Box::new(input), archives, &room)?, &room)?;
+            let mut reader = l.format.reader(&l.input, unpack(Box::new(input), l.format.archives(), &room)?, &room)?;
             if let (Some(by), Some(into)) = (l.input.texts("group_by"), l.input.text("group_into")) {
                 reader = Box::new(Groups::new(reader, &Grouping { by, into }, &types, &reading, room.bytes_max)?);
             }
