@@ -85,6 +85,13 @@ impl<'r> Value<'r> {
             other => other.clone(),
         }
     }
+    /// Of elements that have a type, the first one's value; any other value as it is.
+    pub fn plain(self) -> Self {
+        match &self {
+            Value::Nodes(nodes) if nodes.first().is_some_and(|first| first.typed.is_some()) => nodes.scalar().into_owned(),
+            _ => self,
+        }
+    }
     /// The word for this kind of value in messages.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -21,6 +21,7 @@ mod run;
 mod sink;
 mod spill;
 mod tools;
+pub mod typed;
 
 use std::sync::Arc;
 

@@ -120,6 +120,10 @@ fn theirs(value: Value<'static>, style: &Arc<Style>) -> minijinja::Value {
         Value::Text(t) => t.into_owned().into(),
         Value::List(items) => items.iter().map(|v| theirs(v.clone(), style)).collect::<Vec<_>>().into(),
         Value::Map(entries) => entries.iter().map(|(k, v)| (k.to_string(), theirs(v.clone(), style))).collect::<BTreeMap<String, minijinja::Value>>().into(),
+        // What it is by its type; an element with others in it keeps them.
+        Value::Nodes(nodes) if nodes.first().is_some_and(|n| n.typed.is_some() && n.children.is_empty() && n.attributes.is_empty()) => {
+            theirs(nodes.scalar().into_owned(), style)
+        }
         Value::Number(n) if n.scale() == 0 && i64::try_from(n).is_ok() => i64::try_from(n).unwrap_or(0).into(),
         other => minijinja::Value::from_object(Ours(other, style.clone())),
     }

@@ -288,7 +288,10 @@ impl Style {
                 None => format!("{d}{}", offset.map(offset_text).unwrap_or_default()),
                 Some(pattern) => formatted(pattern, with_offset(*d, *offset)),
             }),
-            Value::Nodes(nodes) => nodes.string(),
+            Value::Nodes(nodes) => match nodes.scalar() {
+                Value::Text(text) => text,
+                typed => Cow::Owned(self.text(&typed).into_owned()),
+            },
             Value::List(_) | Value::Map(_) => Cow::Owned(super::json::to_text(value, self)),
         }
     }

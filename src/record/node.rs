@@ -18,13 +18,15 @@ pub struct Node {
     pub attributes: Vec<(Key, String)>,
     /// The elements directly in it, and after how many bytes of `text` each stands.
     pub children: Vec<(usize, Arc<Node>)>,
+    /// The value that its text stands for by a declared type.
+    pub typed: Option<Box<Value<'static>>>,
     /// Of what stands around records: what stands around it.
     pub around: Option<Arc<Node>>,
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: Arc::from(""), text: String::new(), attributes: Vec::new(), children: Vec::new(), around: None }
+        Self { name: Arc::from(""), text: String::new(), attributes: Vec::new(), children: Vec::new(), typed: None, around: None }
     }
 }
 
@@ -56,8 +58,9 @@ impl Node {
 
     /// As a record of JSON: attributes as `@name`, text beside elements as `#text`, repeated elements as a list.
     pub fn to_value(&self) -> Value<'static> {
+        let text = || self.typed.as_ref().map_or_else(|| Value::owned(self.text.clone()), |typed| (**typed).clone());
         if self.attributes.is_empty() && self.children.is_empty() {
-            return Value::owned(self.text.clone());
+            return text();
         }
         let mut entries: Entries = self.attributes.iter().map(|(name, text)| (format!("@{name}").into(), Value::owned(text.clone()))).collect();
         for (_, child) in &self.children {
@@ -69,7 +72,7 @@ impl Node {
             }
         }
         if !self.text.is_empty() {
-            entries.push(("#text".into(), Value::owned(self.text.clone())));
+            entries.push(("#text".into(), text()));
         }
         Value::map(entries)
     }
@@ -96,6 +99,14 @@ impl Nodes {
     /// What stands for all of them as text; `None` never occurs, since there is always one.
     pub fn first(&self) -> Option<&Arc<Node>> {
         self.all().first()
+    }
+
+    /// What stands for all of them where one value is wanted: the first one's, by its type or as text.
+    pub fn scalar(&self) -> Value<'_> {
+        match self.first().and_then(|node| node.typed.as_deref()) {
+            Some(typed) => typed.borrowed(),
+            None => Value::Text(self.string()),
+        }
     }
 
     /// The text of the first.

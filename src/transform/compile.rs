@@ -12,6 +12,7 @@ use super::expr::{Args, Cmp, Each, Fact, Mistake, NO_COLUMN, Node, Op, RESERVED,
 use super::filters::{self};
 use super::kinds::check_kinds;
 use super::predicates::{self};
+use super::typed;
 use crate::formats::text::Type;
 use crate::options::nearest;
 use crate::record::Value;
@@ -86,7 +87,13 @@ pub(super) fn boxed(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Box<Node> {
 
 pub(super) fn node(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Node {
     match expr {
-        Expr::Var(var) => name(var.id, range_of(expr), scope),
+        Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => {
+            let node = reached(expr, scope);
+            match typed::path(expr, scope.lets) {
+                Some(path) => typed::wrapped(node, &path, scope),
+                None => node,
+            }
+        }
         Expr::Const(c) => {
             // A decimal literal is taken from the text: the parser's float would lose digits beyond the 15th.
             let literal = scope.source.get(range_of(expr)).filter(|t| t.starts_with(|c: char| c.is_ascii_digit()));
@@ -118,12 +125,42 @@ pub(super) fn node(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Node {
         }
         Expr::Filter(f) => filter(f, range_of(expr), scope),
         Expr::Test(t) => test(t, range_of(expr), scope),
-        Expr::GetAttr(a) => attribute(a, range_of(expr), scope),
-        Expr::GetItem(i) => item(i, scope),
         Expr::Call(c) => call(c, range_of(expr), scope),
         Expr::List(l) => Node::List(l.items.iter().map(|e| node(e, scope)).collect()),
         Expr::Tuple(t) => Node::List(t.items.iter().map(|e| node(e, scope)).collect()),
         Expr::Map(m) => Node::Map(m.keys.iter().zip(&m.values).map(|(k, v)| (node(k, scope), node(v, scope))).collect()),
+    }
+}
+
+/// What a name or a path reaches, before its types.
+fn reached(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Node {
+    match expr {
+        Expr::Var(var) => name(var.id, range_of(expr), scope),
+        Expr::GetAttr(a) => attribute(a, range_of(expr), scope),
+        Expr::GetItem(i) => item(i, scope),
+        other => node(other, scope),
+    }
+}
+
+/// The value whose parts are asked for. Types of parts are those of the whole path; only dates have parts by their own.
+fn holder(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Box<Node> {
+    let node = reached(expr, scope);
+    let dates = typed::path(expr, scope.lets)
+        .filter(|path| typed::declared(path, scope).iter().any(|d| d.path.is_empty() && matches!(d.kind, Type::Date | Type::DateTime)));
+    Box::new(match dates {
+        Some(path) => typed::wrapped(node, &path, scope),
+        None => node,
+    })
+}
+
+/// Compiles `each`. If it is a path, its elements are typed one by one, so that a wrong one rejects itself alone.
+pub fn compile_each(text: &str, scope: &mut Scope<'_>) -> Node {
+    match parse_expr(text) {
+        Ok(expr) if scope.each_path.is_some() => {
+            text.clone_into(&mut scope.source);
+            reached(&expr, scope)
+        }
+        _ => compile(text, scope),
     }
 }
 
@@ -196,8 +233,7 @@ pub(super) fn column(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Nod
                 scope.fields.push(id.to_owned());
                 scope.fields.len() - 1
             });
-            let field = Node::Field(id.to_owned(), at);
-            if declared == Type::Text { field } else { Node::Typed(Box::new(field), declared) }
+            Node::Field(id.to_owned(), at)
         }
     }
 }
@@ -226,20 +262,7 @@ pub(super) fn attribute(a: &ast::GetAttr<'_>, span: Range<usize>, scope: &mut Sc
             return Node::Const(Value::Null);
         }
     }
-    let inner = Node::Attr(whole(node(&a.expr, scope)), a.name.to_owned());
-    match dotted(&a.expr).and_then(|path| scope.types.iter().find(|(name, _)| *name == format!("{path}.{}", a.name))) {
-        Some((_, kind)) => Node::Typed(Box::new(inner), *kind),
-        None => inner,
-    }
-}
-
-/// `a.b.c` as written, for `types` of nested parts.
-pub(super) fn dotted(expr: &Expr<'_>) -> Option<String> {
-    match expr {
-        Expr::Var(var) => Some(var.id.to_owned()),
-        Expr::GetAttr(a) => dotted(&a.expr).map(|path| format!("{path}.{}", a.name)),
-        _ => None,
-    }
+    Node::Attr(holder(&a.expr, scope), a.name.to_owned())
 }
 
 pub(super) fn item(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Node {
@@ -266,16 +289,7 @@ pub(super) fn item(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Node {
             };
         }
     }
-    Node::Index(whole(node(&i.expr, scope)), boxed(&i.subscript_expr, scope))
-}
-
-/// The value whose parts are asked for: an element of XML has attributes and elements, whatever type its text has. Only
-/// dates have parts by their type.
-fn whole(node: Node) -> Box<Node> {
-    match node {
-        Node::Typed(inner, kind) if !matches!(kind, Type::Date | Type::DateTime) => inner,
-        other => Box::new(other),
-    }
+    Node::Index(holder(&i.expr, scope), boxed(&i.subscript_expr, scope))
 }
 
 pub(super) fn binary(b: &ast::BinOp<'_>, scope: &mut Scope<'_>) -> Node {

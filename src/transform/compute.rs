@@ -47,14 +47,14 @@ pub fn truth(value: &Value<'_>) -> bool {
         Value::Date(_) | Value::DateTime(..) => true,
         Value::List(l) => !l.is_empty(),
         Value::Map(m) => !m.is_empty(),
-        Value::Nodes(n) => n.all().len() > 1 || n.first().is_some_and(|first| !first.children.is_empty()) || !n.string().is_empty(),
+        Value::Nodes(n) => n.all().len() > 1 || n.first().is_some_and(|first| !first.children.is_empty()) || truth(&n.scalar()),
     }
 }
 
 /// What stands for a value where one text is wanted: of several elements, the first one's.
 pub(super) fn scalar<'v>(value: &'v Value<'_>) -> Value<'v> {
     match value {
-        Value::Nodes(nodes) => Value::Text(nodes.string()),
+        Value::Nodes(nodes) => nodes.scalar(),
         other => other.borrowed(),
     }
 }
@@ -65,7 +65,7 @@ pub fn number(value: &Value<'_>) -> Eval<Option<Decimal>> {
         Value::Null => Ok(None),
         Value::Number(n) => Ok(Some(*n)),
         Value::Digits(d) => digits(d).map(Some),
-        Value::Nodes(n) => fault(format!("{} is text, not a number: convert it with | decimal or `types`", quoted(&n.string()))),
+        Value::Nodes(n) => number(&n.scalar()),
         Value::Text(t) => fault(format!("{} is text, not a number: convert it with | decimal or `types`", quoted(t))),
         other => fault(format!("{} is not a number", other.kind())),
     }
@@ -94,8 +94,8 @@ pub(super) fn arithmetic<'r>(op: Op, left: Value<'r>, right: Value<'r>) -> Eval<
         };
         match (&left, &right) {
             (Value::Nodes(_), Value::List(_)) | (Value::List(_), Value::Nodes(_)) => return arithmetic(op, list(&left), list(&right)),
-            (Value::Nodes(n), Value::Text(_)) => return arithmetic(op, Value::owned(n.string()), right),
-            (Value::Text(_) | Value::Nodes(_), Value::Nodes(n)) => return arithmetic(op, left, Value::owned(n.string())),
+            (Value::Nodes(n), _) => return arithmetic(op, n.scalar().into_owned(), right),
+            (_, Value::Nodes(n)) => return arithmetic(op, left, n.scalar().into_owned()),
             (Value::Text(a), Value::Text(b)) => return Ok(Value::owned(format!("{a}{b}"))),
             (Value::List(a), Value::List(b)) => return Ok(Value::list(a.iter().chain(b.iter()).cloned().collect())),
             (Value::List(_), Value::Null) => return Ok(left),
@@ -201,11 +201,11 @@ pub fn contains(whole: &Value<'_>, item: &Value<'_>, style: &Style) -> Eval<bool
         Value::Map(_) => Ok(whole.get(&style.text(item)).is_some()),
         Value::Text(text) => match item {
             Value::Text(part) => Ok(text.contains(part.as_ref())),
-            Value::Nodes(part) => Ok(text.contains(part.string().as_ref())),
+            Value::Nodes(part) => contains(whole, &part.scalar(), style),
             Value::Null => Ok(false),
             other => fault(format!("{} is looked for in text: convert it first", other.kind())),
         },
-        Value::Nodes(nodes) => contains(&Value::Text(nodes.string()), &scalar(item), style),
+        Value::Nodes(nodes) => contains(&nodes.scalar(), &scalar(item), style),
         other => fault(format!("nothing can be in {}", other.kind())),
     }
 }

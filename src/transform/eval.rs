@@ -9,6 +9,7 @@ pub use super::compute::{contains, digits, equal, number, order, truth, whole};
 use super::expr::{Args, Cmp, Fact, Node};
 use super::filters;
 use super::lookup::Lookups;
+use super::typed::{self, Declared};
 use crate::formats::text::{Reading, Style, Type, quoted};
 use crate::record::{Columns, Nodes, Record, Value};
 use jiff::civil::DateTime;
@@ -150,7 +151,10 @@ impl<'r> Env<'r> {
             Node::Const(v) => Ok(v.borrowed()),
             Node::Column(at, kind) => self.column(*at, *kind),
             Node::Field(name, at) => Ok(self.field(name, *at)),
-            Node::Typed(inner, kind) => filters::convert(self, *kind, None, self.eval(inner)?),
+            Node::Typed(inner, types) => {
+                let value = self.eval(inner)?;
+                types.iter().try_fold(value, |value, declared| typed::retyped(self, value, &declared.path, declared.kind))
+            }
             Node::Row => self.row(),
             Node::Parent => Ok(self.record.parent.clone().map_or(Value::Null, Value::Nodes)),
             Node::Item => match self.turn {
@@ -164,7 +168,7 @@ impl<'r> Env<'r> {
             Node::Index(inner, index) => self.index(self.eval(inner)?, self.eval(index)?),
             Node::Slice(inner, parts) => self.slice(self.eval(inner)?, parts),
             Node::Not(inner) => Ok(Value::Bool(!truth(&self.eval(inner)?))),
-            Node::Neg(inner) => match number(&self.eval(inner)?)? {
+            Node::Neg(inner) => match number(&self.plain(inner)?)? {
                 Some(n) => Ok(Value::Number(-n)),
                 None => fault("null has no opposite: | default(0) gives it a value"),
             },
@@ -215,6 +219,22 @@ impl<'r> Env<'r> {
                 entries.collect::<Eval<Vec<_>>>().map(Value::map)
             }
         }
+    }
+
+    /// The value of `node` where one is wanted: of typed elements, the first one's.
+    pub fn plain(&self, node: &'r Node) -> Eval<Value<'r>> {
+        if let Node::Typed(inner, types) = node
+            && let [Declared { path, kind }] = &types[..]
+            && path.is_empty()
+        {
+            let value = self.eval(inner)?;
+            // What most typed names reach is one element: no list of it is made.
+            return match value {
+                Value::Nodes(Nodes::One(_)) => filters::convert(self, *kind, None, value),
+                other => Ok(typed::retyped(self, other, path, *kind)?.plain()),
+            };
+        }
+        self.eval(node).map(Value::plain)
     }
 
     fn column(&self, at: usize, kind: Type) -> Eval<Value<'r>> {
@@ -292,7 +312,10 @@ impl<'r> Env<'r> {
         match &value {
             Value::Null => Ok(Value::Null),
             Value::Map(_) => Ok(value.get(name).cloned().unwrap_or(Value::Null)),
-            Value::Nodes(nodes) => Ok(nodes.part(name)),
+            Value::Nodes(nodes) => match nodes.scalar().time_part(name) {
+                Some(part) => Ok(Value::Number(part.into())),
+                None => Ok(nodes.part(name)),
+            },
             Value::Date(_) | Value::DateTime(..) => match value.time_part(name) {
                 Some(part) => Ok(Value::Number(part.into())),
                 None => Err(Fault::Undefined(format!("a date has no part {name}"))),
@@ -351,9 +374,9 @@ impl<'r> Env<'r> {
         {
             return Ok(Value::Bool((self.record.field(*at) == text) == (*cmp == Cmp::Eq)));
         }
-        let mut left = self.eval(first)?;
+        let mut left = self.plain(first)?;
         for (cmp, node) in rest {
-            let right = self.eval(node)?;
+            let right = self.plain(node)?;
             let holds = match cmp {
                 Cmp::In => contains(&right, &left, self.style)?,
                 Cmp::NotIn => !contains(&right, &left, self.style)?,
@@ -381,8 +404,8 @@ impl<'r> Env<'r> {
     }
 
     fn test(&self, test: &'static super::predicates::Predicate, input: &'r Node, args: &'r Args) -> Eval<Value<'r>> {
-        let value = self.eval(input)?;
-        let arg = args.positional.first().map(|a| self.eval(a)).transpose()?;
+        let value = self.plain(input)?;
+        let arg = args.positional.first().map(|a| self.plain(a)).transpose()?;
         (test.holds)(self, &value, arg.as_ref()).map(Value::Bool)
     }
 

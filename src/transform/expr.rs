@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::filters::Filter;
 use super::predicates::Predicate;
+use super::typed::Declared;
 use crate::formats::text::Type;
 use crate::record::{Columns, Value};
 
@@ -39,8 +40,8 @@ pub enum Node {
     Column(usize, Type),
     /// A name at the top of a nested record; the number is where it is noted that some record has it.
     Field(String, usize),
-    /// A value that `types` declares, of a nested record.
-    Typed(Box<Node>, Type),
+    /// A value of a nested record with the types that are declared at it or in it.
+    Typed(Box<Node>, Vec<Declared>),
     /// The record as a map.
     Row,
     /// What stands around the record.
@@ -205,6 +206,8 @@ pub struct Scope<'s> {
     pub lookups: &'s [String],
     /// `item` and `loop` have a meaning here.
     pub each: Each,
+    /// The path that `each` is, if it is one.
+    pub each_path: Option<Vec<String>>,
     /// The names of nested records seen so far: a `Field` is noted by its place here.
     pub fields: Vec<String>,
     /// How many `nextval` stand in the expressions so far.
@@ -218,7 +221,18 @@ pub struct Scope<'s> {
 impl<'s> Scope<'s> {
     /// A scope with nothing in it but columns.
     pub fn new(columns: Option<&'s Columns>, types: &'s [(String, Type)]) -> Self {
-        Self { columns, types, lets: &[], lookups: &[], each: Each::None, fields: Vec::new(), counters: 0, mistakes: Vec::new(), source: String::new() }
+        Self {
+            columns,
+            types,
+            lets: &[],
+            lookups: &[],
+            each: Each::None,
+            each_path: None,
+            fields: Vec::new(),
+            counters: 0,
+            mistakes: Vec::new(),
+            source: String::new(),
+        }
     }
 }
 
@@ -235,17 +249,27 @@ pub enum Known {
     Unknown,
 }
 
+impl Type {
+    fn known(self) -> Known {
+        match self {
+            Type::Text => Known::Text,
+            Type::Integer | Type::Decimal => Known::Number,
+            Type::Date | Type::DateTime => Known::Time,
+            Type::Bool => Known::Unknown,
+        }
+    }
+}
+
 impl Node {
     /// What is known of this node's value.
     pub fn known(&self) -> Known {
         match self {
             Node::Const(Value::Text(_)) | Node::Concat(..) | Node::Column(_, Type::Text) => Known::Text,
             Node::Const(Value::Number(_)) | Node::Neg(_) | Node::Nextval(..) => Known::Number,
-            Node::Column(_, t) | Node::Typed(_, t) => match t {
-                Type::Text => Known::Text,
-                Type::Integer | Type::Decimal => Known::Number,
-                Type::Date | Type::DateTime => Known::Time,
-                Type::Bool => Known::Unknown,
+            Node::Column(_, kind) => kind.known(),
+            Node::Typed(_, types) => match &types[..] {
+                [Declared { path, kind }] if path.is_empty() => kind.known(),
+                _ => Known::Unknown,
             },
             Node::Fact(Fact::RowNumber | Fact::RowLine | Fact::JobNumber | Fact::FileSize | Fact::LoopIndex | Fact::LoopIndex0 | Fact::LoopLength) => {
                 Known::Number

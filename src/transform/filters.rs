@@ -251,10 +251,10 @@ pub fn named(name: &str) -> Option<&'static Filter> {
 pub fn apply<'r>(env: &Env<'r>, filter: &'static Filter, input: Value<'r>, args: &'r Args) -> Eval<Value<'r>> {
     let mut call = Call { env, positional: Vec::new(), named: Vec::new() };
     for arg in &args.positional {
-        call.positional.push(env.eval(arg)?);
+        call.positional.push(env.plain(arg)?);
     }
     for (name, arg) in &args.named {
-        call.named.push((name.as_str(), env.eval(arg)?));
+        call.named.push((name.as_str(), env.plain(arg)?));
     }
     run(filter, &call, input)
 }
@@ -275,6 +275,7 @@ fn run<'r>(filter: &Filter, call: &Call<'_, 'r>, input: Value<'r>) -> Eval<Value
         (Value::Null, Nulls::Pass) => Ok(Value::Null),
         (Value::Null, Nulls::Empty) if filter.name == "strftime" => Ok(Value::Null),
         (Value::Null, Nulls::Empty) => (filter.run)(call, Value::text("")),
+        (input, Nulls::Empty) => (filter.run)(call, input.plain()),
         (input, _) => (filter.run)(call, input),
     }
 }
@@ -318,7 +319,10 @@ pub fn converted<'r>(r: &Reading, style: &Style, kind: Type, pattern: Option<&st
         (Value::Date(d), Type::DateTime) => return Ok(Value::DateTime(d.at(0, 0, 0, 0), None)),
         (_, Type::Text) => return Ok(Value::owned(style.text(&v).into_owned())),
         (Value::Text(t), _) => t.to_string(),
-        (Value::Nodes(n), _) => n.string().into_owned(),
+        (Value::Nodes(n), _) => match n.scalar() {
+            Value::Text(text) => text.into_owned(),
+            typed => return converted(r, style, kind, pattern, typed.into_owned()),
+        },
         // A spreadsheet counts days; a pattern says that the digits are a date written without signs.
         (Value::Number(_) | Value::Digits(_), Type::Date) if pattern.or(r.dates.as_deref()).is_none() => return serial(&v, kind),
         (Value::Number(_) | Value::Digits(_), Type::DateTime) if pattern.or(r.datetimes.as_deref()).is_none() => return serial(&v, kind),

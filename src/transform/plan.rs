@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::compile;
 use super::eval::{Env, truth};
 use super::expr::{Each, Mistake, NO_COLUMN, Node, Scope};
+use super::typed::{self, Declared};
 use crate::formats::text::{Style, Type, quoted};
 use crate::options::nearest;
 use crate::record::{Columns, Record, Reject, Value};
@@ -120,6 +121,8 @@ pub struct Plan {
     checks: Vec<(String, String, Node)>,
     /// The columns with a declared type: what does not fit rejects the record, used or not.
     typed: Vec<(String, Node)>,
+    /// The types of records that are trees, for those that go as they are.
+    trees: Vec<(String, Declared)>,
     /// Those of `typed` that no target computes in any case.
     unused: Vec<usize>,
     /// The target's name, its place among the targets (none: a name of a whole record), and what B demands of it.
@@ -147,24 +150,23 @@ impl Plan {
         let mut mistakes = Vec::new();
         scope.lookups = &mapping.lookups;
         scope.each = if mapping.each.is_some() { Each::Element } else { Each::None };
+        scope.each_path = mapping.each.as_ref().and_then(|text| typed::each_path(text, &mapping.lets));
         let lets = compile_lets(mapping, &mut scope, &mut mistakes);
         scope.lets = &lets;
+        let element = std::mem::replace(&mut scope.each, Each::None);
+        let each = mapping.each.as_ref().map(|text| compile::compile_each(text, &mut scope));
+        mistakes.extend(scope.mistakes.drain(..).map(|m| (Place::Each, m)));
+        scope.each = element;
         let mut one = |text: &str, place: Place, scope: &mut Scope<'_>| {
             let node = compile::compile(text, scope);
             mistakes.extend(scope.mistakes.drain(..).map(|m| (place.clone(), m)));
             node
         };
-        let element = std::mem::replace(&mut scope.each, Each::None);
-        let each = mapping.each.as_ref().map(|text| one(text, Place::Each, &mut scope));
-        scope.each = element;
         let condition = mapping.condition.as_ref().map(|text| one(text, Place::Where, &mut scope));
         let checks = mapping.checks.iter().map(|(n, text)| (n.clone(), text.clone(), one(text, Place::Check(n.clone()), &mut scope))).collect();
         let map: Option<Vec<(String, Node)>> =
             mapping.map.as_ref().map(|map| map.iter().map(|(n, text)| (n.clone(), one(text, Place::Map(n.clone()), &mut scope))).collect());
-        // A part of an element of `each`, or of what stands around, is no column of the record.
-        let outside = |n: &str| (mapping.each.is_some() && n.starts_with("item.")) || n.starts_with("parent.");
-        let named = |n: &str| if outside(n) { n.to_owned() } else { by_brackets(n, columns) };
-        let typed = mapping.types.iter().map(|(n, _)| (n.clone(), one(&named(n), Place::Types(n.clone()), &mut scope))).collect();
+        let (typed, trees) = compile_types(mapping, &mut scope, &mut mistakes);
         let (targets, compute) = targets(mapping, columns, map, &mut scope, &mut mistakes);
         let mut rules = Vec::new();
         let whole = matches!(compute, Targets::Whole);
@@ -179,10 +181,20 @@ impl Plan {
             Targets::Whole => Vec::new(),
         };
         let same = |a: &Node, b: &Node| matches!((a, b), (Node::Column(x, k), Node::Column(y, l)) if x == y && k == l && *x != usize::MAX);
-        let typed: Vec<(String, Node)> = typed;
         let unused = typed.iter().enumerate().filter(|(_, (_, node))| !always.iter().any(|a| same(a, node))).map(|(i, _)| i).collect();
-        let plan =
-            Plan { columns: columns.cloned().unwrap_or_default(), targets, compute, each, condition, checks, typed, unused, rules, fields: scope.fields };
+        let plan = Plan {
+            columns: columns.cloned().unwrap_or_default(),
+            targets,
+            compute,
+            each,
+            condition,
+            checks,
+            typed,
+            trees,
+            unused,
+            rules,
+            fields: scope.fields,
+        };
         if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
     }
 
@@ -250,13 +262,8 @@ impl Plan {
         match &self.compute {
             Targets::Whole => {
                 let mut row = env.row().map_err(|f| Reject::record(f.reason()))?;
-                if let Value::Map(entries) = &mut row {
-                    let entries = Arc::make_mut(entries);
-                    for (name, node) in &self.typed {
-                        if let Some((_, value)) = entries.iter_mut().find(|(n, _)| **n == **name) {
-                            *value = env.eval(node).map_err(|f| Reject::new(name, f.reason()))?.into_owned();
-                        }
-                    }
+                for (name, declared) in &self.trees {
+                    row = typed::retyped(env, row, &declared.path, declared.kind).map_err(|f| Reject::new(name, f.reason()))?;
                 }
                 out.push(row);
             }
@@ -264,7 +271,7 @@ impl Plan {
                 for (name, node) in self.targets.iter().zip(nodes) {
                     out.push(match node {
                         Some(Node::Column(at, Type::Text)) if env.record.cells.is_empty() => Value::text(env.record.field(*at)),
-                        Some(node) => env.eval(node).map_err(|f| Reject::new(name, f.reason()))?,
+                        Some(node) => env.plain(node).map_err(|f| Reject::new(name, f.reason()))?,
                         None => Value::Null,
                     });
                 }
@@ -314,6 +321,27 @@ fn ruled<'v, 'r>(values: &'v [Value<'r>], name: &str, at: Option<usize>) -> &'v 
     found.unwrap_or(&Value::Null)
 }
 
+/// What each entry of `types` is about, and, of records that are trees, where in them that stands.
+fn compile_types(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> (Vec<(String, Node)>, Vec<(String, Declared)>) {
+    let (mut typed, mut trees) = (Vec::new(), Vec::new());
+    // A part of an element of `each`, or of what stands around, is no column of the record.
+    let outside = |n: &str| (mapping.each.is_some() && (n == "item" || n.starts_with("item."))) || n.starts_with("parent.");
+    for (name, kind) in &mapping.types {
+        let node = if outside(name) {
+            compile::compile(name, scope)
+        } else if scope.columns.is_some_and(|c| c.nested) {
+            let declared = Declared::new(name, *kind, scope.columns);
+            trees.push((name.clone(), declared.clone()));
+            typed::of_record(&declared, scope)
+        } else {
+            compile::compile(&by_brackets(name, scope.columns), scope)
+        };
+        mistakes.extend(scope.mistakes.drain(..).map(|m| (Place::Types(name.clone()), m)));
+        typed.push((name.clone(), node));
+    }
+    (typed, trees)
+}
+
 fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> Vec<(String, Arc<Node>)> {
     let mut lets: Vec<(String, Arc<Node>)> = Vec::new();
     for (name, text) in &mapping.lets {
@@ -322,6 +350,7 @@ fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Pl
         inner.lets = &lets;
         inner.lookups = scope.lookups;
         inner.each = scope.each;
+        inner.each_path.clone_from(&scope.each_path);
         inner.fields = std::mem::take(&mut scope.fields);
         inner.counters = scope.counters;
         let node = compile::compile(text, &mut inner);

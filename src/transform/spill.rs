@@ -145,7 +145,7 @@ pub(super) fn size(value: &Value<'_>) -> u64 {
 
 fn node_size(node: &Node) -> u64 {
     let attributes: u64 = node.attributes.iter().map(|(_, t)| t.len() as u64 + 40).sum();
-    120 + node.text.len() as u64 + attributes + node.children.iter().map(|(_, n)| node_size(n)).sum::<u64>()
+    128 + node.typed.as_deref().map_or(0, size) + node.text.len() as u64 + attributes + node.children.iter().map(|(_, n)| node_size(n)).sum::<u64>()
 }
 
 fn put_u32(out: &mut Vec<u8>, n: usize) {
@@ -228,6 +228,7 @@ fn put_node(out: &mut Vec<u8>, node: &Node) {
         put_u32(out, *at);
         put_node(out, child);
     }
+    put_list(out, node.typed.as_deref().map_or(&[], std::slice::from_ref));
 }
 
 /// Whether the file may end before a list.
@@ -308,7 +309,8 @@ fn get_node(from: &mut BufReader<File>) -> std::io::Result<Node> {
     let attributes = (0..count).map(|_| Ok((get_text(from)?.into(), get_text(from)?))).collect::<std::io::Result<_>>()?;
     let count = get_u32(from)?;
     let children = (0..count).map(|_| Ok((get_u32(from)?, Arc::new(get_node(from)?)))).collect::<std::io::Result<_>>()?;
-    Ok(Node { name, text, attributes, children, around: None })
+    let typed = get_list(from, Start::Inside)?.unwrap_or_default().pop().map(Box::new);
+    Ok(Node { name, text, attributes, children, typed, around: None })
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(super) fn put(out: &mut String, value: &Value<'_>, style: &Style, indent: us
         // An element of nothing but elements is an object; where there is text, it is the first one's, as everywhere.
         Value::Nodes(nodes) => match nodes.first() {
             Some(first) if !first.children.is_empty() && first.text.is_empty() => put(out, &first.to_value(), style, indent, level),
-            _ => put_string(out, &nodes.string()),
+            _ => put(out, &nodes.scalar(), style, indent, level),
         },
         Value::Map(entries) if entries.is_empty() => out.push_str("{}"),
         Value::Map(entries) => {

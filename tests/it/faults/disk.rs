@@ -354,6 +354,7 @@ fn f10_while_b_is_away_only_a_window_of_the_backlog_is_claimed_and_then_all_come
     let _relay = w.start();
     let status = || w.json(&["status", "--json"])["routes"][0].clone();
     w.until("it waits", || w.path("relay/journal.db").exists() && status()["waiting"] == 1000);
+    w.until("it claims", || !w.names("a/.passerelle").is_empty());
     std::thread::sleep(std::time::Duration::from_millis(500));
     let claimed = w.names("a/.passerelle").len();
     assert!((1..=256).contains(&claimed), "{claimed} are claimed");

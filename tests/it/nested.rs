@@ -1,0 +1,101 @@
+//! Records inside records: types, order and groups reach what stands below, and lose nothing of it.
+
+use crate::world::World;
+
+/// `transform` of a route with these keys, on one file.
+fn transformed(keys: &str, file: &str) -> (World, crate::world::Output) {
+    let w = World::local(keys);
+    w.write("x", file);
+    let out = w.run(&["transform", "r", "x"]);
+    (w, out)
+}
+
+const PRICES: &str = "<l><c><p d=\"EUR\">1,50</p><p>2,25</p><n>a</n></c><c><n>b</n><p>3,00</p></c></l>";
+const PRICES_IN: &str = "[routes.r.input]\nformat = \"xml\"\nrecords = \"/l/c\"\ndecimal = \",\"\n";
+
+#[test]
+fn all_elements_of_a_repeated_typed_name_go_to_b() {
+    let (_, out) = transformed(&format!("{PRICES_IN}types = {{ p = \"decimal\" }}\n[routes.r.output]\nformat = \"ndjson\"\n"), PRICES);
+    assert_eq!(out.ok().stdout, "{\"p\":[{\"@d\":\"EUR\",\"#text\":1.50},2.25],\"n\":\"a\"}\n{\"n\":\"b\",\"p\":3.00}\n");
+}
+
+#[test]
+fn a_repeated_typed_name_is_a_list_where_lists_are_taken_and_its_first_where_a_value_is() {
+    let map = "[routes.r.map]\nn = \"n\"\nfirst = \"p\"\nplus = \"p + 1\"\ntext = \"p ~ ''\"\nrounded = \"p | round(1)\"\nsum = \"p | sum\"\ncount = \"p | length\"\nall = \"p | join('/')\"\nmost = \"p | max\"\nsecond = \"p[1] if p | length > 1\"\nunit = \"p['@d']\"\nis = \"p is number and p > 1\"\nsorted = \"p | sort(true) | join('/')\"\nsecond_plus = \"(p | last) + 1\"\n";
+    let (_, out) = transformed(&format!("{PRICES_IN}types = {{ p = \"decimal\" }}\n{map}[routes.r.output]\nformat = \"csv\"\n"), PRICES);
+    assert_eq!(
+        out.ok().stdout,
+        "n,first,plus,text,rounded,sum,count,all,most,second,unit,is,sorted,second_plus\na,1.50,2.50,1.50,1.5,3.75,2,1.50/2.25,2.25,2.25,EUR,true,2.25/1.50,3.25\nb,3.00,4.00,3.00,3.0,3.00,1,3.00,3.00,,,true,3.00,4.00\n"
+    );
+}
+
+#[test]
+fn each_makes_a_record_of_every_typed_element_also_of_a_single_one() {
+    let keys = format!(
+        "{PRICES_IN}each = \"p\"\ntypes = {{ p = \"decimal\" }}\n[routes.r.map]\nn = \"n\"\np = \"item * 2\"\nd = \"item['@d']\"\n[routes.r.output]\nformat = \"csv\"\n"
+    );
+    let (_, out) = transformed(&keys, &PRICES.replace("2,25", "x"));
+    let out = out.ok();
+    // What does not fit rejects its own element, not the others of the record.
+    assert_eq!(out.stdout, "n,p,d\na,3.00,EUR\nb,6.00,\n");
+    assert!(out.stderr.contains("1 rejected"), "{}", out.stderr);
+}
+
+#[test]
+fn a_typed_element_that_does_not_fit_rejects_the_record_wherever_it_stands_among_others() {
+    let (_, out) = transformed(
+        &format!("{PRICES_IN}types = {{ p = \"decimal\" }}\n[routes.r.map]\nn = \"n\"\n[routes.r.output]\nformat = \"csv\"\n"),
+        &PRICES.replace("2,25", "x"),
+    );
+    let out = out.ok();
+    assert_eq!(out.stdout, "n\nb\n");
+    assert!(out.stderr.contains("\"x\""), "{}", out.stderr);
+}
+
+#[test]
+fn types_reach_the_fields_of_lists() {
+    let json = "{\"n\":\"1\",\"l\":[{\"q\":\"2,5\",\"a\":\"x\"},{\"q\":\"0,5\",\"a\":\"y\"}]}\n";
+    let input = "[routes.r.input]\nformat = \"ndjson\"\ndecimal = \",\"\ntypes = { \"l.q\" = \"decimal\", n = \"integer\" }\n";
+    let out = |keys: &str| transformed(&format!("{input}{keys}"), json).1.ok().stdout;
+    assert_eq!(out("[routes.r.output]\nformat = \"ndjson\"\n"), "{\"n\":1,\"l\":[{\"q\":2.5,\"a\":\"x\"},{\"q\":0.5,\"a\":\"y\"}]}\n");
+    assert_eq!(out("[routes.r.map]\nsum = \"l | sum(attribute='q')\"\nfirst = \"l[0].q + 1\"\n[routes.r.output]\nformat = \"csv\"\n"), "sum,first\n3.0,3.5\n");
+    let each = format!("{}each = \"l\"\n[routes.r.map]\nq = \"item.q * 2\"\na = \"item.a\"\n[routes.r.output]\nformat = \"csv\"\n", input);
+    assert_eq!(transformed(&each, json).1.ok().stdout, "q,a\n5.0,x\n1.0,y\n");
+}
+
+#[test]
+fn types_reach_the_fields_of_lines_that_nest_and_are_known_at_config_check() {
+    let keys = r#"
+[routes.r.input]
+format = "fixed"
+records = { A = [{ name = "n", start = 2, width = 3 }], B = [{ name = "q", start = 2, width = 3 }] }
+nest = { B = "A" }
+types = { n = "integer", "B.q" = "integer" }
+[routes.r.map]
+n = "n"
+sum = "B | sum(attribute='q')"
+[routes.r.output]
+format = "csv"
+"#;
+    let (w, out) = transformed(keys, "A007\nB002\nB003\nA008\nBx  \n");
+    let out = out.ok();
+    assert_eq!(out.stdout, "n,sum\n7,5\n");
+    assert!(out.stderr.contains("\"x\"") && out.stderr.contains("B.q"), "{}", out.stderr);
+    w.run(&["config", "check"]).ok();
+    w.config(&w.read("passerelle.toml").replace("\"B.q\"", "\"C.q\""));
+    w.run(&["config", "check"]).code(2).says("there is no column C");
+}
+
+#[test]
+fn nested_records_without_a_map_are_ordered_and_grouped_by_what_stands_in_them() {
+    let json = "{\"n\":\"2\",\"a\":{\"k\":\"x\"}}\n{\"n\":\"1\",\"a\":{\"k\":\"y\"}}\n{\"n\":\"3\",\"a\":{\"k\":\"x\"}}\n";
+    let out = |keys: &str| transformed(&format!("[routes.r.input]\nformat = \"ndjson\"\n[routes.r.output]\nformat = \"ndjson\"\n{keys}"), json).1.ok().stdout;
+    assert_eq!(
+        out("order_by = [\"-a.k\", \"n\"]\n"),
+        "{\"n\":\"1\",\"a\":{\"k\":\"y\"}}\n{\"n\":\"2\",\"a\":{\"k\":\"x\"}}\n{\"n\":\"3\",\"a\":{\"k\":\"x\"}}\n"
+    );
+    assert_eq!(
+        out("order_by = [\"a.k\", \"n\"]\ngroup_by = [\"a.k\"]\ngroup_into = \"rows\"\n"),
+        "{\"a\":{\"k\":\"x\"},\"rows\":[{\"n\":\"2\"},{\"n\":\"3\"}]}\n{\"a\":{\"k\":\"y\"},\"rows\":[{\"n\":\"1\"}]}\n"
+    );
+}
