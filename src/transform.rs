@@ -16,6 +16,7 @@ mod pieces;
 pub mod plan;
 pub mod predicates;
 mod reference;
+mod regroup;
 pub mod rejects;
 mod run;
 mod sink;

@@ -292,6 +292,9 @@ impl<'w> Run<'w> {
                 self.open(&targets)?;
             }
         }
+        if let Some(sink) = self.sink.as_ref().filter(|_| self.counts.written > 0) {
+            self.remarks.extend(sink.unseen().into_iter().map(|name| format!("no record has a {name} to order or group by")));
+        }
         let parts = match self.sink.take() {
             Some(sink) => sink.finish().map_err(|e| e.at("transform"))?,
             None => 0,

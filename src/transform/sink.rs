@@ -1,12 +1,12 @@
 //! What becomes of mapped records: ordered, grouped, split, written and compressed, in this order.
 
 use super::Transformation;
-use super::compute::equal;
+use super::regroup::{Group, Place};
 use super::spill::{Key, Sorter};
 use crate::error::{Error, Result};
 use crate::formats::packed::Packer;
 use crate::formats::{Output, RecordWriter, Room, Tools, Writing};
-use crate::record::{Entries, Reject, Value};
+use crate::record::{Reject, Value};
 use std::sync::Arc;
 
 /// How much is made before it is handed on.
@@ -25,6 +25,8 @@ pub(super) struct Sink<'t, 'p> {
     /// Tells whether a record can be written, where that happens later.
     probe: Option<Box<dyn RecordWriter>>,
     sorter: Option<Sorter>,
+    /// The names of `order_by` and `group_by` in whole nested records, until some record has them.
+    unseen: Vec<(String, Place)>,
     group: Option<Group>,
     writer: Option<Box<dyn RecordWriter>>,
     packer: Option<Packer>,
@@ -33,46 +35,25 @@ pub(super) struct Sink<'t, 'p> {
     in_part: usize,
 }
 
-/// `output.group_by` with the rows that it has in hand.
-struct Group {
-    by: Vec<usize>,
-    /// The targets that are the group's own.
-    own: Vec<usize>,
-    /// The targets of its rows, with their names there.
-    inner: Vec<(usize, crate::record::Key)>,
-    rows: Vec<Vec<Value<'static>>>,
-}
-
 impl<'t, 'p> Sink<'t, 'p> {
     pub(super) fn new(spec: &'t Transformation, targets: &[String], room: Room, tools: Arc<dyn Tools>, parts: &'p mut Parts<'p>) -> Result<Self> {
-        let place = |name: &str, key: &str| {
-            targets
-                .iter()
-                .position(|t| t == name)
-                .ok_or_else(|| Error::file(format!("output.{key}: there is no target {name}")).hint(format!("the targets are {}", targets.join(", "))))
+        let unknown =
+            |name: &str, key: &str| Error::file(format!("output.{key}: there is no target {name}")).hint(format!("the targets are {}", targets.join(", ")));
+        let key = |(name, descending): &(String, bool)| {
+            let place = Place::of(name, targets).ok_or_else(|| unknown(name, "order_by"))?;
+            Ok(Key { place, descending: *descending })
         };
-        let keys =
-            spec.order_by.iter().map(|(name, descending)| Ok(Key { at: place(name, "order_by")?, descending: *descending })).collect::<Result<Vec<_>>>()?;
-        let mut columns = targets.to_vec();
+        let keys = spec.order_by.iter().map(key).collect::<Result<Vec<_>>>()?;
         let group = match &spec.output_group {
             None => None,
-            Some(grouping) => {
-                let by = grouping.by.iter().map(|name| place(name, "group_by")).collect::<Result<Vec<_>>>()?;
-                // Targets below the list's name are the rows'; without any, all but the keys are.
-                let below: Vec<(usize, &str)> =
-                    targets.iter().enumerate().filter_map(|(i, t)| Some((i, t.strip_prefix(&grouping.into)?.strip_prefix('.')?))).collect();
-                let inner: Vec<(usize, crate::record::Key)> = if below.is_empty() {
-                    targets.iter().enumerate().filter(|(i, _)| !by.contains(i)).map(|(i, t)| (i, t.as_str().into())).collect()
-                } else {
-                    below.into_iter().map(|(i, t)| (i, t.into())).collect()
-                };
-                let own: Vec<usize> = (0..targets.len()).filter(|i| !inner.iter().any(|(at, _)| at == i)).collect();
-                columns = own.iter().map(|i| targets[*i].clone()).chain([grouping.into.clone()]).collect();
-                Some(Group { by, own, inner, rows: Vec::new() })
-            }
+            Some(grouping) => Some(Group::new(grouping, targets).map_err(|name| unknown(&name, "group_by"))?),
         };
+        let columns = group.as_ref().map_or_else(|| targets.to_vec(), |group| group.columns(targets));
         let sorter = (!keys.is_empty()).then(|| Sorter::new(keys, room.clone()));
-        let mut sink = Self { spec, parts, room, tools, columns, probe: None, sorter, group, writer: None, packer: None, out: Vec::new(), part: 0, in_part: 0 };
+        let named = spec.order_by.iter().map(|(name, _)| name).chain(spec.output_group.iter().flat_map(|g| &g.by));
+        let unseen = named.filter(|_| targets.is_empty()).filter_map(|name| Some((name.clone(), Place::of(name, targets)?))).collect();
+        let mut sink =
+            Self { spec, parts, room, tools, columns, probe: None, sorter, unseen, group, writer: None, packer: None, out: Vec::new(), part: 0, in_part: 0 };
         if sink.sorter.is_some() || sink.group.is_some() {
             sink.probe = Some(sink.new_writer(targets.to_vec())?);
         }
@@ -102,6 +83,7 @@ impl<'t, 'p> Sink<'t, 'p> {
             return Ok(fits);
         }
         let row: Vec<Value<'static>> = values.iter().map(|v| v.clone().into_owned()).collect();
+        self.unseen.retain(|(_, place)| matches!(place.value(&row), Value::Null));
         match &mut self.sorter {
             Some(sorter) => sorter.push(row)?,
             None => self.grouped(row)?,
@@ -120,22 +102,14 @@ impl<'t, 'p> Sink<'t, 'p> {
 
     fn grouped(&mut self, row: Vec<Value<'static>>) -> Result<()> {
         let Some(group) = &mut self.group else { return self.sure(&row) };
-        let same = group.rows.first().is_none_or(|first| group.by.iter().all(|i| equal(&first[*i], &row[*i]).unwrap_or(false)));
-        if !same {
-            self.close_group()?;
-        }
-        if let Some(group) = &mut self.group {
-            group.rows.push(row);
+        if let Some(values) = group.push(row) {
+            self.sure(&values)?;
         }
         Ok(())
     }
 
     fn close_group(&mut self) -> Result<()> {
-        let Some(group) = &mut self.group else { return Ok(()) };
-        let rows = std::mem::take(&mut group.rows);
-        let Some(first) = rows.first() else { return Ok(()) };
-        let mut values: Vec<Value<'static>> = group.own.iter().map(|i| first[*i].clone()).collect();
-        values.push(Value::list(rows.iter().map(|row| nested(group.inner.iter().map(|(i, name)| (&**name, row[*i].clone())))).collect()));
+        let Some(values) = self.group.as_mut().and_then(Group::close) else { return Ok(()) };
         self.sure(&values)
     }
 
@@ -196,6 +170,11 @@ impl<'t, 'p> Sink<'t, 'p> {
         }
     }
 
+    /// The names that records were to be ordered or grouped by, and that none of them had.
+    pub(super) fn unseen(&self) -> Vec<&str> {
+        self.unseen.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Writes what is held back, and what stands at the end; gives the number of parts.
     pub(super) fn finish(mut self) -> Result<usize> {
         if let Some(sorter) = self.sorter.take() {
@@ -205,23 +184,4 @@ impl<'t, 'p> Sink<'t, 'p> {
         self.close()?;
         Ok(self.part)
     }
-}
-
-/// Names with dots as maps in maps.
-fn nested<'n>(entries: impl Iterator<Item = (&'n str, Value<'static>)>) -> Value<'static> {
-    fn insert(into: &mut Entries, path: &str, value: Value<'static>) {
-        let Some((head, rest)) = path.split_once('.') else {
-            into.push((path.into(), value));
-            return;
-        };
-        if !into.iter().any(|(n, v)| **n == *head && matches!(v, Value::Map(_))) {
-            into.push((head.into(), Value::map(Vec::new())));
-        }
-        if let Some((_, Value::Map(inner))) = into.iter_mut().find(|(n, v)| **n == *head && matches!(v, Value::Map(_))) {
-            insert(Arc::make_mut(inner), rest, value);
-        }
-    }
-    let mut out = Vec::new();
-    entries.for_each(|(name, value)| insert(&mut out, name, value));
-    Value::map(out)
 }

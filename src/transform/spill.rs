@@ -11,16 +11,17 @@ use jiff::tz::Offset;
 use rust_decimal::Decimal;
 
 use super::compute::order;
+use super::regroup::Place;
 use crate::error::{Blame, Error, Result};
 use crate::formats::Room;
 use crate::formats::packed::rewound;
 use crate::record::{Node, Nodes, Value};
 
 /// One column of `order_by`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// Its place among the targets.
-    pub(super) at: usize,
+    /// Where its values stand.
+    pub(super) place: Place,
     /// Largest first.
     pub(super) descending: bool,
 }
@@ -116,7 +117,7 @@ impl Run {
 /// Empty values first; values that can't be compared by what they are.
 fn compare(keys: &[Key], a: &[Value<'static>], b: &[Value<'static>]) -> Ordering {
     for key in keys {
-        let (Some(x), Some(y)) = (a.get(key.at), b.get(key.at)) else { continue };
+        let (x, y) = (key.place.value(a), key.place.value(b));
         let found = match (x, y) {
             (Value::Null, Value::Null) => Ordering::Equal,
             (Value::Null, _) => Ordering::Less,
@@ -336,13 +337,16 @@ mod tests {
         let rows: Vec<Row> = (0..500i64)
             .map(|i| {
                 let key = if i % 7 == 0 { Value::Null } else { Value::Number((i * 37 % 50).into()) };
-                let node = Node { name: "n".into(), text: i.to_string(), attributes: vec![("a".into(), "é".into())], ..Node::default() };
+                let typed = (i % 3 != 0).then(|| Box::new(if i % 3 == 1 { Value::Null } else { Value::Number(i.into()) }));
+                let node = Node { name: "n".into(), text: i.to_string(), attributes: vec![("a".into(), "é".into())], typed, ..Node::default() };
                 let time = Value::DateTime(day.at(1, 2, 3, 4), (i % 2 == 0).then_some(Offset::UTC));
                 let tree = Value::map(vec![("k".into(), Value::list(vec![Value::Bool(true), Value::Digits("1e5".into()), time]))]);
                 vec![key, Value::owned(format!("é{}", i % 3)), Value::Date(day), Nodes::value(vec![Arc::new(node)]), tree, Value::Number(i.into())]
             })
             .collect();
-        let keys = vec![Key { at: 0, descending: true }, Key { at: 1, descending: false }];
+        let targets: Vec<String> = ["key", "text"].map(str::to_owned).to_vec();
+        let key = |name: &str, descending| Key { place: Place::of(name, &targets).unwrap(), descending };
+        let keys = vec![key("key", true), key("text", false)];
         let held = sorted(keys.clone(), rows.clone(), 1 << 30);
         assert_eq!(sorted(keys, rows, 20_000), held);
         assert_eq!(held[0][0], Value::Number(49.into()));

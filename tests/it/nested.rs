@@ -99,3 +99,16 @@ fn nested_records_without_a_map_are_ordered_and_grouped_by_what_stands_in_them()
         "{\"a\":{\"k\":\"x\"},\"rows\":[{\"n\":\"2\"},{\"n\":\"3\"}]}\n{\"a\":{\"k\":\"y\"},\"rows\":[{\"n\":\"1\"}]}\n"
     );
 }
+
+#[test]
+fn a_name_that_no_nested_record_has_is_told_when_it_is_to_order_them() {
+    let (_, out) = transformed("[routes.r.input]\nformat = \"ndjson\"\n[routes.r.output]\nformat = \"ndjson\"\norder_by = [\"z.z\"]\n", "{\"n\":1}\n");
+    out.ok().says("no record has a z.z");
+}
+
+#[test]
+fn the_list_of_a_group_stands_where_the_map_puts_it() {
+    let keys = "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nn = \"n\"\n\"l.a\" = \"a\"\n\"l.b\" = \"b\"\nnom = \"nom\"\n[routes.r.output]\nformat = \"ndjson\"\ngroup_by = [\"n\"]\ngroup_into = \"l\"\n";
+    let (_, out) = transformed(keys, "n,nom,a,b\n1,x,2,3\n1,x,4,5\n");
+    assert_eq!(out.ok().stdout, "{\"n\":\"1\",\"l\":[{\"a\":\"2\",\"b\":\"3\"},{\"a\":\"4\",\"b\":\"5\"}],\"nom\":\"x\"}\n");
+}
