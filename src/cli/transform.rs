@@ -144,7 +144,7 @@ fn transform(args: &Args, config: &Config, route: &Arc<Route>, target: &mut Targ
         context.file_path = shown(file);
         sources.push(Source { input: Box::new(input), context, lookups, beside: Some(file.clone()) });
     }
-    let mut lines = RejectLines(std::io::stderr());
+    let mut lines = RejectLines::new(std::io::stderr());
     let mut table = args.rejects.clone().map(|path| {
         let create = move || {
             std::fs::File::create(&path)

@@ -257,7 +257,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4096), ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4096), failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn whatever_is_lost_or_crashes_b_sees_the_file_exactly_once(fates in proptest::collection::vec(fate(), 0..40)) {
             let mut model = Model::new();

@@ -116,7 +116,13 @@ pub(super) fn arithmetic<'r>(op: Op, left: Value<'r>, right: Value<'r>) -> Eval<
     let result = match op {
         Op::Add => a.checked_add(b),
         Op::Sub => a.checked_sub(b),
-        Op::Mul => a.checked_mul(b),
+        // The library forgets the decimals of a product with zero.
+        Op::Mul => a.checked_mul(b).map(|mut product| {
+            if product.is_zero() {
+                product.rescale((a.scale() + b.scale()).min(28));
+            }
+            product
+        }),
         Op::Div if b.is_zero() => return Err(zero()),
         Op::Div => a.checked_div(b).map(|q| q.normalize()),
         Op::FloorDiv | Op::Rem if b.is_zero() => return Err(zero()),

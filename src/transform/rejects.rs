@@ -12,8 +12,9 @@ use crate::record::{Columns, Record, Reject, Value};
 
 /// Takes rejected records.
 pub trait Rejects {
-    /// A file begins; its columns are these, and its records are shown by them or as they stand in the file.
-    fn start(&mut self, columns: &Columns, shown: Shown) -> Result<()>;
+    /// A file begins; its columns are these, and its records are shown by them or as they stand in the file. It is
+    /// named where there are several.
+    fn start(&mut self, file: Option<&str>, columns: &Columns, shown: Shown) -> Result<()>;
     /// Takes one record with its reason.
     fn put(&mut self, record: &Record, reject: &Reject) -> Result<()>;
     /// All files are through.
@@ -39,12 +40,16 @@ pub struct RejectsCsv<'o> {
     delimiter: char,
     columns: Columns,
     shown: Shown,
+    file: Option<String>,
+    /// What the columns after the relay's own are called, and what the file's first line calls them.
+    names: Vec<String>,
+    header: Vec<String>,
 }
 
 impl<'o> RejectsCsv<'o> {
     /// A rejects file that is opened at the first reject.
     pub fn new(delimiter: char, open: Open<'o>) -> Self {
-        Self { open, out: None, delimiter, columns: Columns::default(), shown: Shown::ByColumns }
+        Self { open, out: None, delimiter, columns: Columns::default(), shown: Shown::ByColumns, file: None, names: Vec::new(), header: Vec::new() }
     }
 
     /// A row of a sheet as a JSON object.
@@ -95,9 +100,11 @@ pub fn push_cell(line: &mut String, cell: &str, delimiter: char) {
 }
 
 impl Rejects for RejectsCsv<'_> {
-    fn start(&mut self, columns: &Columns, shown: Shown) -> Result<()> {
+    fn start(&mut self, file: Option<&str>, columns: &Columns, shown: Shown) -> Result<()> {
         self.columns = columns.clone();
         self.shown = shown;
+        self.names = if shown == Shown::Raw { vec![RAW.to_owned()] } else { columns.names.clone() };
+        self.file = file.map(str::to_owned);
         Ok(())
     }
 
@@ -110,11 +117,17 @@ impl Rejects for RejectsCsv<'_> {
             let mut out = (self.open)()?;
             out.write_all("\u{feff}".as_bytes()).map_err(|e| failed(&e))?;
             self.out = Some(out);
-            let names = if self.shown == Shown::Raw { vec![RAW.to_owned()] } else { self.columns.names.clone() };
-            self.line(OWN.into_iter().chain(names.iter().map(String::as_str)))?;
+            self.header.clone_from(&self.names);
+            let header = self.header.clone();
+            self.line(OWN.into_iter().chain(header.iter().map(String::as_str)))?;
+        }
+        if self.header != self.names {
+            return Err(Error::file("its rejects can't stand in one file with those of the files before: the columns differ")
+                .hint("transform the files one by one, each with its own --rejects"));
         }
         let line = record.line.to_string();
-        let own = [line.as_str(), &reject.field, &reject.reason].into_iter();
+        let reason = self.file.as_ref().map_or_else(|| reject.reason.clone(), |file| format!("{file}: {}", reject.reason));
+        let own = [line.as_str(), &reject.field, &reason].into_iter();
         if self.shown == Shown::ByColumns {
             return self.line(own.chain(record.fields().collect::<Vec<_>>()));
         }
@@ -131,16 +144,28 @@ impl Rejects for RejectsCsv<'_> {
 }
 
 /// Rejects as lines on a stream (`transform` on a terminal).
-pub struct RejectLines<W>(pub W);
+pub struct RejectLines<W> {
+    out: W,
+    file: Option<String>,
+}
+
+impl<W: Write> RejectLines<W> {
+    /// Lines on `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, file: None }
+    }
+}
 
 impl<W: Write> Rejects for RejectLines<W> {
-    fn start(&mut self, _: &Columns, _: Shown) -> Result<()> {
+    fn start(&mut self, file: Option<&str>, _: &Columns, _: Shown) -> Result<()> {
+        self.file = file.map(str::to_owned);
         Ok(())
     }
     fn put(&mut self, record: &Record, reject: &Reject) -> Result<()> {
         let field = if reject.field.is_empty() { String::new() } else { format!("{}: ", reject.field) };
         // A closed terminal is no reason to stop.
-        let _ = writeln!(self.0, "rejected: line {}: {field}{}", record.line, reject.reason);
+        let file = self.file.as_ref().map_or_else(String::new, |file| format!("{file}: "));
+        let _ = writeln!(self.out, "rejected: {file}line {}: {field}{}", record.line, reject.reason);
         Ok(())
     }
     fn finish(&mut self) -> Result<()> {

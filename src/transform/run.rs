@@ -22,11 +22,13 @@ const EXPLAINED_MAX: u64 = 10;
 
 /// Transforms the records of all sources into one output.
 pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work<'w>) -> Result<Outcome> {
+    let several = sources.len() > 1;
     let context = sources.first().map(|s| s.context.clone());
     let tools: Arc<dyn Tools> =
         Arc::new(Bench { reading: spec.reading.clone(), style: spec.style.clone(), context: context.ok_or_else(|| Error::relay("nothing to transform"))? });
     let mut run = Run {
         spec,
+        several,
         tools,
         work,
         sink: None,
@@ -47,6 +49,8 @@ pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work
 
 struct Run<'w> {
     spec: &'w Transformation,
+    /// More than one file goes into the output: what is told of a record names its file.
+    several: bool,
     tools: Arc<dyn Tools>,
     work: Work<'w>,
     sink: Option<Sink<'w, 'w>>,
@@ -74,7 +78,7 @@ impl<'w> Run<'w> {
         let mut reader = self.spec.reader(input, &room)?;
         let columns = reader.columns().clone();
         let shown = if self.spec.input.name() == "csv" { Shown::ByColumns } else { Shown::Raw };
-        self.work.rejects.start(reader.own_columns(), shown)?;
+        self.work.rejects.start(self.several.then_some(source.context.file_path.as_str()), reader.own_columns(), shown)?;
         let mut record = Record::default();
         let mut pending = None;
         let mut mapping = std::borrow::Cow::Borrowed(&self.spec.mapping);

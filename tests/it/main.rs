@@ -22,4 +22,5 @@ mod servers;
 mod sftp; // OpenSSH
 mod tidy; // the rules of the house, as a test
 mod torture; // stop, fail or cut at every numbered point, then start again
+mod transform; // the author's workbench
 mod world;
