@@ -7,7 +7,7 @@ mod scan;
 mod writer;
 
 use super::text::{self, Charset};
-use super::{Bytes, Format, Input, Next, Pieces, RecordReader, RecordWriter, Remark, Room, Writing};
+use super::{Bytes, Format, Input, Next, Pieces, RecordReader, RecordWriter, Remark, Room, Side, Writing};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options};
 use crate::record::{Columns, Record, Reject};
@@ -30,7 +30,7 @@ const INPUT: &[Opt] = &[
     Opt { name: "columns", kind: Kind::Texts, default: None, doc: "The columns of a file without a header." },
     Opt { name: "comment", kind: Kind::CharOrNone, default: None, doc: "Lines that begin with this sign are passed over." },
     Opt { name: "skip", kind: Kind::Integer(0), default: Some("0"), doc: "Lines to pass over at the beginning." },
-    Opt { name: "skip_last", kind: Kind::Integer(0), default: Some("0"), doc: "Lines to pass over at the end." },
+    Opt { name: "skip_last", kind: Kind::Integer(0), default: Some("0"), doc: "Lines to pass over at the end, blank ones too." },
     Opt { name: "trim", kind: Kind::Flag, default: Some("false"), doc: "Remove spaces around values and column names." },
     Opt { name: "line_ending", kind: Kind::Text, default: None, doc: "What ends a line; default: LF, CRLF and CR are recognised." },
     Opt { name: "allow_extra_columns", kind: Kind::Flag, default: Some("false"), doc: "Surplus cells are dropped instead of rejecting the record." },
@@ -39,7 +39,12 @@ const INPUT: &[Opt] = &[
 
 const OUTPUT: &[Opt] = &[
     Opt { name: "delimiter", kind: Kind::Char, default: Some("\",\""), doc: "The sign between two fields." },
-    Opt { name: "quote", kind: Kind::CharOrNone, default: Some("\"\\\"\""), doc: "The sign around a field." },
+    Opt {
+        name: "quote",
+        kind: Kind::CharOrNone,
+        default: Some("\"\\\"\""),
+        doc: "The sign around a field; \"\": values stand as they are, as with quoting = \"none\".",
+    },
     Opt { name: "escape", kind: Kind::CharOrNone, default: None, doc: "Stands before a quote inside a field; default: the quote is doubled." },
     Opt { name: "header", kind: Kind::Flag, default: Some("true"), doc: "Write the names of the targets first." },
     Opt { name: "quoting", kind: Kind::Choice(&["minimal", "all", "nonnumeric", "none"]), default: Some("\"minimal\""), doc: "Which fields get quotes." },
@@ -67,6 +72,11 @@ impl Format for Csv {
     }
     fn has_columns(&self) -> bool {
         true
+    }
+    fn mistakes(&self, o: &Options, side: Side) -> Vec<(&'static str, String)> {
+        let quoting = o.word("quoting");
+        let clash = side == Side::Output && o.char("quote").is_none() && matches!(quoting.as_str(), "all" | "nonnumeric");
+        clash.then(|| ("quoting", format!("{quoting:?} needs a quote, and quote = \"\" sets none"))).into_iter().collect()
     }
     fn reader(&self, options: &Options, input: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
         Ok(Box::new(Reader::new(options, input)?))

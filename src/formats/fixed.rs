@@ -32,7 +32,7 @@ const INPUT: &[Opt] = &[
     Opt { name: "nest", kind: Kind::TextMap, default: None, doc: "Which record types are lists in which: { \"05\" = \"04\" }." },
     Opt { name: "trim", kind: Kind::Flag, default: Some("false"), doc: "Remove spaces around values." },
     Opt { name: "skip", kind: Kind::Integer(0), default: Some("0"), doc: "Lines to pass over at the beginning." },
-    Opt { name: "skip_last", kind: Kind::Integer(0), default: Some("0"), doc: "Lines to pass over at the end." },
+    Opt { name: "skip_last", kind: Kind::Integer(0), default: Some("0"), doc: "Lines to pass over at the end, blank ones too." },
     Opt { name: "line_ending", kind: Kind::Text, default: None, doc: "What ends a line; default: LF, CRLF and CR are recognised." },
 ];
 

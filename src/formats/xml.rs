@@ -222,6 +222,11 @@ impl Reader {
         let depth = self.open.len();
         let parent_on_path = self.open.last().is_none_or(|o| o.on_path);
         let on_path = self.record_depth.is_none() && parent_on_path && self.path.get(depth).is_some_and(|step| step == "*" || *step == *node.name);
+        if depth == 0 && !on_path {
+            // A file of another kind is no file without records.
+            let message = format!("the root element is <{}>, not <{}>, with which input.records begins", node.name, self.path[0]);
+            return Err(Error::file(message).on_line(self.parser.get_ref().line).hint("check that it is the export that the route is for, and input.records"));
+        }
         if on_path && depth + 1 == self.path.len() {
             self.record_depth = Some(depth);
         }
@@ -379,8 +384,9 @@ impl RecordReader for Reader {
     }
 
     fn remarks(&self) -> Vec<Remark> {
-        let what = "`parent` holds only the first MiB of what stands around the records";
-        if self.forgotten { vec![Remark { what, count: 0, line: 0 }] } else { Vec::new() }
+        let forgotten = self.forgotten.then_some("`parent` holds only the first MiB of what stands around the records");
+        let none = (self.end && self.number == 0).then_some("no element stands at input.records");
+        forgotten.into_iter().chain(none).map(|what| Remark { what, count: 0, line: 0 }).collect()
     }
 }
 

@@ -46,6 +46,9 @@ impl Groups {
                 );
             }
         }
+        if of.position(&grouping.into).is_some() {
+            return Err(taken(&grouping.into));
+        }
         let columns = if of.closed() {
             let mut names = of.names.clone();
             names.push(grouping.into.clone());
@@ -105,6 +108,10 @@ impl Groups {
         let next = self.inner.read(&mut record)?;
         Ok((record, next))
     }
+}
+
+fn taken(into: &str) -> Error {
+    Error::file(format!("input.group_into: the records have a {into} of their own")).hint("choose a name for the list that no column has")
 }
 
 /// Whether declared types apply.
@@ -185,6 +192,9 @@ impl RecordReader for Groups {
             group.members.push(record);
         }
         let mut entries = own.unwrap_or_default();
+        if entries.iter().any(|(name, _)| *name == self.into) {
+            return Err(taken(&self.into).on_line(group.line));
+        }
         entries.push((self.into.clone(), Value::List(Arc::new(rows))));
         group.tree = Some(Value::map(entries));
         Ok(bad.map_or(Next::Record, Next::Bad))

@@ -23,6 +23,8 @@ pub struct Lookup {
     columns: Columns,
     /// The column of a plain `lookup('table')`.
     value: Option<String>,
+    /// How many columns are its key.
+    keys: usize,
     rows: HashMap<String, Row>,
     /// How the table's file writes values, and the types declared for its columns.
     reading: Reading,
@@ -42,7 +44,7 @@ impl Lookup {
     /// The table that stands in the configuration itself.
     pub fn from_values(values: impl Iterator<Item = (String, String)>) -> Self {
         let columns = Columns::from_header(["value"].into_iter());
-        Self { columns, value: Some("value".into()), rows: values.map(|(k, v)| (k, Row::Flat(vec![Value::owned(v)]))).collect(), ..Self::default() }
+        Self { columns, value: Some("value".into()), keys: 1, rows: values.map(|(k, v)| (k, Row::Flat(vec![Value::owned(v)]))).collect(), ..Self::default() }
     }
 
     /// The table that `records` gives, by its columns `key`; `bytes_max` bounds what it may hold.
@@ -84,7 +86,7 @@ impl Lookup {
             }
         }
         let closed = columns.closed() && records.each.is_none();
-        Ok(Self { columns: if closed { columns } else { Columns::nested() }, value, rows, ..Self::default() })
+        Ok(Self { columns: if closed { columns } else { Columns::nested() }, value, keys: keys.len(), rows, ..Self::default() })
     }
 
     /// With the types of its columns, read as its file writes them.
@@ -216,6 +218,14 @@ impl Lookups {
     /// The value in `column` of the record with that key; none where there is no such key.
     pub fn find(&self, table: &str, key: &[Cow<'_, str>], column: Option<&str>) -> Result<Option<Value<'_>>, String> {
         let lookup = self.0.get(table).ok_or_else(|| format!("there is no lookup {table}"))?;
+        // A key of another length is a mistake of the map, not an unknown code that `default` may stand for.
+        if key.len() != lookup.keys {
+            let wanted = if lookup.keys == 1 { "one value".to_owned() } else { format!("a list of {} values, as in [a, b] | lookup('{table}')", lookup.keys) };
+            return Err(format!(
+                "the lookup {table} is by {wanted}; {} given",
+                if key.len() == 1 { "one is".to_owned() } else { format!("{} are", key.len()) }
+            ));
+        }
         lookup.find(table, &key.join(SEPARATOR), column)
     }
 }

@@ -107,6 +107,14 @@ fn a_name_that_no_nested_record_has_is_told_when_it_is_to_order_them() {
 }
 
 #[test]
+fn the_list_of_a_group_never_hides_a_column() {
+    for (format, file) in [("csv", "n,q\n1,2\n"), ("ndjson", "{\"n\":1,\"q\":2}\n")] {
+        let keys = format!("[routes.r.input]\nformat = \"{format}\"\ngroup_by = [\"n\"]\ngroup_into = \"q\"\n[routes.r.output]\nformat = \"ndjson\"\n");
+        transformed(&keys, file).1.code(1).says("input.group_into: the records have a q of their own");
+    }
+}
+
+#[test]
 fn the_list_of_a_group_stands_where_the_map_puts_it() {
     let keys = "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nn = \"n\"\n\"l.a\" = \"a\"\n\"l.b\" = \"b\"\nnom = \"nom\"\n[routes.r.output]\nformat = \"ndjson\"\ngroup_by = [\"n\"]\ngroup_into = \"l\"\n";
     let (_, out) = transformed(keys, "n,nom,a,b\n1,x,2,3\n1,x,4,5\n");

@@ -20,3 +20,39 @@ fn rejects_of_several_files_name_their_file_and_stand_under_their_own_columns() 
     // Cells under another file's columns would be corrected wrongly.
     w.run(&["transform", "r", "one.csv", "other.csv", "--rejects", "rejects.csv"]).code(1).says("other.csv").says("the columns differ");
 }
+
+#[test]
+fn a_lookup_by_two_columns_is_told_when_it_gets_one_value() {
+    let w = World::local(
+        "[lookups.t]\npath = \"t.csv\"\nkey = [\"a\", \"b\"]\nvalue = \"v\"\n[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nv = \"a | lookup('t') | default('-')\"\nw = \"[a, b] | lookup('t') | default('-')\"\n",
+    );
+    w.write("t.csv", "a,b,v\n1,2,x\n");
+    w.write("x.csv", "a,b\n1,2\n");
+    let out = w.run(&["transform", "r", "x.csv"]).ok();
+    assert!(out.stderr.contains("1 rejected") && out.stderr.contains("the lookup t is by a list of 2 values"), "{}", out.stderr);
+    w.config(&w.read("passerelle.toml").replace("v = \"a |", "v = \"[a, 3] |"));
+    assert_eq!(w.run(&["transform", "r", "x.csv"]).ok().stdout, "v,w\n-,x\n");
+}
+
+#[test]
+fn xml_of_another_kind_is_no_file_without_records() {
+    let w = World::local("[routes.r.input]\nformat = \"xml\"\nrecords = \"/clients/client\"\n[routes.r.map]\nn = \"n\"\n[routes.r.output]\nformat = \"csv\"\n");
+    w.write("x", "<articles><client><n>1</n></client></articles>");
+    w.run(&["transform", "r", "x"]).code(1).says("the root element is <articles>, not <clients>");
+    w.write("x", "<clients/>");
+    let out = w.run(&["transform", "r", "x"]).ok();
+    assert_eq!(out.stdout, "n\n");
+    assert!(out.stderr.contains("no element stands at input.records"), "{}", out.stderr);
+}
+
+#[test]
+fn csv_without_a_quote_holds_values_as_they_are() {
+    let keys = "[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\nformat = \"csv\"\nquote = \"\"\n";
+    let w = World::local(keys);
+    w.write("x.csv", "a,b\n\"1\"\"2\",\"3,4\"\n\"5\"\"\",6\n");
+    let out = w.run(&["transform", "r", "x.csv"]).ok();
+    assert_eq!(out.stdout, "a,b\n5\",6\n");
+    assert!(out.stderr.contains("values get no quotes"), "{}", out.stderr);
+    w.config(&(w.read("passerelle.toml") + "quoting = \"all\"\n"));
+    w.run(&["config", "check"]).code(2).says("needs a quote");
+}

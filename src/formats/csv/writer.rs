@@ -49,6 +49,7 @@ impl Quoting {
             "all" => Which::All,
             "nonnumeric" => Which::Nonnumeric,
             "none" => Which::None,
+            _ if o.char("quote").is_none() => Which::None,
             _ => Which::Minimal,
         };
         let (delimiter, quote, escape) = (o.char("delimiter").unwrap_or(','), o.char("quote").unwrap_or('"'), o.char("escape"));
@@ -68,7 +69,7 @@ impl Quoting {
             Which::Nonnumeric => special || !numeric,
             Which::None => {
                 if line[start..].contains([self.delimiter, '\n', '\r']) {
-                    return Err("the value holds the delimiter or a line end, and quoting is \"none\"".into());
+                    return Err("the value holds the delimiter or a line end, and values get no quotes: see output.quote and output.quoting".into());
                 }
                 false
             }
