@@ -18,6 +18,7 @@ use rust_decimal::prelude::*;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering as Memory};
 
 /// Why a value can't be computed.
@@ -79,7 +80,8 @@ impl Context {
 #[derive(Debug, Default)]
 pub struct State {
     counters: RefCell<HashMap<(usize, String), u64>>,
-    patterns: RefCell<HashMap<String, regex::Regex>>,
+    /// Shared, not cloned: a clone of a pattern begins with an empty cache.
+    patterns: RefCell<HashMap<String, Arc<regex::Regex>>>,
     /// Of each name of nested records, whether some record was asked for it, and whether some had it.
     pub fields: Vec<AtomicU8>,
 }
@@ -99,11 +101,12 @@ impl State {
     }
 
     /// The compiled pattern.
-    pub fn pattern(&self, text: &str) -> Eval<regex::Regex> {
+    pub fn pattern(&self, text: &str) -> Eval<Arc<regex::Regex>> {
         if let Some(found) = self.patterns.borrow().get(text) {
             return Ok(found.clone());
         }
         let compiled = regex::Regex::new(text)
+            .map(Arc::new)
             .map_err(|e| Fault::Message(format!("the pattern is no regular expression: {}", super::compile::last_line(&e.to_string()))))?;
         self.patterns.borrow_mut().insert(text.to_owned(), compiled.clone());
         Ok(compiled)

@@ -42,6 +42,10 @@ impl<'r> Call<'_, 'r> {
     fn text(&self, at: usize, name: &str) -> Option<String> {
         self.get(at, name).map(|v| self.env.style.text(v).into_owned())
     }
+    /// The same, borrowed where it is text; empty where there is none.
+    fn borrowed(&self, at: usize, name: &str) -> std::borrow::Cow<'_, str> {
+        self.get(at, name).map_or_else(Default::default, |v| self.env.style.text(v))
+    }
     fn whole(&self, at: usize, name: &str) -> Eval<Option<i64>> {
         self.get(at, name).map_or(Ok(None), whole)
     }

@@ -75,9 +75,22 @@ pub(super) fn replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
 }
 
 pub(super) fn regex_replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let pattern = c.env.state.pattern(&c.text(0, "").unwrap_or_default())?;
+    let pattern = c.env.state.pattern(&c.borrowed(0, ""))?;
+    let written = c.borrowed(1, "");
+    let text = c.env.style.text(&v);
+    if !written.contains('\\') {
+        let mut out = bumpalo::collections::String::with_capacity_in(text.len() + written.len(), c.env.arena);
+        let mut from = 0;
+        for found in pattern.find_iter(&text) {
+            out.push_str(&text[from..found.start()]);
+            out.push_str(&written);
+            from = found.end();
+        }
+        out.push_str(&text[from..]);
+        return Ok(Value::text(out.into_bump_str()));
+    }
     // As in Ansible and Python, \1 stands for the first group; a $ is a $.
-    let written = c.text(1, "").unwrap_or_default().replace('$', "$$");
+    let written = written.replace('$', "$$");
     let mut with = String::with_capacity(written.len());
     let mut chars = written.chars().peekable();
     while let Some(x) = chars.next() {
@@ -93,7 +106,7 @@ pub(super) fn regex_replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r
             _ => with.push(x),
         }
     }
-    Ok(Value::owned(pattern.replace_all(&c.shown(&v), with.as_str())))
+    Ok(Value::owned(pattern.replace_all(&text, with.as_str())))
 }
 
 /// Accents and ligatures removed, as PostgreSQL's `unaccent` does; what has no plain form stays.
