@@ -24,7 +24,7 @@ fn rejects_of_several_files_name_their_file_and_stand_under_their_own_columns() 
 #[test]
 fn a_lookup_by_two_columns_is_told_when_it_gets_one_value() {
     let w = World::local(
-        "[lookups.t]\npath = \"t.csv\"\nkey = [\"a\", \"b\"]\nvalue = \"v\"\n[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nv = \"a | lookup('t') | default('-')\"\nw = \"[a, b] | lookup('t') | default('-')\"\n",
+        "[lookups.t]\nfile = \"t.csv\"\nkey = [\"a\", \"b\"]\nvalue = \"v\"\n[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nv = \"a | lookup('t') | default('-')\"\nw = \"[a, b] | lookup('t') | default('-')\"\n",
     );
     w.write("t.csv", "a,b,v\n1,2,x\n");
     w.write("x.csv", "a,b\n1,2\n");
