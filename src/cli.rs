@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output, everything else to standard error. No command decides about a file.
 
+mod check;
 mod config;
 mod demo;
 mod explain;
@@ -33,7 +34,7 @@ pub struct Cli {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 a file failed, is held or unconfirmed; 2 the command line or the configuration is wrong; \
-3 something is still waiting; 4 the relay's own journal or folders cannot be used.";
+3 something is still waiting, or `check` failed; 4 the relay's own journal or folders cannot be used.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -59,6 +60,8 @@ enum Command {
     Pause(operate::RouteArgs),
     /// Start paused routes again
     Resume(operate::RouteArgs),
+    /// Try endpoints stage by stage, and say where a connection stops, why, and whom to ask
+    Check(check::Args),
     /// Show a server's host key and, after a yes, add it to known_hosts
     Trust(trust::Args),
     /// Validate or print the configuration
@@ -122,6 +125,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::ConfirmDelivered(args) => operate::confirm(&args, context),
         Command::Pause(args) => operate::pause(&args, context),
         Command::Resume(args) => operate::resume(&args, context),
+        Command::Check(args) => check::run(&args, context),
         Command::Trust(args) => trust::run(&args, context),
         Command::Config(args) => config::run(&args, context),
         Command::Completions { shell } => {

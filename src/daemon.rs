@@ -47,6 +47,9 @@ pub fn run(config: Config, run: Run) -> Result<Tally> {
         tracing::warn!("{notice}");
     }
     let stop = run.stop.clone();
+    if run.mode == Mode::Daemon {
+        crate::endpoints::check::at_start(crate::endpoints::check::plans(&config), stop.clone());
+    }
     let mut world = World::new(config, journal, stop.clone(), None)?;
     if let Some(progress) = run.progress {
         world.progress = progress;

@@ -4,23 +4,25 @@
 //! errors once, says what it is able to do before the first byte, and never retries or reconnects by itself: that is
 //! the engine's business.
 
+pub mod check;
 pub mod ftp;
 pub mod http;
 pub mod local;
 #[cfg(debug_assertions)]
 mod numbered;
 pub mod pool;
+pub mod reach;
 pub mod sftp;
+mod tls;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
+use reach::Told;
 
 /// A file at a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,30 @@ pub struct Stat {
     pub size: Option<u64>,
     /// It is a folder.
     pub folder: bool,
+}
+
+/// What an entry of a folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A plain file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a device, or what the server does not tell.
+    Other,
+}
+
+/// An entry of a folder, as the server lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, byte for byte.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub entry: Entry,
+    /// Its size, where the server tells.
+    pub size: Option<u64>,
+    /// When it was changed last, in seconds since 1970, where the server tells.
+    pub modified: Option<i64>,
 }
 
 /// What a rename does with an existing name.
@@ -53,8 +79,12 @@ pub struct Direct {
 
 /// A configured server. No connection is open yet.
 pub trait Endpoint: Send + Sync {
-    /// Opens a connection and logs in.
-    fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>>;
+    /// Opens a connection and logs in; `told` hears of each stage that was passed.
+    fn connect(&self, stop: &Stop, told: &mut Told<'_>) -> Result<Box<dyn Session>>;
+    /// The stages that a connection leaves to the first request, where there are any (HTTP).
+    fn greet(&self, _: &Stop, _: &mut Told<'_>) -> Result<()> {
+        Ok(())
+    }
     /// Files go straight to their final name: there is no temporary one (HTTP PUT and POST).
     fn direct(&self) -> bool;
     /// A request that was cut may safely be sent again (PUT).
@@ -67,6 +97,12 @@ pub trait Session: Send {
     fn syncs(&self) -> bool;
     /// The file or folder of that name; none if there is nothing.
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>>;
+    /// Hands over the entries of a folder one by one, in the server's order; never the folder itself.
+    fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()>;
+    /// How files move beside the connection, once one has (FTP), for a check.
+    fn data_channel(&mut self) -> Option<String> {
+        None
+    }
     /// Writes a file of ours of `size` bytes, emptying one of that name, and syncs it where the server can. A failure may leave a part of it.
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64>;
     /// Reads a file to its end.
@@ -101,49 +137,6 @@ pub fn open(config: &Arc<EndpointConfig>) -> Result<Arc<dyn Endpoint>> {
         Some(transport) => transport.open(config.clone()),
         None => Err(Error::config(format!("the scheme {scheme}:// has no transport"))),
     }
-}
-
-/// Looks a host's name up and connects, with one time limit for each address.
-pub fn connect_tcp(config: &EndpointConfig) -> Result<TcpStream> {
-    let (host, port) = (config.host(), config.port());
-    let addresses: Vec<SocketAddr> = (host.as_str(), port)
-        .to_socket_addrs()
-        .map_err(|e| {
-            Error::endpoint(format!("the name {host} is not known: {e}"))
-                .at("name")
-                .hint(format!("check the host in endpoints.{}.url, and the name server of this machine", config.name))
-        })?
-        .collect();
-    let mut last = None;
-    for address in &addresses {
-        match TcpStream::connect_timeout(address, config.connect_timeout) {
-            Ok(stream) => {
-                stream
-                    .set_nodelay(true)
-                    .and_then(|()| stream.set_read_timeout(Some(config.timeout)))
-                    .and_then(|()| stream.set_write_timeout(Some(config.timeout)))
-                    .map_err(|e| lost(&e))?;
-                return Ok(stream);
-            }
-            Err(e) => last = Some((*address, e)),
-        }
-    }
-    let Some((address, e)) = last else { return Err(Error::endpoint(format!("the name {host} has no address")).at("name")) };
-    Err(refused(address, &e, config.connect_timeout))
-}
-
-fn refused(address: SocketAddr, e: &std::io::Error, limit: Duration) -> Error {
-    let place = format!("{}:{}", address.ip(), address.port());
-    let error = match e.kind() {
-        std::io::ErrorKind::ConnectionRefused => Error::endpoint(format!("{place} refuses the connection"))
-            .kind_of(Kind::Refused)
-            .hint("nothing listens on that port: check the port, and that the server runs"),
-        std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => Error::endpoint(format!("{place} does not answer within {limit:?}"))
-            .hint(format!("most often a firewall that drops: ask its keeper for outbound TCP {place} from this host")),
-        _ => Error::endpoint(format!("{place} can't be reached: {}", crate::error::reason(e)))
-            .hint(format!("check the route to {}; ask the network's keeper", address.ip())),
-    };
-    error.at("port")
 }
 
 /// A broken or stalled connection: whether the last request was carried out is unknown.

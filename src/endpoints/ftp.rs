@@ -3,20 +3,27 @@
 //! Always binary, never the address that a server gives for its data connection, never in clear once TLS is asked for.
 //! A "226" alone is no proof that a file is whole: the engine compares sizes.
 
+mod listing;
+mod secure;
+
 use std::fmt;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslSession, SslSessionCacheMode, SslStream, SslVersion};
 use secrecy::ExposeSecret;
+use suppaftp::list::ListParser;
 use suppaftp::types::FileType;
 use suppaftp::{Encoding, FtpError, ImplFtpStream, Mode, Status};
 
-use super::{Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, lost, missing_folder, pump, source_error};
+use listing::{LINE_BYTES_MAX, Line, entry, listed_by_looks, pasv_address};
+use secure::{Tls, TlsData};
+
+use super::reach::{self, Told, connect_tcp};
+use super::{Direct, Endpoint, Listed, Rename, Session, Stat, Transport, lost, missing_folder, pump, source_error, tls};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -40,107 +47,6 @@ struct Server {
 
 type Stream = ImplFtpStream<TlsData>;
 
-/// One control connection's TLS: its first session is what each data connection resumes, as vsftpd and ProFTPD demand.
-struct Tls {
-    context: SslConnector,
-    session: Arc<Mutex<Option<SslSession>>>,
-    timeout: Duration,
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tls")
-    }
-}
-
-impl Tls {
-    fn new(config: &EndpointConfig) -> Result<Self> {
-        let fail = |e: openssl::error::ErrorStack| Error::endpoint(format!("TLS can't be set up: {e}")).at("handshake");
-        let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(fail)?;
-        builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(fail)?;
-        if let Some(ca) = &config.ca_file {
-            builder.set_ca_file(ca).map_err(|e| {
-                Error::endpoint(format!("ca_file {} can't be read: {e}", ca.display())).at("handshake").hint("it must hold certificates in PEM")
-            })?;
-        }
-        if let Some((cert, key)) = &config.client_cert {
-            builder
-                .set_certificate_chain_file(cert)
-                .and_then(|()| builder.set_private_key_file(key.as_ref().unwrap_or(cert), SslFiletype::PEM))
-                .map_err(fail)?;
-        }
-        builder.set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
-        let session = Arc::new(Mutex::new(None));
-        let first = session.clone();
-        builder.set_new_session_callback(move |_, s| {
-            first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(s);
-        });
-        Ok(Self { context: builder.build(), session, timeout: config.timeout })
-    }
-}
-
-impl suppaftp::TlsConnector for Tls {
-    type Stream = TlsData;
-    fn connect(&self, domain: &str, tcp: TcpStream) -> suppaftp::FtpResult<TlsData> {
-        let secure = |e: String| FtpError::SecureError(e);
-        tcp.set_read_timeout(Some(self.timeout)).and_then(|()| tcp.set_write_timeout(Some(self.timeout))).map_err(FtpError::ConnectionError)?;
-        let mut ssl = self.context.configure().and_then(|c| c.into_ssl(domain)).map_err(|e| secure(e.to_string()))?;
-        let held = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = &*held {
-            // A used TLS 1.3 session is marked as not resumable: each data connection gets a fresh copy.
-            let copy = session.to_der().and_then(|der| SslSession::from_der(&der)).map_err(|e| secure(e.to_string()))?;
-            crate::sys::resume_tls_session(&mut ssl, &copy).map_err(|e| secure(e.to_string()))?;
-        }
-        drop(held);
-        ssl.connect(tcp).map(|stream| TlsData { stream, open: true }).map_err(|e| secure(tls_reason(&e)))
-    }
-}
-
-/// Why a TLS handshake failed, in words.
-fn tls_reason<S: fmt::Debug>(e: &openssl::ssl::HandshakeError<S>) -> String {
-    use openssl::ssl::HandshakeError;
-    match e {
-        HandshakeError::Failure(mid) => {
-            let verify = mid.ssl().verify_result();
-            if verify == openssl::x509::X509VerifyResult::OK { mid.error().to_string() } else { format!("the certificate is not valid: {verify}") }
-        }
-        other => format!("{other:?}").chars().take(120).collect(),
-    }
-}
-
-/// A TLS stream that says goodbye when it is dropped: servers take a missing close_notify for a cut file.
-#[derive(Debug)]
-struct TlsData {
-    stream: SslStream<TcpStream>,
-    open: bool,
-}
-
-impl suppaftp::TlsStream for TlsData {
-    type InnerStream = SslStream<TcpStream>;
-    fn tcp_stream(mut self) -> suppaftp::FtpResult<TcpStream> {
-        self.open = false;
-        self.stream.get_ref().try_clone().map_err(FtpError::ConnectionError)
-    }
-    fn get_ref(&self) -> &TcpStream {
-        self.stream.get_ref()
-    }
-    fn mut_ref(&mut self) -> &mut SslStream<TcpStream> {
-        &mut self.stream
-    }
-}
-
-impl Drop for TlsData {
-    fn drop(&mut self) {
-        if self.open && self.stream.shutdown().is_ok() {
-            // What the server still sends (session tickets) is read, or the close would reset the connection.
-            let _ = self.stream.get_ref().set_read_timeout(Some(Duration::from_secs(5)));
-            let _ = self.stream.get_ref().shutdown(Shutdown::Write);
-            let mut rest = [0; 4096];
-            while matches!(self.stream.ssl_read(&mut rest), Ok(n) if n > 0) {}
-        }
-    }
-}
-
 /// Names go to the server byte for byte: each byte is the character of that number on our side of suppaftp.
 #[derive(Debug)]
 struct Bytes;
@@ -156,13 +62,15 @@ impl Encoding for Bytes {
 }
 
 impl Endpoint for Server {
-    fn connect(&self, _: &Stop) -> Result<Box<dyn Session>> {
+    fn connect(&self, _: &Stop, told: &mut Told<'_>) -> Result<Box<dyn Session>> {
         let config = &self.config;
         let secure = config.url.scheme() == "ftps";
         let host = config.host();
+        let mut agreed = None;
         let mut stream = if secure && config.implicit_tls {
             let tls = Tls::new(config)?;
-            connect_tcp(config)?; // names the step at which a firewall stops us; the library connects by itself
+            agreed = Some(tls.agreed.clone());
+            connect_tcp(config, told)?; // names the step at which a firewall stops us; the library connects by itself
             let mut stream = Stream::connect_secure_implicit((host.as_str(), config.port()), tls, &host).map_err(|e| ftp_error(&e, "handshake"))?;
             // Without these, vsftpd refuses every data connection in implicit mode too.
             for command in ["PBSZ 0", "PROT P"] {
@@ -170,21 +78,35 @@ impl Endpoint for Server {
             }
             stream
         } else {
-            let stream = Stream::connect_with_stream(connect_tcp(config)?).map_err(|e| {
+            let stream = Stream::connect_with_stream(connect_tcp(config, told)?).map_err(|e| {
                 let hint =
                     if secure { "if the server speaks TLS from the first byte, set tls = \"implicit\"" } else { "check that the port is an FTP server's" };
                 ftp_error(&e, "handshake").hint(hint)
             })?;
-            if secure { stream.into_secure(Tls::new(config)?, &host).map_err(|e| ftp_error(&e, "handshake"))? } else { stream }
+            if secure {
+                let tls = Tls::new(config)?;
+                agreed = Some(tls.agreed.clone());
+                stream.into_secure(tls, &host).map_err(|e| ftp_error(&e, "handshake"))?
+            } else {
+                stream
+            }
         };
         stream.set_encoding(Bytes);
+        let greeting = words(stream.get_welcome_msg().unwrap_or_default().as_bytes());
+        let secured = agreed.map_or_else(|| "no TLS: password and files go in clear".to_owned(), |a| a.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        told("handshake", format!("{secured}; {greeting}"));
         let password = config.password.as_ref().map_or("", |p| p.expose_secret());
         let user = if config.user.is_empty() { "anonymous" } else { config.user.as_str() };
         stream.login(latin(user.as_bytes()), latin(password.as_bytes())).map_err(|e| login_error(&e, user, secure))?;
         stream.transfer_type(FileType::Binary).map_err(|e| ftp_error(&e, "login"))?;
+        told("login", format!("{user}, by password"));
+        let data = Arc::new(Mutex::new(None));
+        let opened = data.clone();
         let (connect_timeout, timeout) = (config.connect_timeout, config.timeout);
         let mut stream = stream.passive_stream_builder(move |address| {
-            let tcp = TcpStream::connect_timeout(&address, connect_timeout).map_err(FtpError::ConnectionError)?;
+            let refused = |e: std::io::Error| FtpError::ConnectionError(std::io::Error::new(e.kind(), DataPort(address, e.kind(), connect_timeout)));
+            let tcp = TcpStream::connect_timeout(&address, connect_timeout).map_err(refused)?;
+            opened.lock().unwrap_or_else(PoisonError::into_inner).replace(address);
             tcp.set_nodelay(true)
                 .and_then(|()| tcp.set_read_timeout(Some(timeout)))
                 .and_then(|()| tcp.set_write_timeout(Some(timeout)))
@@ -200,13 +122,36 @@ impl Endpoint for Server {
         let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the login folder; `//srv/in` from the root.
         let base = PathBuf::from(path.strip_prefix('/').unwrap_or(&path));
-        Ok(Box::new(FtpSession { stream, base, passive: config.passive }))
+        Ok(Box::new(FtpSession { stream, base, passive: config.passive, data }))
     }
     fn direct(&self) -> bool {
         false
     }
     fn repeatable(&self) -> bool {
         true
+    }
+}
+
+/// A data port of the server that can't be reached, and how that looked.
+#[derive(Debug)]
+struct DataPort(SocketAddr, std::io::ErrorKind, Duration);
+
+impl fmt::Display for DataPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the data port {} can't be reached", self.0)
+    }
+}
+
+impl std::error::Error for DataPort {}
+
+impl DataPort {
+    fn error(&self) -> Error {
+        let found = reach::refused(self.0, &self.1.into(), self.2);
+        let ip = self.0.ip();
+        Error::endpoint(format!("the data port that the server opens: {}", found.message()))
+            .at("data channel")
+            .kind_of(Kind::Lost)
+            .hint(format!("the control connection works, the data ports do not: ask the server's keeper for its range of passive ports, and the firewall's keeper for outbound TCP {ip}:that range from this host; or try passive = false"))
     }
 }
 
@@ -217,7 +162,8 @@ fn latin(bytes: &[u8]) -> String {
 fn login_error(e: &FtpError, user: &str, secure: bool) -> Error {
     let FtpError::UnexpectedResponse(r) = e else { return ftp_error(e, "login") };
     let words = words(&r.body);
-    let hint = if !secure && words.to_lowercase().contains("ssl") || words.to_lowercase().contains("tls") {
+    let lower = words.to_lowercase();
+    let hint = if !secure && ["ssl", "tls", "encrypt"].iter().any(|word| lower.contains(word)) {
         "the server wants TLS: use ftps://"
     } else {
         "check user and password; ask the server's keeper whether the account is active"
@@ -231,22 +177,19 @@ fn words(body: &[u8]) -> String {
 
 fn ftp_error(e: &FtpError, step: &'static str) -> Error {
     let error = match e {
-        FtpError::ConnectionError(e) => lost(e),
-        FtpError::SecureError(why) => {
-            let hint = if why.contains("certificate") {
-                "if the server has its own authority, set ca_file to its certificate; the host in the url must be one that the certificate names"
-            } else {
-                "check that the server offers TLS 1.2 or later on this port"
-            };
-            Error::endpoint(format!("TLS: {why}")).hint(hint)
-        }
+        FtpError::ConnectionError(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<DataPort>()) {
+            Some(port) => port.error(),
+            None => lost(e),
+        },
+        FtpError::SecureError(why) => tls::error(why),
         FtpError::UnexpectedResponse(r) => {
             let code = r.status.code();
             let error = Error::endpoint(format!("the server answers {code}: {}", words(&r.body)));
             match code {
                 552 | 452 => error.kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
                 421 => error.kind_of(Kind::Lost),
-                425 | 522 => error.hint("the data connection failed: ask the firewall's keeper for the server's passive ports; some servers demand TLS session reuse, which is done here"),
+                522 => error.at("data channel").hint("the server wants the TLS session of the control connection on data connections; it is offered, and the server does not take it: ask its keeper (require_ssl_reuse of vsftpd, NoSessionReuseRequired of ProFTPD)"),
+                425 | 426 => error.at("data channel").hint("the data connection failed: ask the firewall's keeper for the server's passive ports, or in active mode for connections from the server to this host"),
                 530 => error.kind_of(Kind::Login),
                 500..=504 => error.kind_of(Kind::Unsupported),
                 550 | 553 => error.kind_of(Kind::Denied),
@@ -262,6 +205,8 @@ struct FtpSession {
     stream: Stream,
     base: PathBuf,
     passive: bool,
+    /// The data port that was opened last.
+    data: Arc<Mutex<Option<SocketAddr>>>,
 }
 
 impl FtpSession {
@@ -285,6 +230,24 @@ impl FtpSession {
             }
             other => other,
         }
+    }
+
+    /// Opens a listing. MLSD tells times and kinds in one way; where a server lacks it, LIST is read by its looks.
+    fn open_listing(&mut self, name: &str) -> suppaftp::FtpResult<(suppaftp::TransferStream<TlsData>, Line)> {
+        let opening = [Status::AboutToSend, Status::AlreadyOpen];
+        for (command, parse) in [("MLSD", ListParser::parse_mlsd as Line), ("LIST", listed_by_looks as Line)] {
+            for mode in [self.passive.then_some(Mode::ExtendedPassive), self.passive.then_some(Mode::Passive)] {
+                if let Some(mode) = mode {
+                    self.stream.set_mode(mode);
+                }
+                match self.stream.custom_data_command(format!("{command} {name}"), &opening) {
+                    Ok((_, data)) => return Ok((data, parse)),
+                    Err(FtpError::UnexpectedResponse(r)) if matches!(r.status.code(), 500..=504 | 522) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        Err(FtpError::BadResponse)
     }
 
     /// Why an upload was refused: a missing folder is told as such.
@@ -331,6 +294,40 @@ impl Session for FtpSession {
             },
             Err(e) => Err(ftp_error(&e, "stat")),
         }
+    }
+
+    fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        let name = self.at(path)?;
+        let (data, parse) = match self.open_listing(&name) {
+            Ok(opened) => opened,
+            Err(FtpError::BadResponse) => return Err(Error::endpoint("the server lists no folders (MLSD, LIST)").at("list").kind_of(Kind::Unsupported)),
+            Err(e) => return Err(self.refused(ftp_error(&e, "list"), &path.join("x"))),
+        };
+        let mut lines = std::io::BufReader::new(data);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            // A line without end would fill the memory.
+            let n = std::io::BufRead::read_until(&mut std::io::Read::take(&mut lines, LINE_BYTES_MAX), b'\n', &mut line).map_err(|e| lost(&e).at("list"))?;
+            if n == 0 {
+                break;
+            }
+            if let Some(listed) = entry(latin(line.trim_ascii_end()).as_str(), parse) {
+                each(listed)?;
+            }
+        }
+        lines.into_inner().finish().map_err(|e| ftp_error(&e, "list"))
+    }
+
+    fn data_channel(&mut self) -> Option<String> {
+        let port = *self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(address) = port else { return Some("active: the server connects to this host".to_owned()) };
+        let mut out = format!("passive, {address} takes connections");
+        let named = self.stream.custom_command("PASV", &[Status::PassiveMode]).ok().and_then(|r| pasv_address(&words(&r.body)));
+        if let Some(named) = named.filter(|ip| *ip != address.ip()) {
+            out.push_str(&format!("; to PASV the server names {named} (it stands behind NAT), which is not used"));
+        }
+        Some(out)
     }
 
     fn write(&mut self, path: &Path, from: &mut dyn Read, _: u64, mode: Option<u32>) -> Result<u64> {

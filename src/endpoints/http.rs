@@ -3,6 +3,8 @@
 //! Certificates are always verified, redirects are never followed by themselves, and what a server says is cut short
 //! before it is shown. A POST that was cut after its body is never sent again by itself.
 
+mod propfind;
+
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,7 +13,8 @@ use std::sync::Arc;
 use curl::easy::{Auth, Easy, InfoType, List};
 use secrecy::ExposeSecret;
 
-use super::{Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, missing_folder, source_error};
+use super::reach::{Told, connect_tcp};
+use super::{Direct, Endpoint, Listed, Rename, Session, Stat, Transport, missing_folder, source_error, tls};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -37,12 +40,41 @@ struct Server {
 }
 
 impl Endpoint for Server {
-    fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>> {
+    fn connect(&self, stop: &Stop, told: &mut Told<'_>) -> Result<Box<dyn Session>> {
         // Behind a proxy, only the proxy can be reached; else a refused port is told in our own words.
-        if std::env::vars_os().all(|(name, _)| !name.to_string_lossy().to_lowercase().ends_with("_proxy")) {
-            connect_tcp(&self.config)?;
+        if !proxied() {
+            connect_tcp(&self.config, told)?;
         }
         Ok(Box::new(HttpSession { easy: Easy::new(), config: self.config.clone(), stop: stop.clone() }))
+    }
+    fn greet(&self, stop: &Stop, told: &mut Told<'_>) -> Result<()> {
+        let config = &self.config;
+        if config.url.scheme() == "https" && !proxied() {
+            let tcp = connect_tcp(config, &mut |_, _| {})?;
+            let connector = tls::connector(config)?.build();
+            let stream = connector.connect(&config.host(), tcp).map_err(|e| tls::error(&tls::reason(&e)))?;
+            told("handshake", tls::described(stream.ssl()));
+        }
+        let mut session = HttpSession { easy: Easy::new(), config: config.clone(), stop: stop.clone() };
+        let url = format!("{}/", session.url(Path::new("")));
+        let answer = session.request("OPTIONS", &url, &[], None, None)?;
+        if config.url.scheme() == "http" {
+            let plain = answer.words.to_lowercase();
+            if answer.code == 400 && plain.contains("https port") {
+                return Err(Error::endpoint(format!("the server answers {}: {}", answer.code, answer.words))
+                    .at("handshake")
+                    .hint("the port wants TLS: use https://"));
+            }
+            told("handshake", "no TLS: everything goes in clear".to_owned());
+        }
+        match answer.code {
+            401 | 403 | 407 => Err(session.fail(&answer, "OPTIONS", Path::new("")).at("login")),
+            code => {
+                let who = if config.user.is_empty() { "no user is configured" } else { config.user.as_str() };
+                told("login", format!("{who}; the server answers {code}"));
+                Ok(())
+            }
+        }
     }
     fn direct(&self) -> bool {
         !self.config.webdav_move
@@ -50,6 +82,11 @@ impl Endpoint for Server {
     fn repeatable(&self) -> bool {
         self.config.method == "PUT" || self.config.webdav_move
     }
+}
+
+/// Whether the environment names a proxy.
+fn proxied() -> bool {
+    std::env::vars_os().any(|(name, _)| name.to_string_lossy().to_lowercase().ends_with("_proxy"))
 }
 
 struct HttpSession {
@@ -278,6 +315,21 @@ impl Session for HttpSession {
             // A folder without its slash is redirected to the one with it.
             300..=399 => Ok(Some(Stat { size: None, folder: true })),
             _ => Err(self.fail(&answer, "HEAD", path)),
+        }
+    }
+
+    fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        let url = format!("{}/", self.url(path).trim_end_matches('/'));
+        // A folder of two hundred files is a hundred kilobytes of XML, one of two hundred thousand a hundred megabytes.
+        let mut spool = tempfile::tempfile().map_err(|e| source_error(&e))?;
+        let ask = propfind::ASK.as_bytes();
+        let headers = ["Depth: 1".to_owned(), "Content-Type: application/xml".to_owned()];
+        let answer = self.request("PROPFIND", &url, &headers, Some(Body { from: &mut &*ask, size: ask.len() as u64 }), Some(&mut spool))?;
+        match answer.code {
+            207 => propfind::entries(spool, &url, each),
+            404 => Err(missing_folder(Path::new(&url))),
+            405 | 501 => Err(Error::endpoint("the server lists no folders (PROPFIND)").at("list").kind_of(Kind::Unsupported)),
+            _ => Err(self.fail(&answer, "PROPFIND", path)),
         }
     }
 

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use super::{Direct, Endpoint, Rename, Session, Stat, missing_folder, pump};
+use super::reach::Told;
+use super::{Direct, Endpoint, Entry, Listed, Rename, Session, Stat, missing_folder, pump};
 use crate::durable;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::stop::Stop;
@@ -13,7 +14,7 @@ use crate::stop::Stop;
 pub struct Local;
 
 impl Endpoint for Local {
-    fn connect(&self, _: &Stop) -> Result<Box<dyn Session>> {
+    fn connect(&self, _: &Stop, _: &mut Told<'_>) -> Result<Box<dyn Session>> {
         Ok(Box::new(LocalSession))
     }
     fn direct(&self) -> bool {
@@ -33,6 +34,26 @@ impl Session for LocalSession {
 
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         Ok(durable::look(path)?.map(|meta| Stat { size: Some(meta.len()), folder: meta.is_dir() }))
+    }
+
+    fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        use std::os::unix::ffi::OsStringExt;
+        use std::os::unix::fs::MetadataExt;
+        let fail = |e: &std::io::Error| Error::io(Blame::Endpoint, "list", path, e);
+        for entry in std::fs::read_dir(path).map_err(|e| fail(&e))? {
+            let entry = entry.map_err(|e| fail(&e))?;
+            // What was taken away meanwhile is not there.
+            let Ok(meta) = entry.metadata() else { continue };
+            let kind = if meta.is_dir() {
+                Entry::Folder
+            } else if meta.is_file() {
+                Entry::File
+            } else {
+                Entry::Other
+            };
+            each(Listed { name: entry.file_name().into_vec(), entry: kind, size: Some(meta.len()), modified: Some(meta.mtime()) })?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, path: &Path, from: &mut dyn Read, _: u64, mode: Option<u32>) -> Result<u64> {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use super::{Direct, Rename, Session, Stat, lost};
+use super::{Direct, Listed, Rename, Session, Stat, lost};
 use crate::error::{Kind, Result};
 use crate::points;
 
@@ -30,6 +30,12 @@ impl Session for Numbered {
     }
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         request("stat", path, || self.0.stat(path))
+    }
+    fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        request("remote-list", path, || self.0.list(path, each))
+    }
+    fn data_channel(&mut self) -> Option<String> {
+        self.0.data_channel()
     }
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64> {
         let mut halves = Halves { from, path, read: 0 };

@@ -78,14 +78,14 @@ impl Pool {
 
     #[cfg(debug_assertions)]
     fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>> {
-        let session = self.endpoint.connect(stop)?;
+        let session = self.endpoint.connect(stop, &mut |_, _| {})?;
         // What a local session does is numbered where it is done.
         Ok(if self.config.is_some() { Box::new(super::numbered::Numbered(session)) } else { session })
     }
 
     #[cfg(not(debug_assertions))]
     fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>> {
-        self.endpoint.connect(stop)
+        self.endpoint.connect(stop, &mut |_, _| {})
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {

@@ -15,7 +15,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use ssh2::{KeyboardInteractivePrompt, Prompt};
 
-use super::{Direct, Endpoint, Rename, Session, Stat, Transport, connect_tcp, missing_folder, source_error};
+use super::reach::{Told, connect_tcp};
+use super::{Direct, Endpoint, Entry, Listed, Rename, Session, Stat, Transport, missing_folder, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -44,8 +45,8 @@ struct Server {
 }
 
 /// Connects and shakes hands; who the server is has not been checked yet.
-pub fn handshake(config: &EndpointConfig) -> Result<ssh2::Session> {
-    let tcp = connect_tcp(config)?;
+pub fn handshake(config: &EndpointConfig, told: &mut Told<'_>) -> Result<ssh2::Session> {
+    let tcp = connect_tcp(config, told)?;
     let mut session = ssh2::Session::new().map_err(|e| ssh_error(&e, "handshake"))?;
     session.set_timeout(millis(config.connect_timeout));
     session.set_tcp_stream(tcp);
@@ -65,14 +66,18 @@ pub fn handshake(config: &EndpointConfig) -> Result<ssh2::Session> {
 }
 
 impl Endpoint for Server {
-    fn connect(&self, _: &Stop) -> Result<Box<dyn Session>> {
+    fn connect(&self, _: &Stop, told: &mut Told<'_>) -> Result<Box<dyn Session>> {
         let config = &self.config;
-        let session = handshake(config)?;
+        let session = handshake(config, told)?;
         trust::check(&session, config)?;
-        login(&session, config)?;
+        told("handshake", agreed(&session));
+        let how = login(&session, config)?;
         let mut channel = session.channel_session().map_err(|e| ssh_error(&e, "login"))?;
         channel.subsystem("sftp").map_err(|e| ssh_error(&e, "login").hint("the server has no SFTP subsystem for this user: ask its keeper"))?;
-        let wire = Wire::start(channel)?;
+        let wire = Wire::start(channel).map_err(|e| e.at("login"))?;
+        let mut able: Vec<&str> = wire.extensions.keys().map(String::as_str).filter(|n| n.ends_with("@openssh.com")).collect();
+        able.sort_unstable();
+        told("login", format!("{how}; SFTP with {}", if able.is_empty() { "no extensions".to_owned() } else { able.join(", ") }));
         let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the root, or with /~/ from the login folder.
         let base = match path.strip_prefix("/~/").or(if path == "/~" { Some("") } else { None }) {
@@ -113,7 +118,16 @@ impl KeyboardInteractivePrompt for Answers<'_> {
     }
 }
 
-fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<()> {
+/// What a handshake agreed on.
+fn agreed(session: &ssh2::Session) -> String {
+    use ssh2::MethodType::{CryptCs, HostKey, Kex};
+    let key = session.host_key().map(|(key, _)| format!("{} {}", trust::key_type(key), trust::fingerprint(key))).unwrap_or_default();
+    let methods = [Kex, HostKey, CryptCs].map(|kind| session.methods(kind).unwrap_or("?"));
+    format!("{}, host key {key}, {}", session.banner().unwrap_or("SSH"), methods.join(", "))
+}
+
+/// Logs in; tells as whom and how.
+fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<String> {
     let user = if config.user.is_empty() { std::env::var("USER").unwrap_or_else(|_| "root".into()) } else { config.user.clone() };
     let mut tried = Vec::new();
     let mut why = String::new();
@@ -121,7 +135,7 @@ fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<()> {
         tried.push("key");
         let passphrase = config.passphrase.as_ref().map(ExposeSecret::expose_secret);
         match session.userauth_pubkey_file(&user, None, key, passphrase) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(format!("{user}, by key")),
             Err(e) if matches!(e.code(), ssh2::ErrorCode::Session(-16)) => {
                 let shown = key.display();
                 let hint = if key.exists() {
@@ -137,7 +151,7 @@ fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<()> {
     if config.agent {
         tried.push("agent");
         match session.userauth_agent(&user) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(format!("{user}, by the agent")),
             Err(e) => e.message().clone_into(&mut why),
         }
     }
@@ -145,11 +159,11 @@ fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<()> {
         tried.push("password");
         let password = password.expose_secret();
         match session.userauth_password(&user, password) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(format!("{user}, by password")),
             Err(e) => e.message().clone_into(&mut why),
         }
         if session.userauth_keyboard_interactive(&user, &mut Answers(password)).is_ok() {
-            return Ok(());
+            return Ok(format!("{user}, by password (keyboard-interactive)"));
         }
     }
     let offered = session.auth_methods(&user).map(str::to_owned).unwrap_or_default();
@@ -238,6 +252,27 @@ impl Session for SftpSession {
             Ok(found) => Ok(found.map(|(size, mode)| Stat { size, folder: mode.is_some_and(|m| m & 0o170_000 == 0o040_000) })),
             Err(status) => Err(status.error("look at", &path)),
         }
+    }
+
+    fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
+        let path = self.at(path);
+        let handle = match self.wire.handle(wire::OPENDIR, &wire::Body::default().path(&path))? {
+            Ok(handle) => handle,
+            Err(status) if status.error("", &path).kind() == Kind::NotFound => return Err(missing_folder(&path)),
+            Err(status) => return Err(status.error("list", &path)),
+        };
+        while let Some(names) = self.wire.read_folder(&handle)?.map_err(|s| s.error("list", &path))? {
+            for name in names.into_iter().filter(|n| n.name != b"." && n.name != b"..") {
+                let entry = match name.mode.map(|m| m & 0o170_000) {
+                    Some(0o040_000) => Entry::Folder,
+                    Some(0o100_000) => Entry::File,
+                    _ => Entry::Other,
+                };
+                each(Listed { name: name.name, entry, size: name.size, modified: name.modified })?;
+            }
+        }
+        self.wire.close(&handle)?;
+        Ok(())
     }
 
     fn write(&mut self, path: &Path, from: &mut dyn Read, _: u64, mode: Option<u32>) -> Result<u64> {

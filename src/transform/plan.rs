@@ -321,8 +321,11 @@ fn ruled<'v, 'r>(values: &'v [Value<'r>], name: &str, at: Option<usize>) -> &'v 
     found.unwrap_or(&Value::Null)
 }
 
+type Typed = Vec<(String, Node)>;
+type Trees = Vec<(String, Declared)>;
+
 /// What each entry of `types` is about, and, of records that are trees, where in them that stands.
-fn compile_types(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> (Vec<(String, Node)>, Vec<(String, Declared)>) {
+fn compile_types(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> (Typed, Trees) {
     let (mut typed, mut trees) = (Vec::new(), Vec::new());
     // A part of an element of `each`, or of what stands around, is no column of the record.
     let outside = |n: &str| (mapping.each.is_some() && (n == "item" || n.starts_with("item."))) || n.starts_with("parent.");

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cases; // what is wrong with files, names, folders and servers ends in a clear message, and nothing is lost
+mod check; // every cause that stops a connection, told apart at its stage
 mod config; // every mistake at once, with its place; what is not built yet says so; secrets stay hidden
 mod crash; // kill -9 at every recorded fact, then start again
 mod data; // real exports of ../shared/data, every field against an independent reading

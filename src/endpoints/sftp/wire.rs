@@ -21,7 +21,8 @@ const CLOSE: u8 = 4;
 const READ: u8 = 5;
 const WRITE: u8 = 6;
 const FSETSTAT: u8 = 10;
-const OPENDIR: u8 = 11;
+pub(crate) const OPENDIR: u8 = 11;
+const READDIR: u8 = 12;
 const REMOVE: u8 = 13;
 const MKDIR: u8 = 14;
 const STAT: u8 = 17;
@@ -30,6 +31,7 @@ const EXTENDED: u8 = 200;
 const STATUS: u8 = 101;
 const HANDLE: u8 = 102;
 const DATA: u8 = 103;
+const NAME: u8 = 104;
 const ATTRS: u8 = 105;
 
 /// `SSH_FXF_WRITE | SSH_FXF_CREAT | SSH_FXF_TRUNC`
@@ -70,6 +72,19 @@ impl Status {
 /// The size of a file in bytes, and its mode with the kind of file, where the server tells.
 pub(crate) type Attributes = (Option<u64>, Option<u32>);
 
+/// An entry of a folder.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// Its name as the server has it.
+    pub(crate) name: Vec<u8>,
+    /// Bytes.
+    pub(crate) size: Option<u64>,
+    /// The mode with the kind of file.
+    pub(crate) mode: Option<u32>,
+    /// Seconds since 1970.
+    pub(crate) modified: Option<i64>,
+}
+
 /// An answer.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -79,6 +94,8 @@ pub(crate) enum Answer {
     Handle(Vec<u8>),
     /// Bytes of a file.
     Data(Vec<u8>),
+    /// Entries of a folder.
+    Names(Vec<Named>),
     /// Size and permissions.
     Attrs {
         /// Bytes.
@@ -121,6 +138,28 @@ impl<'p> Fields<'p> {
     }
     fn u64(&mut self) -> Result<u64> {
         Ok(u64::from(self.u32()?) << 32 | u64::from(self.u32()?))
+    }
+    /// Size, mode, and the time of the last change.
+    fn attributes(&mut self) -> Result<(Option<u64>, Option<u32>, Option<i64>)> {
+        let flags = self.u32()?;
+        let size = if flags & 1 != 0 { Some(self.u64()?) } else { None };
+        if flags & 2 != 0 {
+            self.u64()?;
+        }
+        let mode = if flags & 4 != 0 { Some(self.u32()?) } else { None };
+        let modified = if flags & 8 != 0 {
+            self.u32()?;
+            Some(i64::from(self.u32()?))
+        } else {
+            None
+        };
+        if flags & 0x8000_0000 != 0 {
+            for _ in 0..self.u32()? {
+                self.string()?;
+                self.string()?;
+            }
+        }
+        Ok((size, mode, modified))
     }
     fn string(&mut self) -> Result<&'p [u8]> {
         let n = self.u32()? as usize;
@@ -219,12 +258,19 @@ impl<S: Read + Write> Wire<S> {
                 HANDLE => Answer::Handle(fields.string()?.to_vec()),
                 DATA => Answer::Data(fields.string()?.to_vec()),
                 ATTRS => {
-                    let flags = fields.u32()?;
-                    let size = if flags & 1 != 0 { Some(fields.u64()?) } else { None };
-                    if flags & 2 != 0 {
-                        fields.u64()?;
+                    let (size, mode, _) = fields.attributes()?;
+                    Answer::Attrs { size, mode }
+                }
+                NAME => {
+                    let count = fields.u32()?;
+                    let mut names = Vec::new();
+                    for _ in 0..count {
+                        let name = fields.string()?.to_vec();
+                        fields.string()?;
+                        let (size, mode, modified) = fields.attributes()?;
+                        names.push(Named { name, size, mode, modified });
                     }
-                    Answer::Attrs { size, mode: if flags & 4 != 0 { Some(fields.u32()?) } else { None } }
+                    Answer::Names(names)
                 }
                 other => return Err(garbled(&format!("it answers with packet {other}"))),
             };
@@ -258,7 +304,16 @@ impl<S: Read + Write> Wire<S> {
             Err(_) => self.handle(OPENDIR, &Body::default().path(path)),
         }
     }
-    fn handle(&mut self, kind: u8, body: &Body) -> Result<Result<Vec<u8>, Status>> {
+    /// The next entries of an open folder; none at its end.
+    pub(crate) fn read_folder(&mut self, handle: &[u8]) -> Result<Result<Option<Vec<Named>>, Status>> {
+        match self.call(READDIR, &Body::default().string(handle))? {
+            Answer::Names(names) => Ok(Ok(Some(names))),
+            Answer::Status(Some(s)) if s.code == Status::EOF => Ok(Ok(None)),
+            Answer::Status(Some(s)) => Ok(Err(s)),
+            _ => Err(garbled("it lists without names")),
+        }
+    }
+    pub(crate) fn handle(&mut self, kind: u8, body: &Body) -> Result<Result<Vec<u8>, Status>> {
         match self.call(kind, body)? {
             Answer::Handle(handle) => Ok(Ok(handle)),
             Answer::Status(Some(status)) => Ok(Err(status)),

@@ -1,0 +1,57 @@
+//! `check`: where a connection stops, why, and whom to ask for what.
+
+use super::{Context, print_line};
+use crate::endpoints::check::{Depth, Report, plans};
+use crate::error::{Error, Result};
+use crate::stop::Stop;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The endpoints; none: all
+    endpoints: Vec<String>,
+    /// One JSON object a line, one for each endpoint
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
+    let config = context.config()?;
+    for name in &args.endpoints {
+        if !config.endpoints.contains_key(name) {
+            let near = crate::options::nearest(name, config.endpoints.keys().map(String::as_str)).map(|n| format!("did you mean {n}?"));
+            return Err(
+                Error::config(format!("there is no endpoint {name}")).hint(near.unwrap_or_else(|| "`passerelle config show` lists the endpoints".into()))
+            );
+        }
+    }
+    if config.endpoints.is_empty() && !args.json {
+        print_line("no endpoints are configured: all folders are local");
+    }
+    let mut all = true;
+    for plan in plans(&config).iter().filter(|plan| args.endpoints.is_empty() || args.endpoints.contains(&plan.endpoint().name)) {
+        let (report, endpoint) = (plan.run(Depth::Full, &Stop::new()), plan.endpoint());
+        all &= report.ok;
+        if args.json {
+            print_line(&serde_json::to_string(&report).map_err(|e| Error::relay(format!("the report of {} can't be written: {e}", endpoint.name)))?);
+        } else {
+            print(&report, &format!("{}://{}:{}{}", endpoint.url.scheme(), endpoint.host(), endpoint.port(), endpoint.url.path()));
+        }
+    }
+    // A refused login is not tried again for a quarter of an hour: what passes now need not wait.
+    if all && crate::relay::sources::is_running(&config.home)? {
+        let (journal, _) = crate::journal::Journal::open(&config.home)?;
+        journal.ask(&crate::journal::Request::Resume { routes: Vec::new() })?;
+    }
+    Ok(if all { 0 } else { 3 })
+}
+
+fn print(report: &Report, url: &str) {
+    print_line(&format!("{} ({url}): {}", report.endpoint, if report.ok { "everything works" } else { "it stops here" }));
+    for step in &report.steps {
+        let mark = if step.ok { "ok " } else { "NO " };
+        print_line(&format!("  {mark} {:<13} {:>6} ms  {}", step.step, step.ms, step.detail));
+        if let Some(hint) = &step.hint {
+            print_line(&format!("      → {hint}"));
+        }
+    }
+}
