@@ -115,6 +115,32 @@ pub struct EndpointConfig {
     pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
 }
 
+/// The folder of the home in which what was fetched from remote sources lies.
+const REMOTE: &str = "remote";
+
+impl SourceConfig {
+    /// Whether `include` gives this name outright, which is relative to the source.
+    pub fn outright(&self, relative: &[u8]) -> bool {
+        let last = relative.rsplit(|b| *b == b'/').next().unwrap_or(relative);
+        self.outright.iter().any(|o| o.as_bytes() == last || o.as_bytes() == relative)
+    }
+    /// Whether `include` takes it.
+    pub fn included(&self, relative: &[u8]) -> bool {
+        self.outright(relative) || matches(&self.include, relative)
+    }
+    /// Whether it is taken: `include` does, and `exclude` does not.
+    pub fn wants(&self, relative: &[u8]) -> bool {
+        self.included(relative) && !matches(&self.exclude, relative)
+    }
+}
+
+/// By its path, or by its name alone.
+fn matches(set: &GlobSet, relative: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let last = relative.rsplit(|b| *b == b'/').next().unwrap_or(relative);
+    [last, relative].iter().any(|name| set.is_match(Path::new(std::ffi::OsStr::from_bytes(name))))
+}
+
 impl Config {
     /// With the folders as they really lie: links in what the user wrote are followed here, once, and nowhere later.
     #[must_use]
@@ -124,7 +150,7 @@ impl Config {
         for route in &mut self.routes {
             // Nobody else holds the routes of a configuration that was just read.
             let Some(route) = Arc::get_mut(route) else { continue };
-            route.source.path = real(&route.source.path);
+            route.source.path = if route.source.remote.is_some() { self.home.join(REMOTE).join(&route.name) } else { real(&route.source.path) };
             for d in route.destinations.iter_mut().filter(|d| d.endpoint.is_none()) {
                 d.path = real_text(&d.path);
                 d.temp_path = d.temp_path.as_deref().map(real_text);
@@ -263,6 +289,34 @@ pub struct SourceConfig {
     pub before: Option<Vec<String>>,
     /// Make the folder if it is missing.
     pub create: bool,
+    /// The server that it is on; `path` is then the relay's own folder for what was fetched. None: it is local.
+    pub remote: Option<RemoteSource>,
+}
+
+/// A's folder on a server.
+#[derive(Debug)]
+pub struct RemoteSource {
+    /// The server.
+    pub endpoint: Arc<EndpointConfig>,
+    /// The folder below the endpoint's.
+    pub path: String,
+    /// How long a file must be the same in two listings; none: 2 s.
+    pub settle: Option<Duration>,
+    /// What is left of a file there once it is relayed.
+    pub leave: Leave,
+    /// Make the folder if it is missing.
+    pub create: bool,
+}
+
+/// What is left of a file at A's server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Nothing: it is in the archive here, or deleted.
+    Nothing,
+    /// The file itself, which is never taken twice.
+    Keep,
+    /// The file, in another folder.
+    Move(String),
 }
 
 /// What becomes of files without a byte.

@@ -174,7 +174,7 @@ impl<'f> Followed<'f> {
 impl Read for Followed<'_> {
     fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
         if self.stop.is_set() {
-            return Err(std::io::Error::other(STOPPED));
+            return Err(stopped());
         }
         let most = self.rate.map_or(to.len(), |r| r.slice().min(to.len()));
         let n = self.inner.read(&mut to[..most])?;
@@ -205,6 +205,11 @@ pub fn pump(from: &mut dyn Read, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> R
 
 /// The text of the I/O error by which a followed stream says that the relay stops.
 const STOPPED: &str = "the relay stops";
+
+/// By which a followed stream says that the relay stops.
+pub fn stopped() -> std::io::Error {
+    std::io::Error::other(STOPPED)
+}
 
 /// An error of the stream that is sent: the relay stops, or the file can't be read any more.
 pub fn source_error(e: &std::io::Error) -> Error {

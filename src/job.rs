@@ -147,6 +147,10 @@ impl State {
             | State::Unconfirmed => true,
         }
     }
+    /// Whether an operator must say what becomes of it, for which its file is still needed.
+    pub fn is_open_question(self) -> bool {
+        matches!(self, State::Held | State::Unconfirmed)
+    }
     /// Whether `next` may follow. A job at rest moves only by an operator's wish.
     pub fn may_become(self, next: State) -> bool {
         use State::{Claimed, Delivered, Delivering, Duplicate, Failed, Held, Removed, Resubmitted, Superseded, Transforming, Unconfirmed, Waiting};

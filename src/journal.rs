@@ -313,6 +313,16 @@ impl Journal {
         })
     }
 
+    /// Notes that the originals of finished jobs are gone from where they were left: a file like them is a new one.
+    pub fn gone(&self, ids: Vec<JobId>) -> Result<()> {
+        self.write(move |c| {
+            for id in ids {
+                c.prepare_cached("UPDATE jobs SET found = json_set(found, '$.gone', json('true')) WHERE id = ?")?.execute([id])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Numbers go on above this one.
     pub fn raise_numbers(&self, above: JobId) -> Result<()> {
         self.write(move |c| {

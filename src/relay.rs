@@ -16,6 +16,7 @@ pub mod operate;
 pub mod publish;
 mod rebuild;
 pub mod recover;
+mod remote;
 pub mod sources;
 pub mod steps;
 mod timetable;
@@ -96,6 +97,11 @@ impl World {
                 place.insert(Arc::new(pool));
             }
         }
+        for remote in config.routes.iter().filter_map(|r| r.source.remote.as_ref()) {
+            if let std::collections::hash_map::Entry::Vacant(place) = pools.entry(remote.endpoint.name.clone()) {
+                place.insert(Arc::new(Pool::new(&remote.endpoint)?));
+            }
+        }
         let watches = config.routes.iter().map(|r| (r.name.clone(), before.and_then(|b| b.watches.get(&r.name)).cloned().unwrap_or_default())).collect();
         let refusals = before.map(|b| b.refusals.clone()).unwrap_or_default();
         let began = before.map_or_else(Timestamp::now, |b| b.began);
@@ -122,6 +128,11 @@ impl World {
     /// The connections for a destination.
     pub fn pool(&self, d: &DestinationConfig) -> Result<&Arc<Pool>> {
         self.pools.get(&endpoint_key(d)).ok_or_else(|| Error::relay(format!("there is no pool for {}", endpoint_key(d))))
+    }
+
+    /// The connections of an endpoint.
+    pub fn pool_of(&self, endpoint: &str) -> Result<&Arc<Pool>> {
+        self.pools.get(endpoint).ok_or_else(|| Error::relay(format!("there is no pool for {endpoint}")))
     }
 
     /// Runs `work` on a connection for a destination; remembers when the server refuses one.

@@ -7,7 +7,7 @@ mod wake;
 
 pub use wake::wake;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,6 +79,8 @@ pub struct Memory {
     /// What the last listing found beside files.
     passed_over: u64,
     told: HashSet<String>,
+    /// How files of a remote source were listed that were not ready.
+    pub(crate) seen: HashMap<Name, (u64, i128, Instant)>,
     /// Files that were renamed in as a whole since the last look.
     arrived: Arc<Mutex<HashSet<Name>>>,
 }

@@ -228,6 +228,19 @@ impl Builder<'_> {
         for (i, route) in routes.iter().enumerate() {
             let span = options.map("routes").iter().find(|(n, _)| *n == route.name).map_or(0..0, |(_, e)| e.key_span.clone());
             for other in routes {
+                let into_own = |d: &crate::config::DestinationConfig| {
+                    let from = route.source.remote.as_ref();
+                    let there = d.endpoint.as_ref().zip(from).is_some_and(|(e, from)| e.name == from.endpoint.name && d.path == from.path);
+                    there && other.name == route.name
+                };
+                if other.destinations.iter().any(into_own) {
+                    self.mistake(
+                        span.clone(),
+                        format!("the route `{}` delivers into its own source: it would relay its own files for ever", route.name),
+                        "a loop",
+                        Some("give B another folder".into()),
+                    );
+                }
                 for d in other.destinations.iter().filter(|d| d.endpoint.is_none()) {
                     let into = Path::new(&d.path);
                     let fed = into == route.source.path || (route.source.recursive && into.starts_with(&route.source.path));
@@ -245,7 +258,10 @@ impl Builder<'_> {
                 self.mistake(span.clone(), format!("home lies in the source of `{}`", route.name), "a loop", Some("put home elsewhere".into()));
             }
             for other in &routes[..i] {
-                let same = other.source.path == route.source.path;
+                let same = match (&other.source.remote, &route.source.remote) {
+                    (Some(a), Some(b)) => a.endpoint.name == b.endpoint.name && a.path == b.path,
+                    _ => other.source.path == route.source.path,
+                };
                 let texts = |r: &Route| {
                     options
                         .map("routes")

@@ -194,16 +194,7 @@ static FIELD: &[Opt] = &[
 ];
 
 /// Keys of the contract whose work comes later, by their path; `*` stands for a name.
-pub static LATER: &[&str] = &[
-    "web",
-    "alerts",
-    "routes.*.expect",
-    "routes.*.sync",
-    "routes.*.source.endpoint",
-    "routes.*.source.move_to",
-    "routes.*.destination.confirm",
-    "routes.*.destination.after_remote",
-];
+pub static LATER: &[&str] = &["web", "alerts", "routes.*.expect", "routes.*.sync", "routes.*.destination.confirm", "routes.*.destination.after_remote"];
 
 /// The names of the types.
 pub static TYPE_NAMES: &[&str] = TYPES;

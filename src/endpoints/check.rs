@@ -91,6 +91,12 @@ fn folders(config: &Config, endpoint: &EndpointConfig) -> Vec<Folder> {
             }
         }
     }
+    for remote in config.routes.iter().filter_map(|r| r.source.remote.as_ref()).filter(|s| s.endpoint.name == endpoint.name) {
+        let folder = Folder { path: PathBuf::from(&remote.path), what: Use::Look, create: remote.create };
+        if !out.iter().any(|f| f.path == folder.path) {
+            out.push(folder);
+        }
+    }
     if out.is_empty() {
         // An address that names a folder is meant for files; the root of a server is not.
         let named = !matches!(endpoint.url.path().trim_end_matches('/'), "" | "/~");

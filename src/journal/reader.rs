@@ -149,6 +149,23 @@ impl Reader {
         Ok(false)
     }
 
+    /// The jobs that a file of a remote source was taken by, as long as it is there.
+    pub fn takers(&self, route: &str, file: &Name, found: &Found) -> Result<Vec<(JobId, State)>> {
+        let sql = "SELECT id, state, found FROM jobs WHERE route = ? AND file = ? AND replay_of IS NULL AND json_extract(found, '$.gone') IS NULL";
+        let mut statement = self.connection.prepare_cached(sql).map_err(self.fail())?;
+        let row = |r: &rusqlite::Row<'_>| Ok((r.get::<_, JobId>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?));
+        let rows = statement.query_map(params![route, name_text(file)], row).map_err(self.fail())?;
+        let mut out = Vec::new();
+        for row in rows {
+            let (id, state, known) = row.map_err(self.fail())?;
+            let known: Found = from_text(&known, &self.path)?;
+            if (known.size, known.modified_ns) == (found.size, found.modified_ns) {
+                out.push((id, State::named(&state).unwrap_or(State::Claimed)));
+            }
+        }
+        Ok(out)
+    }
+
     /// The failed job whose file of this name was put back into the source.
     pub fn failed_with(&self, route: &str, file: &Name) -> Result<Vec<JobId>> {
         self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND state = 'failed' ORDER BY id DESC", params![route, name_text(file)])

@@ -15,7 +15,7 @@ use super::sources::Sources;
 use super::timetable::Timetable;
 use super::worker::work_loop;
 use super::{World, housekeeping, operate, recover};
-use crate::config::Config;
+use crate::config::{Config, Leave};
 use crate::durable;
 use crate::error::{Blame, Error, Result};
 use crate::job::{Event, Job, State};
@@ -371,6 +371,10 @@ impl Engine {
                 for job in jobs {
                     if job.state.at_rest() {
                         self.told.retain(|(id, _), _| *id != job.id);
+                        // What is left of it at a remote source goes with the next look.
+                        if self.world.route(&job.route).is_some_and(|r| r.source.remote.as_ref().is_some_and(|remote| remote.leave != Leave::Keep)) {
+                            self.dispatcher.hint(&job.route);
+                        }
                     }
                     self.count(job);
                 }

@@ -152,7 +152,11 @@ fn history(w: &World, now: Timestamp) -> Result<()> {
         last = end;
         // A file that is left in place is taken again once nobody knows that it was.
         let kept = |route: &str, file: &crate::job::Name| {
-            w.route(route).is_some_and(|r| r.source.on_success == OnSuccess::Keep && durable::exists(&r.source.path.join(file.path())))
+            w.route(route).is_some_and(|r| match &r.source.remote {
+                // Whether it is still there would have to be asked for each: it is remembered for good.
+                Some(remote) => remote.leave == crate::config::Leave::Keep,
+                None => r.source.on_success == OnSuccess::Keep && durable::exists(&r.source.path.join(file.path())),
+            })
         };
         let ids: Vec<JobId> = old.iter().filter(|(_, route, file)| !kept(route, file)).map(|(id, ..)| *id).collect();
         forgotten += ids.len();

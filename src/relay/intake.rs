@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::dispatch::LookResult;
-use super::{World, claims, recover};
+use super::{World, claims, recover, remote};
 use crate::config::OnSuccess;
 use crate::durable;
 use crate::error::Result;
@@ -30,6 +30,12 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
     for folder in [&w.config.home, &w.config.work, &w.config.archive] {
         durable::room::room(folder)?.check(folder)?;
     }
+    let fetched = match &route.source.remote {
+        Some(remote) => remote::fetch(w, &route, remote, room),
+        None => Ok(remote::Fetched::default()),
+    };
+    // What was fetched before goes on whatever the server does.
+    let what = if route.source.remote.is_some() { LookFor::Changes } else { what };
     let most = room.min(route.source.max_files.unwrap_or(usize::MAX));
     let reader = w.journal.reader()?;
     let keeps = route.source.on_success == OnSuccess::Keep;
@@ -40,9 +46,18 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
     }
     recover::errors_folder(w, &route)?;
     let claimed = claims::claim(w, &route, looked.ready)?;
+    let fetched = match fetched {
+        Err(e) if claimed.is_empty() => return Err(e),
+        Err(e) => {
+            tracing::warn!(route = name, "{e}{}", e.remedy());
+            remote::Fetched::default()
+        }
+        Ok(fetched) => fetched,
+    };
     // What is beyond `max_files` waits for the next look by event, rescan or schedule.
-    let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { looked.left };
-    Ok(LookResult { claimed, left, passed_over: looked.passed_over, again: looked.again })
+    let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { looked.left + fetched.left };
+    let again = looked.again.into_iter().chain(fetched.again).min();
+    Ok(LookResult { claimed, left, passed_over: looked.passed_over + fetched.passed_over, again })
 }
 
 /// Runs a command of the user's: an argument list, never a shell, with a time limit. Its failure is told, and decides nothing.

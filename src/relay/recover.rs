@@ -204,7 +204,7 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
                 w.record_one(&mut job, Event::Retried)?;
                 open.push(job);
             }
-            Some(row) if matches!(row.job.state, State::Unconfirmed | State::Held) => {}
+            Some(row) if row.job.state.is_open_question() => {}
             Some(row) if row.job.route == route.name && row.job.claimed_name() == Name(name.as_bytes().to_vec()) => {
                 tracing::warn!(job = id, "{} lies in {} although the job is {}", file, claimed.display(), row.job.state.word());
             }
@@ -273,10 +273,7 @@ fn sweep(w: &World, open: &[Job]) {
         let id = entry.file_name().to_str().and_then(|n| n.parse::<JobId>().ok());
         let in_use = id.is_some_and(|id| open.iter().any(|j| j.id == id && j.next() != Next::Rest));
         let known = id.is_some_and(|id| {
-            w.journal
-                .reader()
-                .and_then(|r| r.job(id))
-                .is_ok_and(|r| r.is_some_and(|r| !r.job.state.at_rest() || matches!(r.job.state, State::Unconfirmed | State::Held)))
+            w.journal.reader().and_then(|r| r.job(id)).is_ok_and(|r| r.is_some_and(|r| !r.job.state.at_rest() || r.job.state.is_open_question()))
         });
         if id.is_some() && !in_use && !known {
             // What stays is swept the next time.

@@ -120,10 +120,8 @@ impl Listing {
                 continue;
             }
             let relative = path.strip_prefix(&source.path).map(|p| p.as_os_str().as_bytes()).unwrap_or_default();
-            let as_path = Path::new(std::ffi::OsStr::from_bytes(relative));
-            let outright = source.outright.iter().any(|o| o.as_bytes() == name.as_bytes() || o.as_bytes() == relative);
-            let matches = |set: &globset::GlobSet| set.is_match(Path::new(&name)) || set.is_match(as_path);
-            let wanted = outright || matches(&source.include);
+            let outright = source.outright(relative);
+            let wanted = source.included(relative);
             if kind.is_symlink() || kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
                 looked.passed_over += u64::from(wanted);
                 continue;
@@ -133,7 +131,7 @@ impl Listing {
             }
             // Corrected rejects come back whatever `include` says.
             let corrected = source.records && is_rejects_file(&path);
-            if !corrected && (!wanted || matches(&source.exclude)) {
+            if !corrected && !source.wants(relative) {
                 continue;
             }
             if never_matches(name.as_bytes()) && !outright {

@@ -254,11 +254,12 @@ impl Nginx {
         let (d, port) = (dir.path().display(), free_port());
         let module = ["/usr/lib/nginx/modules/ngx_http_dav_ext_module.so"].into_iter().find(|m| Path::new(m).exists());
         let load = module.map(|m| format!("load_module {m};")).unwrap_or_default();
+        let list = if module.is_some() { "dav_ext_methods PROPFIND OPTIONS;" } else { "" };
         let tls = ca.map(|ca| format!("ssl_certificate {0}/server.pem; ssl_certificate_key {0}/server.key;", ca.dir.path().display())).unwrap_or_default();
         let ssl = if ca.is_some() { " ssl" } else { "" };
         let who = if user() == "root" { "user root;" } else { "" };
         let config = format!(
-            "{load} {who} daemon off; master_process off; pid {d}/pid; error_log {d}/error.log; events {{}}\nhttp {{ access_log {d}/access.log; client_body_temp_path {d}/tmp; proxy_temp_path {d}/tmp; fastcgi_temp_path {d}/tmp; uwsgi_temp_path {d}/tmp; scgi_temp_path {d}/tmp; client_max_body_size 0;\nserver {{ listen 127.0.0.1:{port}{ssl}; {tls} root {d}/www;\nlocation /dav {{ dav_methods PUT DELETE MKCOL COPY MOVE; }}\nlocation /closed {{ auth_basic x; auth_basic_user_file {d}/passwords; dav_methods PUT DELETE MKCOL MOVE; }}\nlocation /small {{ client_max_body_size 10; dav_methods PUT; }}\nlocation /readonly {{ }} }} }}\n"
+            "{load} {who} daemon off; master_process off; pid {d}/pid; error_log {d}/error.log; events {{}}\nhttp {{ access_log {d}/access.log; client_body_temp_path {d}/tmp; proxy_temp_path {d}/tmp; fastcgi_temp_path {d}/tmp; uwsgi_temp_path {d}/tmp; scgi_temp_path {d}/tmp; client_max_body_size 0;\nserver {{ listen 127.0.0.1:{port}{ssl}; {tls} root {d}/www;\nlocation /dav {{ dav_methods PUT DELETE MKCOL COPY MOVE; {list} }}\nlocation /closed {{ auth_basic x; auth_basic_user_file {d}/passwords; dav_methods PUT DELETE MKCOL MOVE; }}\nlocation /small {{ client_max_body_size 10; dav_methods PUT; }}\nlocation /readonly {{ }} }} }}\n"
         );
         let file = dir.path().join("nginx.conf");
         fs::write(&file, config).unwrap();

@@ -1,11 +1,12 @@
 //! Schedules, sources, destinations and retries of a route, built from their keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::super::raw::mode;
-use super::super::{DestinationConfig, Empty, IfExists, OnSuccess, Retry, Sort, SourceConfig, Verify};
+use super::super::{DestinationConfig, Empty, EndpointConfig, IfExists, Leave, OnSuccess, RemoteSource, Retry, Sort, SourceConfig, Verify};
 use super::Builder;
 use super::parts::normal;
 use crate::naming::check_folder;
@@ -48,7 +49,8 @@ impl Builder<'_> {
     }
 
     pub(super) fn source(&mut self, route: &str, o: &Options) -> Option<SourceConfig> {
-        let Some(path) = o.text("path") else {
+        let remote = self.remote_source(o);
+        let Some(path) = o.text("path").or_else(|| remote.as_ref().map(|_| String::new())) else {
             self.mistake(o.span.clone(), format!("the source of `{route}` has no path"), "needs `path`, A's export folder", None);
             return None;
         };
@@ -56,6 +58,8 @@ impl Builder<'_> {
         let exclude = self.globs(o, "exclude", "");
         let outright = o.texts("include").unwrap_or_default().into_iter().filter(|p| !p.contains(['*', '?', '[', '{'])).collect();
         let on_success = match o.word("on_success").as_str() {
+            // Of a remote source, this is about what was fetched.
+            "keep" | "move" if o.has("endpoint") => OnSuccess::Delete,
             "delete" => OnSuccess::Delete,
             "keep" => OnSuccess::Keep,
             "move" => {
@@ -65,12 +69,17 @@ impl Builder<'_> {
             _ => OnSuccess::Archive,
         };
         Some(SourceConfig {
-            path: normal(&self.base.join(path)),
+            // What was fetched is whole.
+            settle: match &remote {
+                None if o.has("settle") => o.duration("settle"),
+                None => None,
+                Some(_) => Some(Duration::ZERO),
+            },
+            path: if remote.is_some() { self.base.join("relay/remote").join(route) } else { normal(&self.base.join(path)) },
             include,
             outright,
             exclude,
             recursive: o.flag("recursive"),
-            settle: if o.has("settle") { o.duration("settle") } else { None },
             done_file: self.template(o, "done_file", &["name", "stem", "ext"]),
             checksum_file: self.template(o, "checksum_file", &["name", "stem", "ext"]),
             min_size: o.size("min_size"),
@@ -79,7 +88,7 @@ impl Builder<'_> {
                 "fail" => Empty::Fail,
                 _ => Empty::Skip,
             },
-            poll_only: o.word("watch") == "poll",
+            poll_only: o.word("watch") == "poll" || remote.is_some(),
             poll_interval: o.duration("poll_interval").unwrap_or(Duration::from_secs(30)),
             sort: if o.word("sort") == "name" { Sort::Name } else { Sort::Modified },
             max_files: o.count("max_files"),
@@ -87,38 +96,71 @@ impl Builder<'_> {
             skip_duplicates: o.word("duplicates") == "skip",
             records: false,
             before: o.texts("before"),
-            create: o.flag("create"),
+            create: o.flag("create") || remote.is_some(),
+            remote,
         })
     }
 
-    pub(super) fn destination(&mut self, route: &str, o: &Options) -> Option<DestinationConfig> {
-        let endpoint = match o.text("endpoint") {
-            None => None,
-            Some(name) => match self.endpoints.get(&name) {
-                Some(endpoint) => Some(endpoint.clone()),
-                None => {
-                    let hint = nearest(&name, self.endpoints.keys().map(String::as_str))
-                        .map_or_else(|| format!("declare it as [endpoints.{name}]"), |n| format!("did you mean \"{n}\"?"));
-                    self.mistake(o.span_of("endpoint"), format!("there is no endpoint `{name}`"), "not declared", Some(hint));
-                    return None;
-                }
-            },
-        };
-        let path = match (o.text("path"), &endpoint) {
-            (Some(path), Some(_)) => {
-                if path.starts_with('/') {
-                    self.mistake(
-                        o.span_of("path"),
-                        "the path of a route stands below the endpoint's URL",
-                        "expected a relative path",
-                        Some("put the leading part into the endpoint's url".into()),
-                    );
-                }
-                if let Err(why) = check_folder(&path) {
-                    self.mistake(o.span_of("path"), format!("`path`: {why}"), "", None);
-                }
-                path
+    fn named_endpoint(&mut self, o: &Options) -> Option<Arc<EndpointConfig>> {
+        let name = o.text("endpoint")?;
+        let found = self.endpoints.get(&name).cloned();
+        if found.is_none() {
+            let hint = nearest(&name, self.endpoints.keys().map(String::as_str))
+                .map_or_else(|| format!("declare it as [endpoints.{name}]"), |n| format!("did you mean \"{n}\"?"));
+            self.mistake(o.span_of("endpoint"), format!("there is no endpoint `{name}`"), "not declared", Some(hint));
+        }
+        found
+    }
+
+    /// A path that stands below an endpoint's.
+    fn below(&mut self, o: &Options, key: &str) -> String {
+        let path = o.text(key).unwrap_or_default();
+        if path.starts_with('/') {
+            self.mistake(
+                o.span_of(key),
+                "the path of a route stands below the endpoint's URL",
+                "expected a relative path",
+                Some("put the leading part into the endpoint's url".into()),
+            );
+        }
+        if let Err(why) = check_folder(&path) {
+            self.mistake(o.span_of(key), format!("`{key}`: {why}"), "", None);
+        }
+        path
+    }
+
+    fn remote_source(&mut self, o: &Options) -> Option<RemoteSource> {
+        let Some(endpoint) = self.named_endpoint(o) else {
+            if o.has("move_to") {
+                self.mistake(o.span_of("move_to"), "`move_to` is for remote sources", "needs `endpoint`", None);
             }
+            return None;
+        };
+        let path = self.below(o, "path");
+        let move_to = o.has("move_to").then(|| self.below(o, "move_to"));
+        let leave = match (o.word("on_success").as_str(), move_to) {
+            ("keep", _) => Leave::Keep,
+            ("move", Some(folder)) => Leave::Move(folder),
+            ("move", None) => {
+                self.mistake(o.span_of("on_success"), "`on_success = \"move\"` needs `move_to`, the folder at the server", "needs `move_to`", None);
+                Leave::Keep
+            }
+            _ => Leave::Nothing,
+        };
+        if endpoint.url.scheme().starts_with("http") && o.word("on_success") == "move" && !endpoint.webdav_move {
+            self.mistake(o.span_of("on_success"), "`on_success = \"move\"` over HTTP is a WebDAV MOVE", "needs publish = \"move\" on the endpoint", None);
+        }
+        let settle = if o.has("settle") { o.duration("settle") } else { None };
+        Some(RemoteSource { endpoint, path, settle, leave, create: o.flag("create") })
+    }
+
+    pub(super) fn destination(&mut self, route: &str, o: &Options) -> Option<DestinationConfig> {
+        let endpoint = self.named_endpoint(o);
+        if endpoint.is_none() && o.has("endpoint") {
+            return None;
+        }
+        let path = match (o.text("path"), &endpoint) {
+            (Some(_), Some(_)) => self.below(o, "path"),
             (Some(path), None) => normal(&self.base.join(path)).display().to_string(),
             (None, Some(_)) => String::new(),
             (None, None) => {

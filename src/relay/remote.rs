@@ -1,0 +1,316 @@
+//! Remote sources: what is ready on A's server is fetched into a folder of the relay's own, which is then a source like
+//! any other. The original stays on its server until its job is at rest: archived here, or in `errors`.
+//!
+//! What was fetched keeps its size and time, by which it is known again: in that folder, and later in the journal. A
+//! crash at any moment leaves either the one or the other.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::World;
+use crate::config::{Leave, RemoteSource, Route, Sort};
+use crate::durable;
+use crate::endpoints::{self, Entry, Listed, Rename, Session, pool};
+use crate::error::{Blame, Error, Kind, Result, shown};
+use crate::job::{Found, Name};
+use crate::naming;
+use crate::watch::{Candidate, companion_name};
+
+/// How long a file must be the same in two listings.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Folders deeper than this are not looked at: a link may lead around.
+const DEPTH_MAX: usize = 32;
+/// The folder beside the fetched files in which one is while it is on its way.
+const ON_ITS_WAY: &str = ".on-its-way";
+
+/// What a fetch came to.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    /// Ready, and not fetched for want of room.
+    pub(super) left: usize,
+    /// Links, unfinished names and names that can't be used.
+    pub(super) passed_over: u64,
+    /// When to look again for those that are not ready.
+    pub(super) again: Option<Duration>,
+}
+
+/// How a file was listed, and since when it is so.
+pub(crate) type Seen = HashMap<Name, (u64, i128, Instant)>;
+
+/// Lists a remote source, fetches at most `room` files that are ready, and removes those whose jobs are at rest.
+pub(super) fn fetch(w: &World, route: &Route, remote: &RemoteSource, room: usize) -> Result<Fetched> {
+    let pool = w.pool_of(&remote.endpoint.name)?;
+    pool.with(&w.stop, |session| {
+        let mut fetch = Fetch { w, route, remote, session, rate: pool.rate(), fetched: Fetched::default() };
+        let listed = fetch.list()?;
+        fetch.turn(listed, room)?;
+        Ok(fetch.fetched)
+    })
+}
+
+/// What a listing of the whole source came to.
+#[derive(Default)]
+struct Listing {
+    files: Vec<Candidate>,
+    /// All names, where some announce others.
+    names: HashSet<Name>,
+}
+
+struct Fetch<'f> {
+    w: &'f World,
+    route: &'f Route,
+    remote: &'f RemoteSource,
+    session: &'f mut dyn Session,
+    rate: Option<&'f pool::Rate>,
+    fetched: Fetched,
+}
+
+impl Fetch<'_> {
+    /// Where a name of the source is on its server.
+    fn at(&self, file: &Name) -> PathBuf {
+        Path::new(&self.remote.path).join(file.path())
+    }
+
+    fn list(&mut self) -> Result<Listing> {
+        let source = &self.route.source;
+        let companions: Vec<_> = [&source.done_file, &source.checksum_file].into_iter().flatten().collect();
+        let mut listing = Listing::default();
+        let mut folders = vec![(Name(Vec::new()), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let path = self.at(&folder);
+            let mut passed_over = 0;
+            let mut each = |listed: Listed| {
+                let relative = Name(if folder.0.is_empty() { listed.name.clone() } else { [&folder.0[..], b"/", &listed.name].concat() });
+                // A server may name anything: what is no plain name leads nowhere.
+                if naming::check_name(&listed.name, "the name").is_err() {
+                    passed_over += 1;
+                    return Ok(());
+                }
+                match listed.entry {
+                    Entry::Folder if source.recursive && depth < DEPTH_MAX && !naming::never_matches(&listed.name) => folders.push((relative, depth + 1)),
+                    Entry::Folder => {}
+                    Entry::Other => passed_over += u64::from(source.wants(&relative.0)),
+                    Entry::File => {
+                        if !companions.is_empty() {
+                            listing.names.insert(relative.clone());
+                        }
+                        match source.wants(&relative.0) {
+                            true if naming::never_matches(&listed.name) && !source.outright(&relative.0) => passed_over += 1,
+                            true => listing.files.push(Candidate { file: relative, found: found(&listed) }),
+                            false => {}
+                        }
+                    }
+                }
+                Ok(())
+            };
+            match self.session.list(&path, &mut each) {
+                Err(e) if e.kind() == Kind::NotFound && self.remote.create && depth == 0 => self.session.make_folder(&path)?,
+                Err(e) if e.kind() == Kind::NotFound => return Err(e.at("list").hint("create it at the server, or set create = true on the source")),
+                other => other.map_err(|e| e.at("list"))?,
+            }
+            self.fetched.passed_over += passed_over;
+        }
+        // Done and checksum files announce others and are no exports themselves.
+        for template in companions {
+            let made: HashSet<Name> = listing.files.iter().map(|c| companion_name(template, &c.file)).collect();
+            listing.files.retain(|c| !made.contains(&c.file));
+        }
+        match source.sort {
+            Sort::Name => listing.files.sort_by(|a, b| a.file.cmp(&b.file)),
+            Sort::Modified => listing.files.sort_by(|a, b| (a.found.modified_ns, &a.file).cmp(&(b.found.modified_ns, &b.file))),
+        }
+        Ok(listing)
+    }
+
+    fn turn(&mut self, listing: Listing, room: usize) -> Result<()> {
+        let source = &self.route.source;
+        let reader = self.w.journal.reader()?;
+        let before = self.w.with_memory(&self.route.name, |memory| std::mem::take(&mut memory.seen));
+        let (now, settle) = (Instant::now(), self.remote.settle.unwrap_or(SETTLE));
+        let announced = source.done_file.is_some() || source.checksum_file.is_some();
+        let mut seen = Seen::new();
+        let mut room = room.min(source.max_files.unwrap_or(usize::MAX));
+        for candidate in listing.files {
+            self.w.stop.check()?;
+            let taken = reader.takers(&self.route.name, &candidate.file, &candidate.found)?;
+            if !taken.is_empty() {
+                // Held and unconfirmed ones may still be wanted from their beginning.
+                if self.remote.leave != Leave::Keep && taken.iter().all(|(_, state)| state.at_rest() && !state.is_open_question()) {
+                    self.dispose(&candidate.file)?;
+                    // One that A puts there again, even with the same time, is a new one.
+                    self.w.journal.gone(taken.into_iter().map(|(id, _)| id).collect())?;
+                }
+                continue;
+            }
+            if self.is_here(&candidate)? {
+                continue;
+            }
+            let state = (candidate.found.size, candidate.found.modified_ns);
+            let since = match before.get(&candidate.file) {
+                Some((size, modified, since)) if (*size, *modified) == state => *since,
+                _ => now,
+            };
+            let unchanged = now.saturating_duration_since(since);
+            let whole = [&source.done_file, &source.checksum_file].into_iter().flatten().all(|t| listing.names.contains(&companion_name(t, &candidate.file)));
+            let settled = announced || (unchanged >= settle && (before.contains_key(&candidate.file) || settle.is_zero()));
+            if source.min_size.is_some_and(|least| candidate.found.size < least) || !whole {
+                continue;
+            }
+            if !settled {
+                let left = settle.saturating_sub(unchanged).max(Duration::from_millis(10));
+                self.fetched.again = self.fetched.again.into_iter().chain([left]).min();
+                seen.insert(candidate.file, (state.0, state.1, since));
+                continue;
+            }
+            if room == 0 {
+                self.fetched.left += 1;
+                seen.insert(candidate.file, (state.0, state.1, since));
+                continue;
+            }
+            if self.take(&candidate)? {
+                room -= 1;
+            }
+        }
+        self.w.with_memory(&self.route.name, |memory| memory.seen = seen);
+        Ok(())
+    }
+
+    /// Whether it was fetched and not claimed yet.
+    fn is_here(&self, candidate: &Candidate) -> Result<bool> {
+        let here = durable::look(&self.route.source.path.join(candidate.file.path()))?.map(|meta| durable::found(&meta));
+        Ok(here.is_some_and(|f| (f.size, f.modified_ns) == (candidate.found.size, candidate.found.modified_ns)))
+    }
+
+    /// Fetches a file, after those that announce it. One that changes meanwhile is left for the next look.
+    fn take(&mut self, candidate: &Candidate) -> Result<bool> {
+        let source = &self.route.source;
+        for template in [&source.done_file, &source.checksum_file].into_iter().flatten() {
+            let companion = companion_name(template, &candidate.file);
+            let to = source.path.join(companion.path());
+            self.fetch_one(&companion, None, &to)?;
+        }
+        self.fetch_one(&candidate.file, Some(&candidate.found), &source.path.join(candidate.file.path()))
+    }
+
+    fn fetch_one(&mut self, file: &Name, found: Option<&Found>, to: &Path) -> Result<bool> {
+        let (at, source) = (self.at(file), &self.route.source.path);
+        let on_its_way = source.join(ON_ITS_WAY);
+        durable::make_folder(&on_its_way, 0o700)?;
+        let part = on_its_way.join("part");
+        let mut new = durable::NewFile::create(&part, 0o600)?;
+        let mut taking = Taking { inner: &mut new, stop: &self.w.stop, rate: self.rate, failed: None };
+        let read = self.session.read(&at, &mut taking);
+        if let Some(e) = taking.failed {
+            return Err(Error::io(Blame::Endpoint, "write", &part, &e).at("fetch"));
+        }
+        let fetched = match read {
+            // A took it away again.
+            Err(e) if e.kind() == Kind::NotFound => return Ok(false),
+            other => other.map_err(|e| e.at("fetch"))?,
+        };
+        let after = self.session.stat(&at)?.and_then(|stat| stat.size);
+        if let Some(found) = found {
+            if after.is_some_and(|size| size != found.size) {
+                return Ok(false);
+            }
+            if fetched != found.size {
+                let message = format!("{} came with {fetched} bytes of {}", shown(&at), found.size);
+                return Err(Error::endpoint(message).at("fetch").kind_of(Kind::Lost).hint("it is fetched again by itself"));
+            }
+            if let Ok(ns) = u64::try_from(found.modified_ns) {
+                new.set_modified(std::time::UNIX_EPOCH + Duration::from_nanos(ns))?;
+            }
+        }
+        new.sync()?;
+        if let Some(folder) = to.parent() {
+            durable::make_folder(folder, 0o700)?;
+            durable::rename_over(&part, to)?;
+            durable::sync_folder(folder)?;
+        }
+        Ok(true)
+    }
+
+    /// What becomes of an original at the server once its job is at rest: those that announce it go first.
+    fn dispose(&mut self, file: &Name) -> Result<()> {
+        let source = &self.route.source;
+        let announcing = [&source.done_file, &source.checksum_file].into_iter().flatten().map(|t| companion_name(t, file));
+        for name in announcing.chain([file.clone()]) {
+            let at = self.at(&name);
+            match &self.remote.leave {
+                Leave::Keep => {}
+                Leave::Move(folder) => self.move_away(&at, &Path::new(folder).join(name.path()))?,
+                Leave::Nothing => self.session.remove(&at).map_err(|e| e.at("remove"))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn move_away(&mut self, from: &Path, to: &Path) -> Result<()> {
+        if self.session.stat(from)?.is_none() {
+            return Ok(());
+        }
+        if let Some(folder) = to.parent().filter(|f| !f.as_os_str().is_empty())
+            && self.session.stat(folder)?.is_none()
+        {
+            self.session.make_folder(folder)?;
+        }
+        // An earlier file of that name stays as it is.
+        let numbered = |n: u32| {
+            let (stem, ext) = (to.file_stem().unwrap_or_default(), to.extension());
+            let mut name = stem.to_owned();
+            name.push(format!("-{n}"));
+            ext.iter().for_each(|ext| {
+                name.push(".");
+                name.push(ext);
+            });
+            to.with_file_name(name)
+        };
+        for to in std::iter::once(to.to_owned()).chain((2..1000).map(numbered)) {
+            match self.session.rename(from, &to, Rename::New) {
+                Err(e) if e.kind() == Kind::Exists => {}
+                other => return other.map_err(|e| e.at("move")),
+            }
+        }
+        Err(Error::endpoint(format!("{} has a thousand names at the server already", shown(to))).at("move").hint("clear the folder that move_to names"))
+    }
+}
+
+/// As it is known again: by its size, and its time in whole seconds.
+fn found(listed: &Listed) -> Found {
+    Found { size: listed.size.unwrap_or(0), modified_ns: i128::from(listed.modified.unwrap_or(0)) * 1_000_000_000, ..Found::default() }
+}
+
+/// What is written of a file that is fetched: looks at the wish to stop, and keeps to the rate.
+struct Taking<'t> {
+    inner: &'t mut durable::NewFile,
+    stop: &'t crate::stop::Stop,
+    rate: Option<&'t pool::Rate>,
+    /// Why it can't be written here, which is not the server's fault.
+    failed: Option<std::io::Error>,
+}
+
+impl Write for Taking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.stop.is_set() {
+            return Err(endpoints::stopped());
+        }
+        let most = self.rate.map_or(bytes.len(), |r| r.slice().min(bytes.len()));
+        let n = match self.inner.write(&bytes[..most]) {
+            Ok(n) => n,
+            Err(e) => {
+                let kind = e.kind();
+                self.failed = Some(e);
+                return Err(kind.into());
+            }
+        };
+        if let Some(rate) = self.rate {
+            rate.spend(n, self.stop);
+        }
+        Ok(n)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,189 @@
+//! Sources on servers: fetched whole, once, and gone from there only when they are safe here.
+
+use std::fs;
+
+use crate::servers::{Nginx, Sshd, Vsftpd};
+use crate::world::World;
+
+/// A route from a server's folder to `b`.
+fn route(more: &str) -> String {
+    format!("[routes.r.source]\nendpoint = \"a\"\nsettle = \"100ms\"\npoll_interval = \"300ms\"\n{more}\n[routes.r.destination]\npath = \"b\"\n")
+}
+
+#[test]
+fn files_of_every_kind_of_server_are_fetched_archived_here_and_gone_there() {
+    let ssh = Sshd::start();
+    let ftp = Vsftpd::start("");
+    let web = Nginx::start(None);
+    let dav = format!("[endpoints.a]\nurl = \"http://127.0.0.1:{}/dav\"\n", web.port);
+    for (endpoint, folder) in
+        [(ssh.endpoint("a"), ssh.dir.path().join("in")), (ftp.endpoint("a", "ftp"), ftp.dir.path().join("root/in")), (dav, web.dir.path().join("www/dav"))]
+    {
+        let w = World::new(&(endpoint + &route("include = [\"*.csv\"]")));
+        for (name, text) in [("x.csv", "1"), ("é ü.csv", "2"), ("big.csv", &"9".repeat(3_000_000)), ("not.txt", "no"), ("half.csv.part", "no")] {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        w.once().ok();
+        assert_eq!(w.names("b"), ["big.csv", "x.csv", "é ü.csv"]);
+        assert_eq!(w.read("b/big.csv").len(), 3_000_000);
+        assert_eq!(w.archived("r").len(), 3);
+        let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["half.csv.part", "not.txt"]);
+        w.once().ok();
+        assert_eq!(w.history().len(), 3);
+        // The same name again, and even the same bytes: another export.
+        fs::write(folder.join("x.csv"), "1").unwrap();
+        fs::remove_file(w.path("b/x.csv")).unwrap();
+        w.once().ok();
+        assert_eq!((w.history().len(), w.read("b/x.csv")), (4, "1".to_owned()));
+        for entry in fs::read_dir(&folder).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_kept_there_is_never_taken_twice_and_a_changed_one_is() {
+    let server = Sshd::start();
+    let w = World::new(&(server.endpoint("a") + &route("on_success = \"keep\"")));
+    let file = server.dir.path().join("in/x.csv");
+    fs::write(&file, "1").unwrap();
+    w.once().ok();
+    w.once().ok();
+    assert_eq!((w.names("b"), w.history().len()), (vec!["x.csv".to_owned()], 1));
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    fs::write(&file, "22").unwrap();
+    w.once().ok();
+    assert_eq!((w.read("b/x.csv"), w.history().len()), ("22".to_owned(), 2));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "22");
+}
+
+#[test]
+fn an_original_that_was_taken_away_and_is_put_back_with_its_time_is_relayed_again() {
+    let server = Sshd::start();
+    let w = World::new(&(server.endpoint("a") + &route("")));
+    let file = server.dir.path().join("in/x.csv");
+    let put = || {
+        fs::write(&file, "1").unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)).unwrap();
+    };
+    put();
+    w.once().ok();
+    assert!(!file.exists());
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    put();
+    w.once().ok();
+    assert_eq!((w.names("b"), w.history().len(), file.exists()), (vec!["x.csv".to_owned()], 2, false));
+}
+
+#[test]
+fn originals_move_to_a_folder_of_the_server_and_overwrite_nothing_there() {
+    let server = Sshd::start();
+    let w = World::new(&(server.endpoint("a") + &route("path = \"out\"\non_success = \"move\"\nmove_to = \"done\"\ncreate = true")));
+    let folder = server.dir.path().join("in");
+    w.once().ok();
+    for text in ["1", "22"] {
+        fs::write(folder.join("out/x.csv"), text).unwrap();
+        w.once().ok();
+        fs::remove_file(w.path("b/x.csv")).unwrap();
+    }
+    assert_eq!(fs::read_to_string(folder.join("done/x.csv")).unwrap(), "1");
+    assert_eq!(fs::read_to_string(folder.join("done/x-2.csv")).unwrap(), "22");
+    assert!(fs::read_dir(folder.join("out")).unwrap().next().is_none());
+}
+
+#[test]
+fn done_and_checksum_files_announce_and_subfolders_keep_their_names() {
+    let server = Sshd::start();
+    let folder = server.dir.path().join("in");
+    let w = World::new(&(server.endpoint("a") + &route("recursive = true\ndone_file = \"{name}.done\"")));
+    fs::create_dir(folder.join("sub")).unwrap();
+    fs::write(folder.join("sub/x.csv"), "1").unwrap();
+    w.once().ok();
+    assert!(w.names("b").is_empty() && folder.join("sub/x.csv").exists());
+    fs::write(folder.join("sub/x.csv.done"), "").unwrap();
+    w.once().ok();
+    assert_eq!(w.names("b"), ["sub/x.csv"]);
+    assert_eq!(w.history()[0]["file"], "sub/x.csv");
+    assert!(fs::read_dir(folder.join("sub")).unwrap().next().is_none());
+    assert_eq!(w.names("relay/archive/r").len(), 2, "{:?}", w.names("relay/archive/r"));
+}
+
+#[test]
+fn a_file_that_grows_is_fetched_when_two_listings_are_equal() {
+    let server = Sshd::start();
+    let file = server.dir.path().join("in/x.csv");
+    let w = World::new(&(server.endpoint("a") + &route("")).replace("100ms", "1s"));
+    let _relay = w.start();
+    for i in 0..8 {
+        fs::write(&file, "x".repeat(i + 1)).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        assert!(w.names("b").is_empty(), "it was taken while it grew");
+    }
+    w.until("it came", || w.path("b/x.csv").exists());
+    assert_eq!(w.read("b/x.csv"), "x".repeat(8));
+    w.until("it is gone there", || !file.exists());
+}
+
+#[test]
+fn a_server_that_is_away_shows_why_and_what_was_fetched_goes_on() {
+    let mut server = Sshd::start();
+    let w = World::new(&(server.endpoint("a") + &route("")));
+    fs::write(server.dir.path().join("in/x.csv"), "1").unwrap();
+    server.stop();
+    w.once().code(3).says("refuses the connection");
+    server.restart();
+    w.once().ok();
+    assert_eq!(w.names("b"), ["x.csv"]);
+}
+
+#[test]
+fn a_file_that_fails_lies_in_errors_here_and_is_gone_there() {
+    let server = Sshd::start();
+    let w = World::new(&(server.endpoint("a") + &route("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nn = \"n\"")));
+    fs::write(server.dir.path().join("in/x.csv"), "other\n1\n").unwrap();
+    w.once().code(1);
+    assert!(w.names("relay/errors/r").contains(&"x.csv".to_owned()) && server.files().is_empty());
+    w.config(&w.read("passerelle.toml").replace("n = \"n\"", "n = \"other\""));
+    w.run(&["retry", "1"]).ok();
+    w.once().ok();
+    assert_eq!(w.read("b/x.csv"), "n\n1\n");
+}
+
+#[test]
+fn killed_at_any_moment_a_remote_file_is_relayed_once_and_never_lost() {
+    let server = Sshd::start();
+    let file = server.dir.path().join("in/x.csv");
+    let points = {
+        let w = World::new(&(server.endpoint("a") + &route("")));
+        fs::write(&file, "1").unwrap();
+        let list = w.path("points");
+        w.run_with(&["run", "--once"], &[("PASSERELLE_POINTS", &format!("list={}", list.display()))]).ok();
+        w.read("points").lines().count()
+    };
+    assert!(points > 20, "{points}");
+    // A part of them in each run of all tests; all of them with `scripts/torture --steps`.
+    let all = std::env::var_os("PASSERELLE_ALL_POINTS").is_some();
+    for point in (1..=points).filter(|point| all || point % 4 == 1) {
+        for moment in if all { &["before", "after"][..] } else { &["before"] } {
+            let w = World::new(&(server.endpoint("a") + &route("")));
+            fs::write(&file, "1").unwrap();
+            w.run_with(&["run", "--once"], &[("PASSERELLE_POINTS", &format!("kill={moment}:{point}"))]);
+            w.once().ok();
+            w.once().ok();
+            assert_eq!((w.names("b"), w.archived("r").len()), (vec!["x.csv".to_owned()], 1), "killed {moment} {point}");
+            assert_eq!(w.states(), ["delivered"], "killed {moment} {point}");
+            assert!(!file.exists(), "killed {moment} {point}");
+        }
+    }
+}
+
+#[test]
+fn what_can_not_be_configured_is_told() {
+    let server = Sshd::start();
+    let w = World::new(&(server.endpoint("a") + &route("path = \"/out\"\non_success = \"move\"")));
+    w.run(&["config", "check"]).code(2).says("below the endpoint's URL").says("needs `move_to`");
+    w.config(&route("").replace("\"a\"", "\"x\""));
+    w.run(&["config", "check"]).code(2).says("there is no endpoint `x`");
+}
