@@ -216,6 +216,8 @@ pub trait Tools: Send + Sync + std::fmt::Debug {
     /// Applies a filter to a value; `Err` is the reason why it can't.
     fn apply(&self, name: &str, value: Value<'static>, positional: Vec<Value<'static>>, named: Vec<(String, Value<'static>)>)
     -> Result<Value<'static>, String>;
+    /// Computes with an operator of expressions, `+` or `<=` or `in`; `Err` is the reason why it can't.
+    fn operate(&self, operator: &str, left: Value<'static>, right: Value<'static>) -> Result<Value<'static>, String>;
     /// `file`, `job` and `route`.
     fn facts(&self) -> Vec<(Key, Value<'static>)>;
 }
@@ -377,6 +379,9 @@ pub(crate) mod testing {
         }
         fn apply(&self, _: &str, v: Value<'static>, _: Vec<Value<'static>>, _: Vec<(String, Value<'static>)>) -> Result<Value<'static>, String> {
             Ok(v)
+        }
+        fn operate(&self, operator: &str, _: Value<'static>, _: Value<'static>) -> Result<Value<'static>, String> {
+            Err(format!("no operator {operator}"))
         }
         fn facts(&self) -> Vec<(Key, Value<'static>)> {
             Vec::new()

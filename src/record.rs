@@ -134,6 +134,13 @@ impl<'r> Value<'r> {
             _ => return None,
         })
     }
+    /// What stands under a name with dots; the name as a whole comes first.
+    pub fn at(&self, path: &str) -> Option<&Value<'static>> {
+        self.get(path).or_else(|| {
+            let (head, rest) = path.split_once('.')?;
+            self.get(head)?.at(rest)
+        })
+    }
     /// The entry of a map under `name`; the last one, as most readers of JSON have it, where a name stands twice.
     pub fn get(&self, name: &str) -> Option<&Value<'static>> {
         match self {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::text::{self, Charset, quoted};
-use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing, read_on};
+use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing, peek, read_on};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options, Side};
 use crate::record::{Columns, Key, Node, Nodes, Record, Value};
@@ -67,7 +67,10 @@ impl Format for Edifact {
         out
     }
     fn reader(&self, o: &Options, input: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
-        let charset = o.text("encoding").and_then(|l| Charset::named(&l)).unwrap_or_else(Charset::utf8);
+        let written = o.entry("encoding").and_then(|e| Charset::named(e.as_text()));
+        let (named, input) = peek(input, 64, named_charset)?;
+        let fallback = named.filter(|_| written.is_none());
+        let charset = written.unwrap_or_else(Charset::utf8);
         let mut reader = Reader {
             input: text::utf8(input, charset)?,
             buf: Vec::new(),
@@ -76,6 +79,12 @@ impl Format for Edifact {
             line: 1,
             number: 0,
             signs: Signs::default(),
+            fallback,
+            una: Vec::new(),
+            interchange: None,
+            message_segments: None,
+            miscounted: 0,
+            grouped: false,
             records: o.texts("records"),
             nest: o.map("nest").iter().map(|(n, e)| (n.clone(), e.as_text().to_owned())).collect(),
             columns: Columns::within(),
@@ -108,6 +117,26 @@ impl Default for Signs {
     }
 }
 
+/// The encoding that UNB names by its syntax identifier (ISO 9735); UTF-8 and ASCII need no name.
+fn named_charset(head: &[u8]) -> Option<Charset> {
+    let unb = head.windows(3).position(|w| w == b"UNB")?;
+    let syntax = head.get(unb + 4..unb + 8)?;
+    Charset::named(match syntax {
+        b"UNOC" => "iso-8859-1",
+        b"UNOD" => "iso-8859-2",
+        b"UNOE" => "iso-8859-5",
+        b"UNOF" => "iso-8859-7",
+        b"UNOG" => "iso-8859-3",
+        b"UNOH" => "iso-8859-4",
+        b"UNOI" => "iso-8859-6",
+        b"UNOJ" => "iso-8859-8",
+        b"UNOK" => "windows-1254",
+        _ => return None,
+    })
+}
+
+const DEFAULT_SIGNS: &[u8] = b"UNA:+.? '";
+
 struct Segment {
     tag: String,
     line: u64,
@@ -123,6 +152,18 @@ struct Reader {
     line: u64,
     number: u64,
     signs: Signs,
+    /// How many messages the interchange that is open has had; none: none is open.
+    interchange: Option<u64>,
+    /// How many segments the message that is open has had; none: none is open.
+    message_segments: Option<u64>,
+    /// Messages stand in groups, which UNZ counts instead.
+    grouped: bool,
+    /// Messages and interchanges whose own counts are others.
+    miscounted: u64,
+    /// What UNB says the text is written in; many write UTF-8 all the same.
+    fallback: Option<Charset>,
+    /// UNA, where it sets other signs than the usual ones.
+    una: Vec<u8>,
     records: Option<Vec<String>>,
     nest: HashMap<String, String>,
     columns: Columns,
@@ -155,6 +196,7 @@ impl Reader {
         while self.buf.len() < 12 && self.fill()? {}
         self.skip_space()?;
         if let Some([b'U', b'N', b'A', component, element, _, release, _, segment]) = self.buf.get(self.at..self.at + 9) {
+            self.una = if &self.buf[self.at..self.at + 9] == DEFAULT_SIGNS { Vec::new() } else { self.buf[self.at..self.at + 9].to_vec() };
             self.signs = Signs { component: *component, element: *element, release: Some(*release).filter(|r| *r != b' '), segment: *segment };
             self.at += 9;
         } else if !self.buf[self.at..].first().is_some_and(u8::is_ascii_uppercase) {
@@ -212,7 +254,13 @@ impl Reader {
                 Some(b'\r' | b'\n') => {}
                 Some(b) if b != self.signs.element && b != self.signs.component => component.push(b),
                 _ => {
-                    let text = String::from_utf8(std::mem::take(&mut component)).map_err(|_| {
+                    let text = String::from_utf8(std::mem::take(&mut component)).or_else(|e| {
+                        let Some(charset) = &self.fallback else { return Err(()) };
+                        let mut text = String::new();
+                        charset.decode_into(e.as_bytes(), &mut text);
+                        Ok(text)
+                    });
+                    let text = text.map_err(|()| {
                         self.fail(format!("a segment holds bytes that are not UTF-8: {}", quoted(&String::from_utf8_lossy(&raw))))
                             .hint("declare input.encoding, as in \"iso-8859-1\"")
                     })?;
@@ -229,7 +277,42 @@ impl Reader {
         if tag.len() != 3 || !tag.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
             return Err(self.fail(format!("{} is no tag of a segment", quoted(&tag))));
         }
-        Ok(Some(Segment { tag, line, raw, elements }))
+        let segment = Segment { tag, line, raw, elements };
+        self.follow(&segment);
+        Ok(Some(segment))
+    }
+
+    /// Counts messages and their segments, as their ends say how many there are.
+    fn follow(&mut self, segment: &Segment) {
+        let said = || segment.elements.first().and_then(|e| e.first()).and_then(|n| n.parse::<u64>().ok());
+        if let Some(n) = &mut self.message_segments {
+            *n += 1;
+        }
+        match segment.tag.as_str() {
+            "UNB" => self.interchange = Some(0),
+            "UNH" => self.message_segments = Some(1),
+            "UNT" => {
+                self.miscounted += u64::from(self.message_segments.take() != said());
+                self.interchange = self.interchange.map(|n| n + 1);
+            }
+            // Groups of messages are counted by their own ends.
+            "UNE" => {}
+            "UNZ" => {
+                let messages = self.interchange.take();
+                self.miscounted += u64::from(messages.is_some() && messages.filter(|n| Some(*n) != said()).is_some() && !self.grouped);
+            }
+            "UNG" => self.grouped = true,
+            _ => {}
+        }
+    }
+
+    /// An interchange that is cut between two segments is cut all the same.
+    fn whole(&self) -> Result<()> {
+        match (self.alone, self.message_segments, self.interchange) {
+            (false, Some(_), _) => Err(self.fail("the file ends before the end of its message (UNT)")),
+            (false, None, Some(_)) => Err(self.fail("the file ends before the end of its interchange (UNZ)")),
+            _ => Ok(()),
+        }
     }
 
     fn name(&mut self, i: usize) -> Key {
@@ -323,6 +406,8 @@ impl RecordReader for Reader {
             }
             self.number += 1;
             (record.line, record.number) = (segment.line, self.number);
+            // Signs of its own are needed to read it again.
+            record.raw.extend_from_slice(&self.una);
             record.raw.extend_from_slice(&segment.raw);
             let node = self.nested(record, node)?;
             record.tree = Some(Value::Nodes(Nodes::One(Arc::new(node))));
@@ -331,11 +416,13 @@ impl RecordReader for Reader {
             }
             return Ok(Next::Record);
         }
+        self.whole()?;
         Ok(Next::End)
     }
 
     fn remarks(&self) -> Vec<Remark> {
-        if self.passed == 0 { Vec::new() } else { vec![Remark { what: "other segments were passed over", count: self.passed, line: 0 }] }
+        let told = [("other segments were passed over", self.passed), ("messages or interchanges have other counts than their ends say", self.miscounted)];
+        told.into_iter().filter(|(_, count)| *count > 0).map(|(what, count)| Remark { what, count, line: 0 }).collect()
     }
 }
 
@@ -365,8 +452,11 @@ mod tests {
 
     #[test]
     fn segments_elements_components_and_the_release_sign_are_told_apart() {
-        let got = read("", b"UNA:+.? 'UNB+UNOC:3+A?+B::x+'\r\nDTM+137:2025'");
-        assert_eq!(got, [r#"{"tag":"UNB","e1":["UNOC","3"],"e2":["A+B","","x"]}"#, r#"{"tag":"DTM","e1":["137","2025"]}"#]);
+        let got = read("", b"UNA:+.? 'UNB+UNOC:3+A?+B::x+'\r\nDTM+137:2025'UNZ+0'");
+        assert_eq!(got, [r#"{"tag":"UNB","e1":["UNOC","3"],"e2":["A+B","","x"]}"#, r#"{"tag":"DTM","e1":["137","2025"]}"#, r#"{"tag":"UNZ","e1":"0"}"#]);
+        assert!(read("", b"UNB+1'LIN+1'")[2].contains("ERROR line 1: the file ends before the end of its interchange (UNZ)"));
+        assert!(read("", b"UNB+UNOC:3'NAD+K\xf6ln'UNZ+0'")[1].contains("Köln"));
+        assert!(read("", b"UNB+UNOC:3'NAD+K\xc3\xb6ln'UNZ+0'")[1].contains("Köln"));
         assert!(read("", b"UNB+1'LIN+1")[1].contains("ERROR line 1: the file ends inside a segment"));
     }
 

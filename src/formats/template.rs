@@ -3,6 +3,8 @@
 //! The records are held in memory, within `max_memory`. The template sees the relay's own filters, so that sums are
 //! exact and amounts look as `output` writes them.
 
+mod exact;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,11 +52,7 @@ impl Format for Template {
             (Side::Output, Some(_)) => o.text(TEXT),
         };
         let Some(text) = text else { return Vec::new() };
-        let mut env = Environment::new();
-        match env.add_template_owned("template", text) {
-            Ok(()) => Vec::new(),
-            Err(e) => vec![("file", told(&e))],
-        }
+        exact::compiled(&text).err().map(|e| ("file", told(&e))).into_iter().collect()
     }
     fn reader(&self, _: &Options, _: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
         Err(Error::config("a template is written, not read"))
@@ -89,6 +87,16 @@ struct Ours(Value<'static>, Arc<Style>);
 impl Object for Ours {
     fn render(self: &Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.1.text(&self.0))
+    }
+    fn custom_cmp(self: &Arc<Self>, other: &minijinja::value::DynObject) -> Option<std::cmp::Ordering> {
+        let other = other.downcast_ref::<Self>()?;
+        // For sorting and grouping; what is compared by a template's own operators is computed exactly by them.
+        match (&self.0, &other.0) {
+            (Value::Number(a), Value::Number(b)) => Some(a.cmp(b)),
+            (Value::Date(a), Value::Date(b)) => Some(a.cmp(b)),
+            (Value::DateTime(a, _), Value::DateTime(b, _)) => Some(a.cmp(b)),
+            (a, b) => Some(self.1.text(a).cmp(&self.1.text(b))),
+        }
     }
     fn is_true(self: &Arc<Self>) -> bool {
         self.writing_truth()
@@ -146,10 +154,61 @@ fn ours(value: &minijinja::Value) -> Value<'static> {
     }
 }
 
+/// An operator: by Jinja's rules between its own values, by ours where one of ours or a decimal takes part.
+fn operate(
+    tools: &dyn Tools,
+    style: &Arc<Style>,
+    operator: &str,
+    left: &minijinja::Value,
+    right: &minijinja::Value,
+) -> std::result::Result<minijinja::Value, minijinja::Error> {
+    if left.is_undefined() || right.is_undefined() {
+        return Err(minijinja::ErrorKind::UndefinedError.into());
+    }
+    let exact = |v: &minijinja::Value| v.downcast_object_ref::<Ours>().is_some() || (v.is_number() && !v.is_integer());
+    if !exact(left) && !exact(right) {
+        match operator {
+            "==" => return Ok((left == right).into()),
+            "!=" => return Ok((left != right).into()),
+            "<" | "<=" | ">" | ">=" if left.kind() == right.kind() => {
+                let order = left.cmp(right);
+                return Ok(match operator {
+                    "<" => order.is_lt(),
+                    "<=" => order.is_le(),
+                    ">" => order.is_gt(),
+                    _ => order.is_ge(),
+                }
+                .into());
+            }
+            _ => {}
+        }
+    }
+    let number = |v: &minijinja::Value| match ours(v) {
+        Value::Digits(d) => d.parse().map_or(Value::Digits(d), Value::Number),
+        other => other,
+    };
+    let made = tools.operate(operator, number(left), number(right));
+    made.map(|v| theirs(v, style)).map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
+}
+
 fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'static> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_auto_escape_callback(|_| AutoEscape::None);
+    let written = style.clone();
+    env.set_formatter(move |out, state, value| {
+        let text = match value.kind() {
+            ValueKind::None => return Ok(()),
+            ValueKind::Bool => written.text(&Value::Bool(value.is_true())).into_owned(),
+            _ => return minijinja::escape_formatter(out, state, value),
+        };
+        out.write_str(&text).map_err(minijinja::Error::from)
+    });
+    for name in exact::OPERATORS {
+        let (tools, style) = (tools.clone(), style.clone());
+        let operator = move |left: minijinja::Value, right: minijinja::Value| operate(&*tools, &style, &name[exact::PREFIX.len()..], &left, &right);
+        env.add_filter(name, operator);
+    }
     for name in tools.filters() {
         let (tools, style) = (tools.clone(), style.clone());
         let filter = move |value: minijinja::Value, args: Rest<minijinja::Value>, named: Kwargs| -> std::result::Result<minijinja::Value, minijinja::Error> {
@@ -203,7 +262,11 @@ impl RecordWriter for Writer {
             self.writing.tools.facts().into_iter().map(|(name, v)| (name.to_string(), theirs(v, &style))).collect();
         context.push(("records".into(), std::mem::take(&mut self.records).into()));
         let context: BTreeMap<String, minijinja::Value> = context.into_iter().collect();
-        let made = env.render_str(&self.text, context).map_err(|e| Error::file(format!("the template: {}", told(&e))).hint("correct output.file"))?;
+        let wrong = |e: minijinja::Error| Error::file(format!("the template: {}", told(&e))).hint("correct output.file");
+        let (root, blocks) = exact::compiled(&self.text).map_err(wrong)?;
+        let mut made = String::new();
+        let mut target = minijinja::machinery::make_string_output(&mut made);
+        minijinja::machinery::eval(&env, &root, context.into(), &blocks, &mut target, AutoEscape::None).map_err(wrong)?;
         // Jinja takes the last line end away; files end in one.
         let made = if self.text.ends_with('\n') { made + "\n" } else { made };
         let text = if self.ending == "\n" { made } else { made.replace("\r\n", "\n").replace('\n', &self.ending) };

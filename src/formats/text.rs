@@ -184,7 +184,8 @@ impl Reading {
         {
             return Ok(Value::Date(t.date()));
         }
-        Date::strptime(pattern, text).map(Value::Date).map_err(|_| format!("{} is not a date of the form {pattern}", quoted(text)))
+        let date = Date::strptime(pattern, text).ok().filter(|d| has_century(pattern, d.year()));
+        date.map(Value::Date).ok_or_else(|| format!("{} is not a date of the form {pattern}", quoted(text)))
     }
 
     /// The day and time that `text` stands for, by `pattern` or ISO 8601.
@@ -204,8 +205,13 @@ impl Reading {
         }
         let parts = BrokenDownTime::parse(pattern, text).map_err(|_| fail())?;
         let day = parts.to_datetime().or_else(|_| parts.to_date().map(|d| d.at(0, 0, 0, 0))).map_err(|_| fail())?;
-        Ok(Value::DateTime(day, parts.offset()))
+        if has_century(pattern, day.year()) { Ok(Value::DateTime(day, parts.offset())) } else { Err(fail()) }
     }
+}
+
+/// Whether a year that was read by `%Y` has four digits: 25 is no year of anybody's export.
+fn has_century(pattern: &str, year: i16) -> bool {
+    year >= 1000 || !pattern.contains("%Y")
 }
 
 /// The date that a spreadsheet's number of days stands for: day 1 is 1900-01-01, and 1900 counts as a leap year.
@@ -327,7 +333,8 @@ fn offset_text(offset: jiff::tz::Offset) -> String {
 
 /// `parts` by a pattern that was checked when the configuration was read.
 pub fn formatted(pattern: &str, parts: BrokenDownTime) -> String {
-    parts.to_string(pattern).unwrap_or_default()
+    // A zone that the value does not have leaves the rest as it is.
+    parts.to_string(pattern).or_else(|_| parts.to_string(pattern.replace("%:z", "").replace("%z", "").trim_end())).unwrap_or_default()
 }
 
 /// Why `pattern` is no pattern for dates, if so.

@@ -125,6 +125,13 @@ impl Nodes {
 
     /// What stands under `name`: the attributes of that name with `@`, else the elements in any of these.
     pub fn part(&self, name: &str) -> Value<'static> {
+        if name == "#text" {
+            let own = |node: &Arc<Node>| {
+                let typed = node.typed.clone();
+                Arc::new(Node { name: name.into(), text: node.text.clone(), typed, ..Node::default() })
+            };
+            return Self::value(self.all().iter().filter(|node| !node.text.is_empty()).map(own).collect());
+        }
         if let Some(attribute) = name.strip_prefix('@') {
             let texts = self.all().iter().flat_map(|n| &n.attributes).filter(|(key, _)| **key == *attribute);
             let leaf = |(key, text): &(Key, String)| Arc::new(Node { name: key.clone(), text: text.clone(), ..Node::default() });

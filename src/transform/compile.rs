@@ -99,7 +99,13 @@ pub(super) fn node(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Node {
             let literal = scope.source.get(range_of(expr)).filter(|t| t.starts_with(|c: char| c.is_ascii_digit()));
             match literal.and_then(|t| Decimal::from_str_exact(&t.replace('_', "")).ok()) {
                 Some(number) => Node::Const(Value::Number(number)),
-                None => constant(&c.value),
+                None => {
+                    let made = constant(&c.value);
+                    if c.value.kind() == minijinja::value::ValueKind::Number && matches!(made, Node::Const(Value::Null)) {
+                        scope.mistakes.push(Mistake::new(range_of(expr), "the number has more than 28 digits", None));
+                    }
+                    made
+                }
             }
         }
         Expr::Slice(s) => {

@@ -60,10 +60,29 @@ fn encoding_of(head: &[u8]) -> &'static str {
     }
 }
 
+/// Why a cell is still not what A meant: bytes that could not be decoded stand in it as this sign.
+fn undecoded(cell: &str) -> Option<Reject> {
+    cell.contains('\u{fffd}').then(|| Reject::record("a character that could not be read stands there as \u{fffd}: write the right one"))
+}
+
+/// The same of a sheet's row: an error that its formula gave.
+fn unread_cell(record: &Record) -> Option<Reject> {
+    let Some(crate::record::Value::Map(entries)) = &record.tree else { return None };
+    entries.iter().find_map(|(name, value)| match value {
+        crate::record::Value::Text(text) if ERRORS.contains(&text.as_ref()) => {
+            Some(Reject::new(&**name, format!("the cell holds the error {text}: write its value")))
+        }
+        _ => None,
+    })
+}
+
+/// What spreadsheets show where a formula has no value.
+const ERRORS: [&str; 8] = ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#GETTING_DATA"];
+
 /// The cell without the sign that kept a spreadsheet from computing it.
 fn bare(cell: &str) -> &str {
     match cell.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(['=', '+', '-', '@', '\t', '\r']) => rest,
+        Some(rest) if rest.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) => rest,
         _ => cell,
     }
 }
@@ -85,7 +104,8 @@ impl RecordReader for Cells {
         let next = self.inner.read(&mut self.row)?;
         (record.line, record.number) = (self.row.line, self.row.number);
         self.row.fields().skip(OWN.len()).for_each(|cell| record.push(bare(cell)));
-        Ok(next)
+        let lost = self.row.fields().skip(OWN.len()).find_map(undecoded);
+        Ok(lost.map_or(next, Next::Bad))
     }
 
     fn remarks(&self) -> Vec<Remark> {
@@ -96,11 +116,14 @@ impl RecordReader for Cells {
 /// Records of another format, each in one cell.
 struct Raw {
     spec_input: &'static dyn Format,
+    /// The records are rows of typed cells.
+    cells: bool,
     options: Options,
     room: Room,
     rows: Box<dyn RecordReader>,
     columns: Columns,
-    held: Option<(Box<dyn RecordReader>, u64)>,
+    /// What is read of a cell: its reader, its line, and the cell.
+    held: Option<(Box<dyn RecordReader>, u64, String)>,
     first: Option<(Record, Next)>,
     number: u64,
 }
@@ -118,7 +141,7 @@ impl Raw {
             keys.push(("records".to_owned(), Entry { value: Val::Text("/*".to_owned()), span: 0..0, key_span: 0..0, secret: false }));
         }
         let options = Options::new(keys, 0..0, vec![format.input_options(), KEYS]);
-        let mut reader = Self { spec_input: format, options, room: room.clone(), rows, columns: Columns::default(), held: None, first: None, number: 0 };
+        let mut reader = Self { spec_input: format, cells, options, room: room.clone(), rows, columns: Columns::default(), held: None, first: None, number: 0 };
         // The columns are known with the first record.
         let mut record = Record::default();
         let next = reader.next_record(&mut record)?;
@@ -127,7 +150,7 @@ impl Raw {
                 crate::record::Value::Map(entries) => entries.iter().map(|(n, _)| n.to_string()).collect(),
                 _ => Vec::new(),
             }),
-            (Some((inner, _)), _, _) => inner.columns().clone(),
+            (Some((inner, ..)), _, _) => inner.columns().clone(),
             _ => spec.input.declared(&spec.input_options).unwrap_or_default(),
         };
         reader.first = Some((record, next));
@@ -136,7 +159,7 @@ impl Raw {
 
     fn next_record(&mut self, record: &mut Record) -> Result<Next> {
         loop {
-            if let Some((inner, line)) = &mut self.held {
+            if let Some((inner, line, raw)) = &mut self.held {
                 let next = inner.read(record);
                 record.line = *line;
                 match next {
@@ -144,9 +167,14 @@ impl Raw {
                     Ok(next) => {
                         self.number += 1;
                         record.number = self.number;
-                        return Ok(next);
+                        let lost = if self.cells { unread_cell(record) } else { undecoded(raw) };
+                        return Ok(lost.map_or(next, Next::Bad));
                     }
                     Err(e) => {
+                        // The whole cell goes back: it may hold more than what was read of it.
+                        record.clear();
+                        record.line = *line;
+                        record.raw = std::mem::take(raw).into_bytes();
                         self.held = None;
                         return self.bad(record, &e);
                     }
@@ -165,7 +193,7 @@ impl Raw {
             let raw = bare(row.field(OWN.len())).to_owned();
             let input = Box::new(Cursor::new(raw.clone().into_bytes()));
             match self.spec_input.reader(&self.options, input, &self.room) {
-                Ok(inner) => self.held = Some((inner, row.line)),
+                Ok(inner) => self.held = Some((inner, row.line, raw)),
                 Err(e) => {
                     record.clear();
                     record.line = row.line;

@@ -156,7 +156,7 @@ impl<'r> Env<'r> {
             Node::Field(name, at) => Ok(self.field(name, *at)),
             Node::Typed(inner, types) => {
                 let value = self.eval(inner)?;
-                types.iter().try_fold(value, |value, declared| typed::retyped(self, value, &declared.path, declared.kind))
+                types.iter().try_fold(value, |value, declared| typed::retyped(self.reading, self.style, value, &declared.path, declared.kind))
             }
             Node::Row => self.row(),
             Node::Parent => Ok(self.record.parent.clone().map_or(Value::Null, Value::Nodes)),
@@ -234,7 +234,7 @@ impl<'r> Env<'r> {
             // What most typed names reach is one element: no list of it is made.
             return match value {
                 Value::Nodes(Nodes::One(_)) => filters::convert(self, *kind, None, value),
-                other => Ok(typed::retyped(self, other, path, *kind)?.plain()),
+                other => Ok(typed::retyped(self.reading, self.style, other, path, *kind)?.plain()),
             };
         }
         self.eval(node).map(Value::plain)
@@ -413,10 +413,12 @@ impl<'r> Env<'r> {
     }
 
     fn lookup(&self, key: Value<'r>, table: &str, column: Option<&str>) -> Eval<Value<'r>> {
+        // A code is looked up as A's table has it, however B wants numbers and dates.
+        let plain = Style::default();
         let parts: Vec<Cow<'_, str>> = match &key {
             Value::Null => return Ok(Value::Null),
-            Value::List(items) => items.iter().map(|i| self.style.text(i)).collect(),
-            one => vec![self.style.text(one)],
+            Value::List(items) => items.iter().map(|i| plain.text(i)).collect(),
+            one => vec![plain.text(one)],
         };
         match self.lookups.find(table, &parts, column).map_err(Fault::Message)? {
             Some(found) => Ok(found),

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::filters::converted;
+use super::typed::{Declared, retyped};
 use crate::error::{Error, Result};
 use crate::formats::text::{Reading, Style, Type};
 use crate::formats::{Next, RecordReader, Remark};
@@ -32,6 +33,10 @@ pub struct Groups {
     bytes_max: u64,
     held: Option<(Record, Next)>,
     number: u64,
+    /// The columns of the key that some record had.
+    seen: Vec<bool>,
+    /// A record without a readable key ended the group before: it may belong to the next one as well.
+    doubt: Option<Reject>,
 }
 
 impl Groups {
@@ -67,22 +72,50 @@ impl Groups {
             bytes_max,
             held: None,
             number: 0,
+            seen: vec![of.closed(); grouping.by.len()],
+            doubt: None,
         })
     }
 
-    fn key(&self, record: &Record) -> Vec<String> {
+    fn key(&mut self, record: &Record) -> Vec<String> {
         let style = Style::default();
-        let text = |name: &String| match &record.tree {
-            Some(Value::Nodes(nodes)) => style.text(&nodes.part(name)).into_owned(),
-            Some(tree) => tree.get(name).map_or_else(String::new, |v| style.text(v).into_owned()),
-            None => self.inner.columns().position(name).map_or_else(String::new, |i| style.text(&record.value(i)).into_owned()),
+        let value = |name: &String| match &record.tree {
+            Some(Value::Nodes(nodes)) => name.split('.').fold(Value::Nodes(nodes.clone()), |v, part| match &v {
+                Value::Nodes(nodes) => nodes.part(part),
+                _ => Value::Null,
+            }),
+            Some(tree) => tree.at(name).map_or(Value::Null, Value::borrowed),
+            None => self.inner.columns().position(name).map_or(Value::Null, |i| record.value(i)),
         };
-        self.by.iter().map(text).collect()
+        let values: Vec<Value<'_>> = self.by.iter().map(value).collect();
+        self.seen.iter_mut().zip(&values).for_each(|(seen, v)| *seen |= !matches!(v, Value::Null));
+        let text = |(name, v): (&String, Value<'_>)| {
+            // By its type, 1 and 01 are one number; what does not fit rejects its record later.
+            let kind = self.types.iter().find(|(n, _)| n == name).map(|(_, kind)| *kind);
+            let typed = kind.and_then(|kind| converted(&self.reading, &style, kind, None, v.borrowed()).ok().map(Value::into_owned));
+            match typed {
+                Some(Value::Number(n)) => n.normalize().to_string(),
+                Some(typed) => style.text(&typed).into_owned(),
+                None => style.text(&v).into_owned(),
+            }
+        };
+        self.by.iter().zip(values).map(text).collect()
+    }
+
+    /// Whether a record that is bad can still be told to belong somewhere: its key was read.
+    fn has_key(&self, record: &Record) -> bool {
+        let place = |name: &String| self.inner.columns().position(name).is_some_and(|i| i < record.len());
+        record.tree.is_none() && self.by.iter().all(place)
     }
 
     /// The record as a map: its columns as they stand, or by their types.
     fn entries(&self, record: &Record, typed: Typed) -> Result<Entries, Reject> {
         if let Some(tree @ (Value::Map(_) | Value::Nodes(_))) = &record.tree {
+            let mut tree = Value::map(tree.entries().map(Cow::into_owned).unwrap_or_default());
+            for (name, kind) in self.types.iter().filter(|_| typed == Typed::Yes) {
+                let path = Declared::new(name, *kind, None).path;
+                tree = retyped(&self.reading, &Style::default(), tree, &path, *kind).map_err(|f| Reject::new(name, f.reason()))?;
+            }
             return Ok(tree.entries().map(Cow::into_owned).unwrap_or_default());
         }
         if let Some((at, why)) = record.faults.first() {
@@ -134,12 +167,23 @@ impl RecordReader for Groups {
         group.clear();
         let (first, next) = self.next_inner()?;
         if next == Next::End {
-            return Ok(Next::End);
+            let unseen = self.by.iter().zip(&self.seen).find(|(_, seen)| !**seen).filter(|_| self.number > 0);
+            return match unseen {
+                Some((name, _)) => {
+                    Err(Error::file(format!("input.group_by: no record has a {name}")).hint("check input.group_by; a name inside of others has dots"))
+                }
+                None => Ok(Next::End),
+            };
         }
         self.number += 1;
         (group.line, group.number) = (first.line, self.number);
         let key = self.key(&first);
-        let mut bad = None;
+        let mut bad = self.doubt.take();
+        let keyless = |this: &Self, record: &Record, next: &Next| match next {
+            Next::Bad(reject) if !this.has_key(record) => Some(reject.clone()),
+            _ => None,
+        };
+        self.doubt = keyless(self, &first, &next);
         let mut bytes = 0u64;
         let mut own: Option<Entries> = None;
         let mut rows: Vec<Value<'static>> = Vec::new();
@@ -175,14 +219,15 @@ impl RecordReader for Groups {
             let (record, next) = self.next_inner()?;
             let same = match &next {
                 Next::End => false,
-                // A record that can't be read has no key: it belongs to what it stands in.
-                Next::Bad(_) => true,
-                Next::Record => self.key(&record) == key,
+                // A record whose key can't be read belongs to what it stands in.
+                Next::Bad(_) if !self.has_key(&record) => true,
+                Next::Bad(_) | Next::Record => self.key(&record) == key,
             };
             if !same {
                 self.held = Some((record, next));
                 break;
             }
+            self.doubt = keyless(self, &record, &next);
             bytes += take(self, &record, &next);
             if bytes > self.bytes_max {
                 return Err(Error::file(format!("input.group_by: the group of {} needs more than max_memory", key.join(", ")))

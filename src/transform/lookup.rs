@@ -66,7 +66,7 @@ impl Lookup {
         while let Some(row) = records.next(name)? {
             let part = |column: &String| match &row.1 {
                 Row::Flat(values) => columns.position(column).and_then(|at| values.get(at)).map_or_else(String::new, |v| style.text(v).into_owned()),
-                Row::Tree(tree) => tree.get(column).map_or_else(String::new, |v| style.text(v).into_owned()),
+                Row::Tree(tree) => tree.at(column).map_or_else(String::new, |v| style.text(v).into_owned()),
             };
             let key = keys.iter().map(part).collect::<Vec<_>>().join(SEPARATOR);
             bytes += key.len() as u64 + 64 + row.1.size();
@@ -106,7 +106,7 @@ impl Lookup {
         let Some(row) = self.rows.get(key) else { return Ok(None) };
         let found = match row {
             Row::Flat(values) => self.columns.position(column).and_then(|at| values.get(at)).map_or(Value::Null, Value::borrowed),
-            Row::Tree(tree) => tree.get(column).map_or(Value::Null, Value::borrowed),
+            Row::Tree(tree) => tree.at(column).map_or(Value::Null, Value::borrowed),
         };
         match self.types.iter().find(|(n, _)| n == column) {
             None => Ok(Some(found)),

@@ -166,7 +166,7 @@ impl Plan {
         let checks = mapping.checks.iter().map(|(n, text)| (n.clone(), text.clone(), one(text, Place::Check(n.clone()), &mut scope))).collect();
         let map: Option<Vec<(String, Node)>> =
             mapping.map.as_ref().map(|map| map.iter().map(|(n, text)| (n.clone(), one(text, Place::Map(n.clone()), &mut scope))).collect());
-        let (typed, trees) = compile_types(mapping, &mut scope, &mut mistakes);
+        let (typed, trees) = typed::compile_types(mapping, &mut scope, &mut mistakes);
         let (targets, compute) = targets(mapping, columns, map, &mut scope, &mut mistakes);
         let mut rules = Vec::new();
         let whole = matches!(compute, Targets::Whole);
@@ -263,7 +263,7 @@ impl Plan {
             Targets::Whole => {
                 let mut row = env.row().map_err(|f| Reject::record(f.reason()))?;
                 for (name, declared) in &self.trees {
-                    row = typed::retyped(env, row, &declared.path, declared.kind).map_err(|f| Reject::new(name, f.reason()))?;
+                    row = typed::retyped(env.reading, env.style, row, &declared.path, declared.kind).map_err(|f| Reject::new(name, f.reason()))?;
                 }
                 out.push(row);
             }
@@ -319,30 +319,6 @@ fn ruled<'v, 'r>(values: &'v [Value<'r>], name: &str, at: Option<usize>) -> &'v 
         None => values.first().and_then(|whole| whole.get(name)),
     };
     found.unwrap_or(&Value::Null)
-}
-
-type Typed = Vec<(String, Node)>;
-type Trees = Vec<(String, Declared)>;
-
-/// What each entry of `types` is about, and, of records that are trees, where in them that stands.
-fn compile_types(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> (Typed, Trees) {
-    let (mut typed, mut trees) = (Vec::new(), Vec::new());
-    // A part of an element of `each`, or of what stands around, is no column of the record.
-    let outside = |n: &str| (mapping.each.is_some() && (n == "item" || n.starts_with("item."))) || n.starts_with("parent.");
-    for (name, kind) in &mapping.types {
-        let node = if outside(name) {
-            compile::compile(name, scope)
-        } else if scope.columns.is_some_and(|c| c.nested) {
-            let declared = Declared::new(name, *kind, scope.columns);
-            trees.push((name.clone(), declared.clone()));
-            typed::of_record(&declared, scope)
-        } else {
-            compile::compile(&by_brackets(name, scope.columns), scope)
-        };
-        mistakes.extend(scope.mistakes.drain(..).map(|m| (Place::Types(name.clone()), m)));
-        typed.push((name.clone(), node));
-    }
-    (typed, trees)
 }
 
 fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> Vec<(String, Arc<Node>)> {
@@ -401,6 +377,11 @@ fn targets(
         }
         (None, Some(wanted)) => {
             let has = |name: &str| columns.is_none_or(|c| c.nested || c.position(name).is_some());
+            if let Some(columns) = columns.filter(|_| !wanted.iter().any(|w| has(w))) {
+                let hint = format!("the file has {}: write a map, or check output.columns, columns_from and the delimiter", compile::listed(&columns.names));
+                let message = "no column of the file is among them".to_owned();
+                mistakes.push((Place::Columns(wanted.join(", ")), Mistake { span: 0..0, message, hint: Some(hint) }));
+            }
             let nodes = wanted.iter().map(|w| has(w).then(|| source(w, scope))).collect();
             (wanted.clone(), Targets::Mapped(nodes))
         }
@@ -415,7 +396,7 @@ fn targets(
 }
 
 /// The expression that names a column whatever its name holds; a dotted name of a nested record is a path.
-fn by_brackets(name: &str, columns: Option<&Columns>) -> String {
+pub(super) fn by_brackets(name: &str, columns: Option<&Columns>) -> String {
     let quoted = |n: &str| format!("'{}'", n.replace('\\', "\\\\").replace('\'', "\\'"));
     if columns.is_some_and(|c| c.nested) && name.contains('.') {
         let mut parts = name.split('.');

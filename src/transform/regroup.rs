@@ -32,17 +32,8 @@ impl Place {
 
     /// The value there, null where there is none.
     pub(super) fn value<'v>(&self, row: &'v [Value<'static>]) -> &'v Value<'static> {
-        row.get(self.at).map_or(&NULL, |value| below(value, &self.below))
+        row.get(self.at).map_or(&NULL, |value| if self.below.is_empty() { value } else { value.at(&self.below).unwrap_or(&NULL) })
     }
-}
-
-/// What stands under a name with dots; the name as a whole comes first.
-fn below<'v>(value: &'v Value<'static>, name: &str) -> &'v Value<'static> {
-    if name.is_empty() {
-        return value;
-    }
-    let parts = || name.split_once('.').and_then(|(head, rest)| value.get(head).map(|inner| below(inner, rest)));
-    value.get(name).or_else(parts).unwrap_or(&NULL)
 }
 
 /// Takes what stands under a name with dots out of `entries`, and what is then left empty around it.

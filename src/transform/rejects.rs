@@ -44,17 +44,24 @@ pub struct RejectsCsv<'o> {
     /// What the columns after the relay's own are called, and what the file's first line calls them.
     names: Vec<String>,
     header: Vec<String>,
+    /// The record that was put last: one whose elements are bad stands there once.
+    last: Option<(u64, u64, usize)>,
 }
 
 impl<'o> RejectsCsv<'o> {
     /// A rejects file that is opened at the first reject.
     pub fn new(delimiter: char, open: Open<'o>) -> Self {
-        Self { open, out: None, delimiter, columns: Columns::default(), shown: Shown::ByColumns, file: None, names: Vec::new(), header: Vec::new() }
+        Self { open, out: None, delimiter, columns: Columns::default(), shown: Shown::ByColumns, file: None, names: Vec::new(), header: Vec::new(), last: None }
     }
 
     /// A row of a sheet as a JSON object.
     fn row(&self, record: &Record) -> String {
-        let entries = self.columns.names.iter().enumerate().map(|(i, name)| (name.as_str().into(), record.value(i).into_owned()));
+        let shown = |i: usize| match record.faults.iter().find(|(at, _)| *at == i) {
+            // The error itself: an empty cell would pass the next time.
+            Some((_, why)) => Value::owned(why.split_whitespace().find(|w| w.starts_with('#')).unwrap_or("#N/A").to_owned()),
+            None => record.value(i).into_owned(),
+        };
+        let entries = self.columns.names.iter().enumerate().map(|(i, name)| (name.as_str().into(), shown(i)));
         crate::formats::json::to_text(&Value::map(entries.collect()), &Style::default())
     }
 
@@ -83,7 +90,8 @@ pub fn push_cell(line: &mut String, cell: &str, delimiter: char) {
     let number = cell
         .strip_prefix(['-', '+'])
         .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '\u{a0}' | '\u{202f}')));
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !number;
+    // One that A wrote with that sign gets another: the first is taken off again.
+    let formula = cell.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) && !number;
     let quoted = cell.contains([delimiter, '"', '\n', '\r']) || formula;
     if quoted {
         line.push('"');
@@ -105,10 +113,15 @@ impl Rejects for RejectsCsv<'_> {
         self.shown = shown;
         self.names = if shown == Shown::Raw { vec![RAW.to_owned()] } else { columns.names.clone() };
         self.file = file.map(str::to_owned);
+        self.last = None;
         Ok(())
     }
 
     fn put(&mut self, record: &Record, reject: &Reject) -> Result<()> {
+        let this = (record.line, record.number, record.members.len());
+        if self.last.replace(this) == Some(this) {
+            return Ok(());
+        }
         // A group goes whole: each of its records has a line.
         if !record.members.is_empty() {
             return record.members.iter().try_for_each(|member| self.put(member, reject));

@@ -39,6 +39,7 @@ pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work
         counted: Vec::new(),
         since_look: 0,
         explained: 0,
+        explaining: State::default(),
     };
     for source in sources {
         let name = source.context.file_path.clone();
@@ -61,6 +62,8 @@ struct Run<'w> {
     counted: Vec<Remark>,
     since_look: u32,
     explained: u64,
+    /// What counts only for what is explained.
+    explaining: State,
 }
 
 impl<'w> Run<'w> {
@@ -211,7 +214,7 @@ impl<'w> Run<'w> {
             && let Some(show) = &mut self.work.explain
         {
             self.explained += 1;
-            show(explain::explained(mapping, plan, env, &verdict));
+            show(explain::explained(mapping, plan, &Env { state: &self.explaining, ..*env }, &verdict));
         }
         match verdict {
             Err(reject) => self.reject(env.record, &reject),

@@ -1,6 +1,8 @@
 //! What templates compute with: the same filters as expressions, so that a total is as exact as a target.
 
+use super::compute;
 use super::eval::{Context, Env, State};
+use super::expr::{Cmp, Op};
 use super::filters;
 use super::lookup::Lookups;
 use crate::formats::Tools;
@@ -17,7 +19,7 @@ pub(super) struct Bench {
 
 impl Tools for Bench {
     fn filters(&self) -> Vec<&'static str> {
-        filters::FILTERS.iter().map(|f| f.name).filter(|n| !matches!(*n, "list" | "items" | "dictsort" | "safe" | "escape" | "batch")).collect()
+        filters::FILTERS.iter().map(|f| f.name).filter(|n| !matches!(*n, "list" | "items" | "dictsort" | "safe" | "escape" | "batch" | "groupby")).collect()
     }
 
     fn apply(
@@ -41,6 +43,28 @@ impl Tools for Bench {
             arena: &arena,
         };
         filters::apply_values(&env, filter, value, positional, &named).map(Value::into_owned).map_err(|f| format!("{name}: {}", f.reason()))
+    }
+
+    fn operate(&self, operator: &str, left: Value<'static>, right: Value<'static>) -> Result<Value<'static>, String> {
+        let arithmetic = |op| compute::arithmetic(op, left.clone(), right.clone());
+        let compares = |cmp| compute::compares(cmp, &left, &right).map(Value::Bool);
+        let made = match operator {
+            "+" => arithmetic(Op::Add),
+            "-" => arithmetic(Op::Sub),
+            "*" => arithmetic(Op::Mul),
+            "/" => arithmetic(Op::Div),
+            "//" => arithmetic(Op::FloorDiv),
+            "%" => arithmetic(Op::Rem),
+            "**" => arithmetic(Op::Pow),
+            "==" => compares(Cmp::Eq),
+            "!=" => compares(Cmp::Ne),
+            "<" => compares(Cmp::Lt),
+            "<=" => compares(Cmp::Le),
+            ">" => compares(Cmp::Gt),
+            ">=" => compares(Cmp::Ge),
+            _ => compute::contains(&right, &left, &self.style).map(Value::Bool),
+        };
+        made.map_err(|f| f.reason())
     }
 
     fn facts(&self) -> Vec<(Key, Value<'static>)> {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use minijinja::machinery::ast::Expr;
 use minijinja::machinery::parse_expr;
 
-use super::compile::column;
-use super::eval::{Env, Eval};
-use super::expr::{Each, Node, Scope};
+use super::compile::{self, column};
+use super::eval::Eval;
+use super::expr::{Each, Mistake, Node, Scope};
 use super::filters;
-use crate::formats::text::Type;
+use super::plan::{Mapping, Place, by_brackets};
+use crate::formats::text::{Reading, Style, Type};
 use crate::record::{Columns, Nodes, Value};
 
 /// A type at or below some value.
@@ -76,6 +77,32 @@ pub(super) fn declared(path: &[String], scope: &Scope<'_>) -> Vec<Declared> {
     scope.types.iter().filter_map(|(name, kind)| Some(Declared { path: rest(name)?, kind: *kind })).collect()
 }
 
+/// The entries of `types` with what they are about.
+type Typed = Vec<(String, Node)>;
+/// Where in records that are trees they stand.
+type Trees = Vec<(String, Declared)>;
+
+/// What each entry of `types` is about, and, of records that are trees, where in them that stands.
+pub(super) fn compile_types(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> (Typed, Trees) {
+    let (mut typed, mut trees) = (Vec::new(), Vec::new());
+    // A part of an element of `each`, or of what stands around, is no column of the record.
+    let outside = |n: &str| (mapping.each.is_some() && (n == "item" || n.starts_with("item."))) || n.starts_with("parent.");
+    for (name, kind) in &mapping.types {
+        let node = if outside(name) {
+            compile::compile(name, scope)
+        } else if scope.columns.is_some_and(|c| c.nested) {
+            let declared = Declared::new(name, *kind, scope.columns);
+            trees.push((name.clone(), declared.clone()));
+            of_record(&declared, scope)
+        } else {
+            compile::compile(&by_brackets(name, scope.columns), scope)
+        };
+        mistakes.extend(scope.mistakes.drain(..).map(|m| (Place::Types(name.clone()), m)));
+        typed.push((name.clone(), node));
+    }
+    (typed, trees)
+}
+
 /// What a declaration of `types` is about, converted: in the record, or in the element of `each` in hand.
 pub(super) fn of_record(declared: &Declared, scope: &mut Scope<'_>) -> Node {
     let in_element = match (&scope.each_path, scope.each) {
@@ -100,13 +127,13 @@ pub(super) fn wrapped(node: Node, path: &[String], scope: &Scope<'_>) -> Node {
 }
 
 /// A value with what is declared in it; elements of lists each by itself.
-pub(super) fn retyped<'r>(env: &Env<'_>, value: Value<'r>, path: &[String], kind: Type) -> Eval<Value<'r>> {
-    let below = |value: Value<'static>, path: &[String]| retyped(env, value, path, kind);
+pub(super) fn retyped<'r>(reading: &Reading, style: &Style, value: Value<'r>, path: &[String], kind: Type) -> Eval<Value<'r>> {
+    let below = |value: Value<'static>, path: &[String]| retyped(reading, style, value, path, kind);
     Ok(match (value, path) {
         (Value::Null, _) => Value::Null,
         (Value::List(items), _) => Value::list(items.iter().map(|item| below(item.clone(), path)).collect::<Eval<_>>()?),
         (Value::Nodes(nodes), _) => {
-            let typed = nodes.all().iter().map(|node| element(env, node, path, kind)).collect::<Eval<Vec<_>>>()?;
+            let typed = nodes.all().iter().map(|node| element((reading, style), node, path, kind)).collect::<Eval<Vec<_>>>()?;
             Nodes::value(typed)
         }
         (Value::Map(mut entries), path) => {
@@ -114,21 +141,21 @@ pub(super) fn retyped<'r>(env: &Env<'_>, value: Value<'r>, path: &[String], kind
             let (name, rest) = match path.split_first() {
                 Some((name, rest)) => (name.as_str(), rest),
                 None if entries.iter().any(|(n, _)| **n == *"#text") => ("#text", path),
-                None => return filters::convert(env, kind, None, Value::Map(entries)),
+                None => return filters::converted(reading, style, kind, None, Value::Map(entries)),
             };
             for (_, value) in Arc::make_mut(&mut entries).iter_mut().filter(|(n, _)| **n == *name) {
                 *value = below(std::mem::replace(value, Value::Null), rest)?;
             }
             Value::Map(entries)
         }
-        (value, []) => filters::convert(env, kind, None, value)?,
+        (value, []) => filters::converted(reading, style, kind, None, value)?,
         (value, _) => value,
     })
 }
 
-fn element(env: &Env<'_>, node: &Arc<crate::record::Node>, path: &[String], kind: Type) -> Eval<Arc<crate::record::Node>> {
+fn element((reading, style): (&Reading, &Style), node: &Arc<crate::record::Node>, path: &[String], kind: Type) -> Eval<Arc<crate::record::Node>> {
     let Some((name, rest)) = path.split_first() else {
-        let value = filters::convert(env, kind, None, Value::Text(node.string()))?.into_owned();
+        let value = filters::converted(reading, style, kind, None, Value::Text(node.string()))?.into_owned();
         return Ok(Arc::new(crate::record::Node { typed: Some(Box::new(value)), ..(**node).clone() }));
     };
     if node.named(name).next().is_none() {
@@ -136,7 +163,7 @@ fn element(env: &Env<'_>, node: &Arc<crate::record::Node>, path: &[String], kind
     }
     let mut copy = (**node).clone();
     for (_, child) in copy.children.iter_mut().filter(|(_, child)| *child.name == **name) {
-        *child = element(env, child, rest, kind)?;
+        *child = element((reading, style), child, rest, kind)?;
     }
     Ok(Arc::new(copy))
 }

@@ -56,3 +56,91 @@ fn csv_without_a_quote_holds_values_as_they_are() {
     w.config(&(w.read("passerelle.toml") + "quoting = \"all\"\n"));
     w.run(&["config", "check"]).code(2).says("needs a quote");
 }
+
+#[test]
+fn a_template_compares_and_computes_exactly_and_writes_nothing_for_null() {
+    let keys = "[routes.r.input]\nformat = \"csv\"\ntypes = { m = \"decimal\", d = \"date\", b = \"bool\" }\n[routes.r.output]\nformat = \"template\"\nfile = \"t.j2\"\nbools = { true = [\"O\"], false = [\"N\"] }\n";
+    let w = World::local(keys);
+    w.write("x.csv", "g,m,d,b\nx,0.10,2025-01-02,true\ny,9,2025-01-01,false\nx,,,\n");
+    let cases = [
+        ("{% for r in records %}{% if r.m is not none and r.m > 5 %}G{% else %}p{% endif %}{% endfor %}", "pGp"),
+        ("{{ records[0].m == 0.10 }}{{ records[0].m in [0.10] }}{{ records[0].d > records[1].d }}", "OOO"),
+        ("{{ records[0].m + 0.2 }} {{ records[0].m * 2 }} {{ records[0].m + 1 }} {{ 7 // 2 }} {{ 3 - 1 }} {{ 'a' + 'b' }}", "0.30 0.20 1.10 3 2 ab"),
+        ("[{{ records[2].m }}][{{ records[2].d }}][{{ records[2].b }}][{{ records[1].b }}]", "[][][][N]"),
+        ("{% for k, rs in records | groupby('g') %}{{ k }}:{{ rs | length }} {% endfor %}", "x:2 y:1 "),
+        ("{% for r in records %}{% if loop.index > 1 %},{% endif %}{{ r.g }}{% endfor %}", "x,y,x"),
+        ("{{ records | selectattr('m', 'gt', 1) | map(attribute='g') | join }}", "y"),
+    ];
+    for (template, wanted) in cases {
+        w.write("t.j2", template);
+        let out = w.run(&["transform", "r", "x.csv"]);
+        assert_eq!((out.stdout.as_str(), out.code), (wanted, 0), "{template}: {}", out.stderr);
+    }
+    w.write("t.j2", "{{ 1 < 2 < 3 }}");
+    w.run(&["config", "check"]).code(2).says("a chain of comparisons");
+}
+
+#[test]
+fn groups_are_by_keys_that_records_have() {
+    let group = |format: &str, by: &str, types: &str| {
+        format!(
+            "[routes.r.input]\nformat = \"{format}\"\ngroup_by = [\"{by}\"]\ngroup_into = \"l\"\n{types}[routes.r.map]\nn = \"l | length\"\n[routes.r.output]\nformat = \"csv\"\n"
+        )
+    };
+    let nested = "{\"h\":{\"k\":\"A\"},\"m\":\"1\"}\n{\"h\":{\"k\":\"B\"},\"m\":\"2\"}\n{\"h\":{\"k\":\"B\"},\"m\":\"2\"}\n";
+    let w = World::local(&group("ndjson", "h.k", ""));
+    w.write("x", nested);
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "n\n1\n2\n");
+    let w = World::local(&group("ndjson", "h.zz", ""));
+    w.write("x", nested);
+    w.run(&["transform", "r", "x"]).code(1).says("no record has a h.zz");
+    let w = World::local(&group("csv", "k", "types = { k = \"decimal\" }\n"));
+    w.write("x", "k,m\n1,a\n01,b\n1.0,c\n2,d\n");
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "n\n3\n1\n");
+    // A row whose key was read belongs to its own group; one whose key was not, to both that it stands between.
+    let w = World::local(&group("csv", "k", ""));
+    w.write("x", "k,m\nA,1\nB\nB,1\nB,2\nC,1\n");
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "n\n1\n1\n");
+}
+
+#[test]
+fn what_would_be_wrong_in_silence_is_told() {
+    let csv = |more: &str, map: &str| format!("[routes.r.input]\nformat = \"csv\"\n{more}[routes.r.map]\n{map}");
+    let w = World::local(&csv("dates = \"%d/%m/%Y\"\ntypes = { d = \"date\" }\n", "d = \"d\"\n"));
+    w.write("x", "d\n31/12/25\n31/12/2025\n");
+    let out = w.run(&["transform", "r", "x"]).ok();
+    assert_eq!(out.stdout, "d\n2025-12-31\n");
+    let w = World::local(&csv("", "n = \"99999999999999999999999999999 + 1\"\n"));
+    w.run(&["config", "check"]).code(2).says("more than 28 digits");
+    // Codes are looked up as the table has them, however B wants its numbers.
+    let w = World::local(&format!(
+        "[lookups.p]\nvalues = {{ \"1.5\" = \"un\" }}\n{}[routes.r.output]\ndecimal = \",\"\n",
+        csv("types = { c = \"decimal\" }\n", "v = \"c | lookup('p')\"\n")
+    ));
+    w.write("x", "c\n1.5\n");
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "v\nun\n");
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\ncolumns = [\"z\"]\n");
+    w.write("x", "a,b\n1,2\n");
+    w.run(&["transform", "r", "x"]).code(1).says("no column of the file is among them");
+}
+
+#[test]
+fn corrected_rejects_that_are_still_wrong_come_back_whole() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\nencoding = \"utf-8\"\n[routes.r.map]\nn = \"n\"\nq = \"q | decimal\"\n");
+    w.write("a/x.csv", b"n,q\n\xff,1\nB,x\n");
+    w.once().ok();
+    let rejects = w.read("relay/errors/r/x.csv.rejects.csv");
+    w.write("a/x.csv.rejects.csv", rejects.replace("B,x", "B,2"));
+    w.once().ok().says("1 records rejected");
+    assert_eq!(w.read("b/x.rejects-2.csv"), "n,q\nB,2\n");
+    let w = World::local(
+        "[routes.r.input]\nformat = \"xml\"\nrecords = \"/l/c\"\ntypes = { n = \"decimal\" }\n[routes.r.map]\nn = \"n\"\n[routes.r.output]\nformat = \"csv\"\nname = \"o.csv\"\n",
+    );
+    w.write("a/x.xml", "<l><c><n>x</n></c></l>");
+    w.once().ok();
+    let rejects = w.read("relay/errors/r/x.xml.rejects.csv");
+    std::fs::remove_file(w.path("relay/errors/r/x.xml.rejects.csv")).unwrap();
+    w.write("a/x.xml.rejects.csv", rejects.replace("</n>", "</m>"));
+    w.once().ok();
+    assert!(w.read("relay/errors/r/x.xml.rejects.csv").contains("<c><n>x</m></c>"), "{}", w.read("relay/errors/r/x.xml.rejects.csv"));
+}

@@ -48,10 +48,12 @@ pub(super) fn extreme<'r>(c: &Call<'_, 'r>, v: Value<'r>, wanted: std::cmp::Orde
     let path = c.text(0, "attribute");
     let mut best: Option<(Value<'r>, Value<'static>)> = None;
     for item in items_of(c, v)? {
-        let key = attribute(c, &item, path.as_deref())?;
-        if matches!(key, Value::Null) {
-            continue;
-        }
+        // As `sort` has it, and Jinja.
+        let key = match attribute(c, &item, path.as_deref())? {
+            Value::Null => continue,
+            Value::Text(text) => Value::owned(text.to_lowercase()),
+            key => key,
+        };
         if best.as_ref().map_or(Ok(true), |(top, _)| order(&key, top).map(|o| o == Some(wanted)))? {
             best = Some((key, item));
         }

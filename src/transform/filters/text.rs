@@ -138,7 +138,14 @@ pub fn ascii(text: &str) -> String {
             '‐' | '‑' | '‒' | '–' | '—' | '―' | '−' => out.push('-'),
             '\u{a0}' | '\u{202f}' | '\u{2009}' => out.push(' '),
             c => {
-                let plain: String = std::iter::once(c).nfkd().filter(char::is_ascii).collect();
+                // A mark that stands behind its letter goes, and 5½ is 5 1/2.
+                if unicode_normalization::char::is_combining_mark(c) {
+                    continue;
+                }
+                let plain: String = std::iter::once(c).nfkd().map(|c| if c == '\u{2044}' { '/' } else { c }).filter(char::is_ascii).collect();
+                if plain.contains('/') && out.ends_with(|c: char| c.is_ascii_digit()) {
+                    out.push(' ');
+                }
                 if plain.is_empty() { out.push(c) } else { out.push_str(&plain) }
             }
         }

@@ -1,0 +1,75 @@
+//! Operators of a template as expressions have them: exact decimals, dates by their time, never a number beside a map.
+//!
+//! Jinja's own operators know nothing of our values. A template is compiled to instructions, and each operator among
+//! them becomes a call of the filter that computes as a target does.
+
+use std::collections::BTreeMap;
+
+use minijinja::machinery::{CodeGenerator, Instruction, Instructions, parse};
+use minijinja::{Error, ErrorKind};
+
+/// What an operator's filter is called: no name that a template can write.
+pub(super) const PREFIX: &str = "operator:";
+
+/// The operators, by their filters' names.
+pub(super) const OPERATORS: [&str; 14] = [
+    "operator:+",
+    "operator:-",
+    "operator:*",
+    "operator:/",
+    "operator://",
+    "operator:%",
+    "operator:**",
+    "operator:==",
+    "operator:!=",
+    "operator:<",
+    "operator:<=",
+    "operator:>",
+    "operator:>=",
+    "operator:in",
+];
+
+/// A place in the cache of filters that is none: each call looks its filter up.
+const UNCACHED: u8 = !0;
+
+type Compiled<'t> = (Instructions<'t>, BTreeMap<&'t str, Instructions<'t>>);
+
+/// Compiles a template.
+pub(super) fn compiled(text: &str) -> Result<Compiled<'_>, Error> {
+    let tree = parse(text, "template", Default::default())?;
+    let mut generator = CodeGenerator::new("template", text);
+    generator.compile_stmt(&tree);
+    let (mut root, mut blocks) = generator.finish();
+    replace(&mut root)?;
+    blocks.values_mut().try_for_each(replace)?;
+    Ok((root, blocks))
+}
+
+fn replace(instructions: &mut Instructions<'_>) -> Result<(), Error> {
+    let mut at = 0;
+    while let Some(instruction) = instructions.get_mut(at) {
+        at += 1;
+        let name = match instruction {
+            Instruction::Add => "operator:+",
+            Instruction::Sub => "operator:-",
+            Instruction::Mul => "operator:*",
+            Instruction::Div => "operator:/",
+            Instruction::IntDiv => "operator://",
+            Instruction::Rem => "operator:%",
+            Instruction::Pow => "operator:**",
+            Instruction::Eq => "operator:==",
+            Instruction::Ne => "operator:!=",
+            Instruction::Lt => "operator:<",
+            Instruction::Lte => "operator:<=",
+            Instruction::Gt => "operator:>",
+            Instruction::Gte => "operator:>=",
+            Instruction::In => "operator:in",
+            Instruction::CompareAndPreserve(_) => {
+                return Err(Error::new(ErrorKind::SyntaxError, "a chain of comparisons: write a < b and b < c"));
+            }
+            _ => continue,
+        };
+        *instruction = Instruction::ApplyFilter(name, Some(2), UNCACHED);
+    }
+    Ok(())
+}
