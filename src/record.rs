@@ -157,6 +157,8 @@ pub struct Columns {
     pub names: Vec<String>,
     /// Records are trees: a name is looked up in each of them.
     pub nested: bool,
+    /// Records are rows of typed cells: a column without a declared type may hold anything.
+    pub cells: bool,
     /// Records have something around them, which expressions reach as `parent`.
     pub around: bool,
 }
@@ -188,11 +190,15 @@ impl Columns {
     }
     /// The columns of a reader of trees whose names at the top are these.
     pub fn tree(names: Vec<String>) -> Self {
-        Self { names, nested: true, around: false }
+        Self { names, nested: true, ..Self::default() }
+    }
+    /// The columns of a reader of typed cells.
+    pub fn cells(names: Vec<String>) -> Self {
+        Self { names, cells: true, ..Self::default() }
     }
     /// Whether all names are known, so that another one is a mistake.
     pub fn closed(&self) -> bool {
-        !self.nested || !self.names.is_empty()
+        !self.names.is_empty() || !(self.nested || self.cells)
     }
     /// Where the column `name` stands.
     pub fn position(&self, name: &str) -> Option<usize> {

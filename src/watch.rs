@@ -208,11 +208,13 @@ fn odd_time(c: &Candidate) -> Option<String> {
 
 /// Whether a file that is unchanged for long enough, or announced, is ready; and why not.
 fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, notices: &mut Vec<String>) -> Result<Result<(), NotReady>> {
-    if source.min_size.is_some_and(|least| c.found.size < least) {
+    // Nobody announces what an office worker puts back.
+    let corrected = source.records && listing::is_rejects_file(&source.path.join(c.file.path()));
+    if !corrected && source.min_size.is_some_and(|least| c.found.size < least) {
         return Ok(Err(NotReady::Small));
     }
     for companion in [&source.done_file, &source.checksum_file].into_iter().flatten() {
-        if !memory.listing.others.contains(&companion_name(companion, &c.file)) {
+        if !corrected && !memory.listing.others.contains(&companion_name(companion, &c.file)) {
             return Ok(Err(NotReady::Companion));
         }
     }
@@ -245,7 +247,7 @@ fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, notices: &mu
         }
         Writers::None => {}
     }
-    if let Some(template) = &source.checksum_file {
+    if let Some(template) = source.checksum_file.as_ref().filter(|_| !corrected) {
         let sum = source.path.join(companion_name(template, &c.file).path());
         match checksum_matches(&sum, file)? {
             Ok(()) => {}

@@ -34,6 +34,9 @@ impl Format for Dbf {
     fn writes(&self) -> bool {
         false
     }
+    fn declared(&self, _: &Options) -> Option<Columns> {
+        Some(Columns::cells(Vec::new()))
+    }
     fn has_columns(&self) -> bool {
         true
     }
@@ -61,6 +64,8 @@ struct Reader {
     number: u64,
     row: u64,
     deleted: u64,
+    /// The head names a code page that nobody here knows.
+    unknown_page: bool,
 }
 
 fn fail(message: impl Into<String>) -> Error {
@@ -114,7 +119,8 @@ impl Reader {
         Ok(Self {
             input,
             charset,
-            columns: Columns::from_header(names.iter().map(String::as_str)),
+            columns: Columns::cells(Columns::from_header(names.iter().map(String::as_str)).names),
+            unknown_page: head[29] != 0 && !o.has("encoding") && code_page(head[29]).is_none(),
             fields,
             bytes: vec![0; record_len],
             left: count,
@@ -132,8 +138,10 @@ impl Reader {
         Ok(Ok(match kind {
             b'N' | b'F' => {
                 let text = ascii();
-                // What does not fit is written as stars.
-                if text.is_empty() || text.bytes().all(|b| b == b'*') || text == "." {
+                if text.starts_with('*') {
+                    return Ok(Err("its value did not fit the field, which holds stars instead".into()));
+                }
+                if text.is_empty() || text == "." {
                     Value::Null
                 } else {
                     match Reading::default().decimal(&text) {
@@ -225,6 +233,10 @@ impl RecordReader for Reader {
         record.clear();
         loop {
             if self.left == 0 {
+                let mut next = [0];
+                if read_full(&mut self.input, &mut next)? == 1 && matches!(next[0], b' ' | b'*') {
+                    return Err(fail("more records follow than the head of the table gives"));
+                }
                 return Ok(Next::End);
             }
             let mut bytes = std::mem::take(&mut self.bytes);
@@ -263,7 +275,9 @@ impl RecordReader for Reader {
     }
 
     fn remarks(&self) -> Vec<Remark> {
-        if self.deleted == 0 { Vec::new() } else { vec![Remark { what: "deleted records were passed over", count: self.deleted, line: 0 }] }
+        let deleted = (self.deleted > 0).then_some(Remark { what: "deleted records were passed over", count: self.deleted, line: 0 });
+        let what = "the code page of the table is not known, and taken for windows-1252: declare input.encoding";
+        deleted.into_iter().chain(self.unknown_page.then_some(Remark { what, count: 0, line: 0 })).collect()
     }
 }
 

@@ -322,6 +322,7 @@ impl Reader {
                 self.open(b']');
                 Ok(())
             }
+            Some(b'n') if !steps.is_empty() => Err(self.fail("input.records: null stands where the list of records is expected")),
             // A document that is no list is one record.
             Some(_) => Ok(()),
             None => Err(self.fail("the file holds no JSON")),

@@ -49,6 +49,9 @@ impl Format for Xlsx {
     fn archives(&self) -> Archives {
         Archives::Keep
     }
+    fn declared(&self, _: &Options) -> Option<Columns> {
+        Some(Columns::cells(Vec::new()))
+    }
     fn has_columns(&self) -> bool {
         true
     }
@@ -120,7 +123,7 @@ impl Reader {
                 vec![String::new(); width]
             }
         };
-        reader.columns = Columns::from_header(names.iter().map(String::as_str));
+        reader.columns = Columns::cells(Columns::from_header(names.iter().map(String::as_str)).names);
         reader.width = reader.columns.names.len();
         Ok(reader)
     }

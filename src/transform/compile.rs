@@ -231,6 +231,7 @@ pub(super) fn column(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Nod
             scope.mistakes.push(Mistake::new(span, format!("{NO_COLUMN}{id}"), Some(hint)));
             Node::Undefined(id.to_owned())
         }
+        Some(columns) if columns.cells && !scope.types.iter().any(|(name, _)| name == id) => Node::Cell(columns.position(id).unwrap_or(usize::MAX)),
         Some(columns) if !columns.nested => Node::Column(columns.position(id).unwrap_or(usize::MAX), declared),
         // The columns of a flat file are known only when it is read; their types are known now.
         None => Node::Column(usize::MAX, declared),

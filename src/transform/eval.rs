@@ -153,6 +153,7 @@ impl<'r> Env<'r> {
         match node {
             Node::Const(v) => Ok(v.borrowed()),
             Node::Column(at, kind) => self.column(*at, *kind),
+            Node::Cell(at) => self.cell(*at),
             Node::Field(name, at) => Ok(self.field(name, *at)),
             Node::Typed(inner, types) => {
                 let value = self.eval(inner)?;
@@ -245,11 +246,14 @@ impl<'r> Env<'r> {
         if record.cells.is_empty() {
             return self.reading.convert(kind, record.field(at)).map_err(Fault::Message);
         }
-        if let Some((_, why)) = record.faults.iter().find(|(place, _)| *place == at) {
-            return fault(why.clone());
+        filters::convert(self, kind, None, self.cell(at)?)
+    }
+
+    fn cell(&self, at: usize) -> Eval<Value<'r>> {
+        match self.record.faults.iter().find(|(place, _)| *place == at) {
+            Some((_, why)) => fault(why.clone()),
+            None => Ok(self.record.value(at)),
         }
-        let value = record.value(at);
-        if kind == Type::Text { Ok(value) } else { filters::convert(self, kind, None, value) }
     }
 
     fn field(&self, name: &str, at: usize) -> Value<'r> {
@@ -277,7 +281,7 @@ impl<'r> Env<'r> {
             Some(tree) => Ok(tree.borrowed()),
             None => {
                 let entries = self.columns.names.iter().enumerate();
-                let entries = entries.map(|(i, name)| Ok((name.as_str().into(), self.column(i, Type::Text)?.into_owned())));
+                let entries = entries.map(|(i, name)| Ok((name.as_str().into(), self.cell(i)?.into_owned())));
                 entries.collect::<Eval<_>>().map(Value::map)
             }
         }

@@ -62,7 +62,7 @@ fn sources(plan: &Plan, env: &Env<'_>, node: &super::expr::Node) -> String {
         }
     };
     super::expr::walk(node, &mut |inner| match inner {
-        Node::Column(at, _) => {
+        Node::Column(at, _) | Node::Cell(at) => {
             let name = plan.columns.names.get(*at).map_or("?", String::as_str);
             add(name, env.style.text(&env.record.value(*at)).into_owned());
         }

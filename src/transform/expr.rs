@@ -38,6 +38,8 @@ pub enum Node {
     Const(Value<'static>),
     /// A column of a flat record.
     Column(usize, Type),
+    /// A typed cell of a flat record, as it is.
+    Cell(usize),
     /// A name at the top of a nested record; the number is where it is noted that some record has it.
     Field(String, usize),
     /// A value of a nested record with the types that are declared at it or in it.
@@ -294,7 +296,7 @@ pub fn walk(node: &Node, visit: &mut dyn FnMut(&Node)) {
         a.positional.iter().chain(a.named.iter().map(|(_, n)| n)).for_each(|n| walk(n, visit));
     };
     match node {
-        Node::Const(_) | Node::Column(..) | Node::Field(..) | Node::Row | Node::Parent | Node::Item | Node::Fact(_) | Node::Undefined(_) => {}
+        Node::Const(_) | Node::Column(..) | Node::Cell(_) | Node::Field(..) | Node::Row | Node::Parent | Node::Item | Node::Fact(_) | Node::Undefined(_) => {}
         Node::Let(n) => walk(n, visit),
         Node::Typed(n, _) | Node::Attr(n, _) | Node::Not(n) | Node::Neg(n) | Node::Defined(n) | Node::Lookup(n, ..) | Node::Nextval(n, _) => walk(n, visit),
         Node::Index(a, b) | Node::And(a, b) | Node::Or(a, b) | Node::Arithmetic(_, a, b) | Node::Concat(a, b) => {

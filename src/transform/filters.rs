@@ -321,7 +321,9 @@ pub fn converted<'r>(r: &Reading, style: &Style, kind: Type, pattern: Option<&st
         (Value::Number(_) | Value::Digits(_), Type::Bool) => style.text(&v).into_owned(),
         (Value::DateTime(d, _), Type::Date) => return Ok(Value::Date(d.date())),
         (Value::Date(d), Type::DateTime) => return Ok(Value::DateTime(d.at(0, 0, 0, 0), None)),
-        (_, Type::Text) => return Ok(Value::owned(style.text(&v).into_owned())),
+        (Value::Text(_), Type::Text) => return Ok(v),
+        // As it stands, not as B wants it.
+        (_, Type::Text) => return Ok(Value::owned(Style::default().text(&v).into_owned())),
         (Value::Text(t), _) => t.to_string(),
         (Value::Nodes(n), _) => match n.scalar() {
             Value::Text(text) => text.into_owned(),

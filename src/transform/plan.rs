@@ -376,7 +376,7 @@ fn targets(
             (wanted.clone(), Targets::Mapped(nodes))
         }
         (None, Some(wanted)) => {
-            let has = |name: &str| columns.is_none_or(|c| c.nested || c.position(name).is_some());
+            let has = |name: &str| columns.is_none_or(|c| c.nested || !c.closed() || c.position(name).is_some());
             if let Some(columns) = columns.filter(|_| !wanted.iter().any(|w| has(w))) {
                 let hint = format!("the file has {}: write a map, or check output.columns, columns_from and the delimiter", compile::listed(&columns.names));
                 let message = "no column of the file is among them".to_owned();

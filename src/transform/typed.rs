@@ -122,7 +122,7 @@ pub(super) fn wrapped(node: Node, path: &[String], scope: &Scope<'_>) -> Node {
     if !matches!(node, Node::Field(..) | Node::Attr(..) | Node::Index(..) | Node::Item) {
         return node;
     }
-    let types: Vec<Declared> = declared(path, scope).into_iter().filter(|d| d.kind != Type::Text).collect();
+    let types = declared(path, scope);
     if types.is_empty() { node } else { Node::Typed(Box::new(node), types) }
 }
 

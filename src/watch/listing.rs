@@ -152,7 +152,7 @@ impl Listing {
 }
 
 /// Whether a file is a rejects file of ours, corrected and put back.
-fn is_rejects_file(path: &Path) -> bool {
+pub(super) fn is_rejects_file(path: &Path) -> bool {
     let named = path.file_name().is_some_and(|n| memchr::memmem::find(n.as_bytes(), b".rejects").is_some());
     named && durable::head::<256>(path).is_ok_and(|head| crate::transform::corrected::delimiter_of(&head).is_some())
 }

@@ -76,7 +76,7 @@ fn a_template_compares_and_computes_exactly_and_writes_nothing_for_null() {
         let out = w.run(&["transform", "r", "x.csv"]);
         assert_eq!((out.stdout.as_str(), out.code), (wanted, 0), "{template}: {}", out.stderr);
     }
-    w.write("t.j2", "{{ 1 < 2 < 3 }}");
+    w.write("t.j2", "{{ 1 < records[0].m < 3 }}");
     w.run(&["config", "check"]).code(2).says("a chain of comparisons");
 }
 
@@ -143,4 +143,33 @@ fn corrected_rejects_that_are_still_wrong_come_back_whole() {
     w.write("a/x.xml.rejects.csv", rejects.replace("</n>", "</m>"));
     w.once().ok();
     assert!(w.read("relay/errors/r/x.xml.rejects.csv").contains("<c><n>x</m></c>"), "{}", w.read("relay/errors/r/x.xml.rejects.csv"));
+}
+
+#[test]
+fn cells_of_sheets_keep_their_types_and_take_those_that_are_declared() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\ntypes = { n = \"decimal\" }\n[routes.r.output]\nformat = \"xlsx\"\n");
+    w.write("x.csv", "code,n\na,7\nb,1.5\n");
+    w.run(&["transform", "r", "x.csv", "-o", "x.xlsx"]).ok();
+    let read = |keys: &str| {
+        w.config(&(World::route("r", "a", "b") + "[routes.r.input]\nformat = \"xlsx\"\n" + keys));
+        w.run(&["transform", "r", "x.xlsx"]).ok().stdout
+    };
+    assert_eq!(read("[routes.r.map]\nv = \"n + 1\"\n[routes.r.output]\nformat = \"csv\"\n"), "v\n8\n2.5\n");
+    let text = "types = { n = \"text\" }\n[routes.r.map]\nn = \"n\"\nis = \"n == '7'\"\n[routes.r.output]\nformat = \"ndjson\"\ndecimal = \",\"\n";
+    assert_eq!(read(text), "{\"n\":\"7\",\"is\":true}\n{\"n\":\"1.5\",\"is\":false}\n");
+}
+
+#[test]
+fn corrected_rejects_need_no_announcement() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\ntypes = { q = \"integer\" }\n[routes.r.map]\nq = \"q\"\n");
+    w.config(&w.read("passerelle.toml").replace("path = \"a\"", "path = \"a\"\ndone_file = \"{name}.done\"\nmin_size = \"1MB\""));
+    w.write("a/x.csv.rejects.csv", "_line,_field,_reason,q\n2,q,x,5\n");
+    w.once().ok();
+    assert_eq!(w.names("b"), ["x.rejects-1.csv"]);
+}
+
+#[test]
+fn dates_of_the_output_are_no_days_of_a_spreadsheet() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\ndates = \"excel\"\n");
+    w.run(&["config", "check"]).code(2).says("a way of reading");
 }

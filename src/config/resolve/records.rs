@@ -180,6 +180,9 @@ impl Builder<'_> {
                 self.mistake(options.span_of(key), format!("`{key}` is a JSON Pointer, which begins with /"), "expected a pointer as in \"/data/rows\"", None);
             }
         }
+        for key in ["dates", "datetimes"].into_iter().filter(|key| output.text(key).as_deref() == Some(formats::text::SERIAL)) {
+            self.mistake(output.span_of(key), format!("`output.{key}` is no pattern: \"excel\" is a way of reading"), "a pattern as in \"%d/%m/%Y\"", None);
+        }
         let columns = if output.tables("columns").is_empty() { output.texts("columns").unwrap_or_default() } else { Vec::new() };
         if let Some((_, twice)) = columns.iter().enumerate().find(|(i, c)| columns[..*i].contains(c)) {
             self.mistake(output.span_of("columns"), format!("`columns` names {twice} twice"), "each column once", None);

@@ -278,6 +278,9 @@ fn text(s: &str) -> Option<Cell> {
 
 /// A number with the fewest digits that stand for it: what the file holds is a float already.
 fn number(n: f64) -> Cell {
+    if n.abs() >= 1e15 && n.fract() == 0.0 {
+        return Cell::Error("of a number of more than 15 digits, which a sheet does not hold exactly: let A write it as text".into());
+    }
     if n.is_finite() { Cell::Value(Value::Digits(n.to_string().into())) } else { Cell::Error("#NUM!".into()) }
 }
 
