@@ -140,11 +140,18 @@ pub fn published(template: Option<&Template>, extension: Option<&str>, facts: &F
     let facts = &Facts { name: uncorrected(facts.name), ..*facts };
     let name = match (template, extension) {
         (Some(template), _) => template.render(facts),
-        (None, Some(extension)) => with_extension(facts.name, extension),
+        (None, Some(extension)) => with_extension(unpacked(facts.name), extension),
         (None, None) => facts.name.to_vec(),
     };
     let numbered = template.is_some_and(|t| t.parts.iter().any(|p| matches!(p, Part::Number)));
     if split && !numbered { with_suffix(&name, &format!("-{}", facts.part)) } else { name }
+}
+
+/// The name of what a compressed file holds.
+fn unpacked(name: &[u8]) -> &[u8] {
+    let (stem, ext) = stem_and_ext(name);
+    let packed = [&b"gz"[..], b"zst", b"zip"].iter().any(|p| ext.eq_ignore_ascii_case(p));
+    if packed { stem } else { name }
 }
 
 /// A name without its last extension, and the extension.
@@ -265,6 +272,19 @@ mod tests {
             assert!(check_name(bad, "output.name").is_err());
         }
         assert!(check_name("-é n\n%#".as_bytes(), "output.name").is_ok());
+    }
+
+    #[test]
+    fn the_name_of_a_compressed_export_loses_what_compressing_added() {
+        let epoch = Zoned::default();
+        let named = |name: &str, ext: &str| {
+            let facts = Facts { name: name.as_bytes(), path: name.as_bytes(), job: 1, id: "", part: 1, time: &epoch };
+            String::from_utf8(published(None, Some(ext), &facts, false)).unwrap()
+        };
+        assert_eq!(named("c.csv.gz", "csv"), "c.csv");
+        assert_eq!(named("c.csv.gz", "json.gz"), "c.json.gz");
+        assert_eq!(named("CLIENTS.CSV.ZIP", "csv"), "CLIENTS.CSV");
+        assert_eq!(named("c.txt", "csv"), "c.csv");
     }
 
     #[test]

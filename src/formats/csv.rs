@@ -76,7 +76,10 @@ impl Format for Csv {
     fn mistakes(&self, o: &Options, side: Side) -> Vec<(&'static str, String)> {
         let quoting = o.word("quoting");
         let clash = side == Side::Output && o.char("quote").is_none() && matches!(quoting.as_str(), "all" | "nonnumeric");
-        clash.then(|| ("quoting", format!("{quoting:?} needs a quote, and quote = \"\" sets none"))).into_iter().collect()
+        let named = side == Side::Input && o.has("header") && o.flag("header") && o.has("columns");
+        let named = named.then(|| ("header", "`columns` names the columns of a file without a header: its first line would be a record".to_owned()));
+        let clash = clash.then(|| ("quoting", format!("{quoting:?} needs a quote, and quote = \"\" sets none")));
+        clash.into_iter().chain(named).collect()
     }
     fn reader(&self, options: &Options, input: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
         Ok(Box::new(Reader::new(options, input)?))

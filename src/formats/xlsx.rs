@@ -56,6 +56,10 @@ impl Format for Xlsx {
         true
     }
     fn mistakes(&self, o: &Options, side: Side) -> Vec<(&'static str, String)> {
+        let sheet = o.text("sheet").filter(|_| side == Side::Output).unwrap_or_default();
+        if sheet.chars().count() > 31 || sheet.contains(['[', ']', ':', '*', '?', '/', '\\']) {
+            return vec![("sheet", "a sheet's name has at most 31 characters, and none of [ ] : * ? / \\".to_owned())];
+        }
         let range = o.text("range").filter(|_| side == Side::Input);
         range.and_then(|r| Area::parse(&r).is_none().then(|| ("range", "it is a range of cells as in \"A3:F200\" or \"A3:\"".to_owned()))).into_iter().collect()
     }

@@ -173,3 +173,9 @@ fn dates_of_the_output_are_no_days_of_a_spreadsheet() {
     let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\ndates = \"excel\"\n");
     w.run(&["config", "check"]).code(2).says("a way of reading");
 }
+
+#[test]
+fn keys_that_contradict_each_other_are_told_before_a_file_comes() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\nheader = true\ncolumns = [\"a\"]\n[routes.r.output]\nformat = \"xlsx\"\nsheet = \"a/b\"\n");
+    w.run(&["config", "check"]).code(2).says("a file without a header").says("a sheet's name has at most 31 characters");
+}

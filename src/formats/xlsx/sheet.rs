@@ -239,16 +239,30 @@ impl Rows<'_> {
     }
 }
 
+/// What a spreadsheet shows where a formula has no value.
+const ERRORS: [&str; 7] = ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"];
+
+/// "PT13H45M30S" as the time that is meant.
+fn clock(iso: &str) -> Option<String> {
+    let (hours, rest) = iso.strip_prefix("PT")?.split_once('H')?;
+    let (minutes, rest) = rest.split_once('M')?;
+    let seconds: f64 = rest.strip_suffix('S')?.replace(',', ".").parse().ok()?;
+    let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    Some(format!("{hours:02}:{minutes:02}:{:02}", seconds.trunc()))
+}
+
 fn value(data: &Data) -> Option<Cell> {
     Some(match data {
         Data::Empty => return None,
+        // An ods file holds its errors as texts.
+        Data::String(s) if ERRORS.contains(&s.as_str()) || s.starts_with("Err:") => Cell::Error(s.clone()),
         Data::Int(n) => Cell::Value(Value::Number((*n).into())),
         Data::Float(n) => number(*n),
         Data::String(s) => return text(s),
         Data::Bool(b) => Cell::Value(Value::Bool(*b)),
         Data::DateTime(d) => date_time(*d),
         Data::DateTimeIso(s) => iso(s),
-        Data::DurationIso(s) => Cell::Value(Value::owned(s.clone())),
+        Data::DurationIso(s) => Cell::Value(Value::owned(clock(s).unwrap_or_else(|| s.clone()))),
         Data::Error(e) => Cell::Error(e.to_string()),
     })
 }
@@ -320,6 +334,14 @@ fn iso(s: &str) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_of_an_ods_file_hold_errors_as_texts_and_times_as_durations() {
+        assert!(matches!(value(&Data::String("#N/A".into())), Some(Cell::Error(_))));
+        assert!(matches!(value(&Data::String("#1".into())), Some(Cell::Value(Value::Text(_)))));
+        assert_eq!(clock("PT13H45M30.000S").as_deref(), Some("13:45:30"));
+        assert_eq!(clock("P1D"), None);
+    }
 
     #[test]
     fn ranges_are_read_as_spreadsheets_write_them() {
