@@ -85,6 +85,13 @@ pub struct Memory {
     arrived: Arc<Mutex<HashSet<Name>>>,
 }
 
+impl Memory {
+    /// Whether a notice is new: each is told once.
+    pub(crate) fn tells(&mut self, notice: &str) -> bool {
+        self.told.insert(notice.to_owned())
+    }
+}
+
 /// So many notices are remembered as told; beyond, they are told again.
 const TOLD_MAX: usize = 10_000;
 

@@ -54,6 +54,9 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
         }
         Ok(fetched) => fetched,
     };
+    for notice in fetched.notices.iter().filter(|notice| w.with_memory(name, |memory| memory.tells(notice))) {
+        tracing::warn!(route = name, "{notice}");
+    }
     // What is beyond `max_files` waits for the next look by event, rescan or schedule.
     let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { looked.left + fetched.left };
     let again = looked.again.into_iter().chain(fetched.again).min();

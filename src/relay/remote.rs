@@ -34,6 +34,8 @@ pub(super) struct Fetched {
     pub(super) passed_over: u64,
     /// When to look again for those that are not ready.
     pub(super) again: Option<Duration>,
+    /// What the operator should know.
+    pub(super) notices: Vec<String>,
 }
 
 /// How a file was listed, and since when it is so.
@@ -138,9 +140,15 @@ impl Fetch<'_> {
             if !taken.is_empty() {
                 // Held and unconfirmed ones may still be wanted from their beginning.
                 if self.remote.leave != Leave::Keep && taken.iter().all(|(_, state)| state.at_rest() && !state.is_open_question()) {
-                    self.dispose(&candidate.file)?;
-                    // One that A puts there again, even with the same time, is a new one.
-                    self.w.journal.gone(taken.into_iter().map(|(id, _)| id).collect())?;
+                    match self.dispose(&candidate.file) {
+                        // One that A puts there again, even with the same time, is a new one.
+                        Ok(()) => self.w.journal.gone(taken.into_iter().map(|(id, _)| id).collect())?,
+                        // It is known, and never taken twice: what may not be removed keeps no other file from coming.
+                        Err(e) if matches!(e.kind(), Kind::Denied | Kind::Unsupported) => {
+                            self.fetched.notices.push(format!("{}: {e}{}", candidate.file, e.remedy()))
+                        }
+                        Err(e) => return Err(e),
+                    }
                 }
                 continue;
             }

@@ -139,6 +139,17 @@ fn a_server_that_is_away_shows_why_and_what_was_fetched_goes_on() {
 }
 
 #[test]
+fn originals_that_may_not_be_removed_are_told_and_keep_no_other_file_from_coming() {
+    let server = Sshd::with("", "-P remove");
+    let w = World::new(&(server.endpoint("a") + &route("")));
+    fs::write(server.dir.path().join("in/x.csv"), "1").unwrap();
+    w.once().ok().says("x.csv").says("the right to write, rename and delete");
+    fs::write(server.dir.path().join("in/y.csv"), "2").unwrap();
+    w.once().ok();
+    assert_eq!((w.names("b"), w.history().len(), server.files().len()), (vec!["x.csv".to_owned(), "y.csv".to_owned()], 2, 2));
+}
+
+#[test]
 fn a_file_that_fails_lies_in_errors_here_and_is_gone_there() {
     let server = Sshd::start();
     let w = World::new(&(server.endpoint("a") + &route("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nn = \"n\"")));
