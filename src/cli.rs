@@ -16,10 +16,11 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, EndpointConfig};
 use crate::error::{Error, Result};
 
 /// Relays files between business programs: from A's export folder, in B's format, to B's import folder — each one exactly once.
@@ -85,6 +86,14 @@ impl Context {
     fn config(&self) -> Result<Config> {
         crate::config::load(&self.file)
     }
+}
+
+/// The endpoint of that name, or the nearest one.
+fn endpoint<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<EndpointConfig>> {
+    config.endpoints.get(name).ok_or_else(|| {
+        let near = crate::options::nearest(name, config.endpoints.keys().map(String::as_str)).map(|n| format!("did you mean {n}?"));
+        Error::config(format!("there is no endpoint {name}")).hint(near.unwrap_or_else(|| "`passerelle config show` lists the endpoints".into()))
+    })
 }
 
 /// Parses the command line, runs the command, prints its error.

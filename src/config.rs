@@ -115,9 +115,6 @@ pub struct EndpointConfig {
     pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
 }
 
-/// The folder of the home in which what was fetched from remote sources lies.
-const REMOTE: &str = "remote";
-
 impl SourceConfig {
     /// Whether `include` gives this name outright, which is relative to the source.
     pub fn outright(&self, relative: &[u8]) -> bool {
@@ -128,9 +125,13 @@ impl SourceConfig {
     pub fn included(&self, relative: &[u8]) -> bool {
         self.outright(relative) || matches(&self.include, relative)
     }
+    /// Whether `exclude` leaves it out.
+    pub fn excluded(&self, relative: &[u8]) -> bool {
+        matches(&self.exclude, relative)
+    }
     /// Whether it is taken: `include` does, and `exclude` does not.
     pub fn wants(&self, relative: &[u8]) -> bool {
-        self.included(relative) && !matches(&self.exclude, relative)
+        self.included(relative) && !self.excluded(relative)
     }
 }
 
@@ -150,7 +151,7 @@ impl Config {
         for route in &mut self.routes {
             // Nobody else holds the routes of a configuration that was just read.
             let Some(route) = Arc::get_mut(route) else { continue };
-            route.source.path = if route.source.remote.is_some() { self.home.join(REMOTE).join(&route.name) } else { real(&route.source.path) };
+            route.source.path = real(&route.source.path);
             for d in route.destinations.iter_mut().filter(|d| d.endpoint.is_none()) {
                 d.path = real_text(&d.path);
                 d.temp_path = d.temp_path.as_deref().map(real_text);

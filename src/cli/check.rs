@@ -1,6 +1,6 @@
 //! `check`: where a connection stops, why, and whom to ask for what.
 
-use super::{Context, print_line};
+use super::{Context, endpoint, print_line};
 use crate::endpoints::check::{Depth, Report, plans};
 use crate::error::{Error, Result};
 use crate::stop::Stop;
@@ -16,14 +16,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     let config = context.config()?;
-    for name in &args.endpoints {
-        if !config.endpoints.contains_key(name) {
-            let near = crate::options::nearest(name, config.endpoints.keys().map(String::as_str)).map(|n| format!("did you mean {n}?"));
-            return Err(
-                Error::config(format!("there is no endpoint {name}")).hint(near.unwrap_or_else(|| "`passerelle config show` lists the endpoints".into()))
-            );
-        }
-    }
+    args.endpoints.iter().try_for_each(|name| endpoint(&config, name).map(drop))?;
     if config.endpoints.is_empty() && !args.json {
         print_line("no endpoints are configured: all folders are local");
     }

@@ -18,10 +18,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     let config = context.config()?;
-    let endpoint = config.endpoints.get(&args.endpoint).ok_or_else(|| {
-        let near = crate::options::nearest(&args.endpoint, config.endpoints.keys().map(String::as_str)).map(|n| format!("did you mean {n}?"));
-        Error::config(format!("there is no endpoint {}", args.endpoint)).hint(near.unwrap_or_else(|| "`passerelle config show` lists the endpoints".into()))
-    })?;
+    let endpoint = super::endpoint(&config, &args.endpoint)?;
     if endpoint.url.scheme() != "sftp" {
         return Err(
             Error::config(format!("{} is no SFTP server: only SSH servers have host keys", args.endpoint)).hint("certificates are trusted through ca_file")

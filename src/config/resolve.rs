@@ -8,10 +8,10 @@ mod route;
 mod servers;
 
 use parts::normal;
-pub use parts::{percent_decoded, reading};
+pub use parts::{percent_decoded, percent_decoded_bytes, reading};
 
 use super::raw::{Document, mode};
-use super::{ArchiveCompress, Config, EndpointConfig, LookupConfig, Route, schema};
+use super::{ArchiveCompress, Config, DestinationConfig, EndpointConfig, LookupConfig, Route, schema};
 use crate::naming::Template;
 use crate::options::{Entry, Options, Val};
 use std::collections::BTreeMap;
@@ -32,15 +32,21 @@ struct Builder<'d> {
     lookup_names: Vec<String>,
     warnings: Vec<String>,
     max_memory: u64,
+    home: PathBuf,
 }
 
 /// Builds the configuration; what is wrong is added to the document's mistakes.
 pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Config> {
     let base = normal(file.parent().unwrap_or(Path::new("/")));
     let max_memory = options.size("max_memory").unwrap_or(256 << 20);
+    let home = match options.text("home") {
+        Some(home) => base.join(home),
+        None => std::env::var_os("STATE_DIRECTORY").map_or_else(|| base.join("relay"), PathBuf::from),
+    };
     let mut b = Builder {
         doc,
         base,
+        home,
         endpoints: BTreeMap::new(),
         lookups: Vec::new(),
         lookup_names: options.map("lookups").iter().map(|(n, _)| n.clone()).collect(),
@@ -72,11 +78,7 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
             routes.push(Arc::new(route));
         }
     }
-    let home = match options.text("home") {
-        Some(home) => b.base.join(home),
-        None => std::env::var_os("STATE_DIRECTORY").map_or_else(|| b.base.join("relay"), PathBuf::from),
-    };
-    b.loops(&options, &routes, &home);
+    b.loops(&options, &routes);
     let archive = options.table("archive");
     let archive_mode = archive.and_then(|a| a.text("mode")).and_then(|m| mode(&m)).unwrap_or(0o640);
     let archive_compress = match archive.and_then(|a| a.text("compress")).as_deref() {
@@ -85,7 +87,7 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
     };
     let archive_keep = archive.and_then(|a| a.duration("keep"));
     let history_keep = options.table("history").and_then(|h| h.duration("keep")).unwrap_or(HISTORY_KEEP);
-    let Builder { endpoints, warnings, .. } = b;
+    let Builder { endpoints, warnings, home, .. } = b;
     Some(Config {
         file: file.to_owned(),
         archive: home.join("archive"),
@@ -224,35 +226,25 @@ impl Builder<'_> {
     }
 
     /// A route that feeds itself, and two routes that would fight for the same files.
-    fn loops(&mut self, options: &Options, routes: &[Arc<Route>], home: &Path) {
+    fn loops(&mut self, options: &Options, routes: &[Arc<Route>]) {
+        let home = self.home.clone();
         for (i, route) in routes.iter().enumerate() {
             let span = options.map("routes").iter().find(|(n, _)| *n == route.name).map_or(0..0, |(_, e)| e.key_span.clone());
-            for other in routes {
-                let into_own = |d: &crate::config::DestinationConfig| {
-                    let from = route.source.remote.as_ref();
-                    let there = d.endpoint.as_ref().zip(from).is_some_and(|(e, from)| e.name == from.endpoint.name && d.path == from.path);
-                    there && other.name == route.name
-                };
-                if other.destinations.iter().any(into_own) {
-                    self.mistake(
-                        span.clone(),
-                        format!("the route `{}` delivers into its own source: it would relay its own files for ever", route.name),
-                        "a loop",
-                        Some("give B another folder".into()),
-                    );
-                }
-                for d in other.destinations.iter().filter(|d| d.endpoint.is_none()) {
+            let fed = |d: &&DestinationConfig| match (&d.endpoint, &route.source.remote) {
+                (None, _) => {
                     let into = Path::new(&d.path);
-                    let fed = into == route.source.path || (route.source.recursive && into.starts_with(&route.source.path));
-                    if fed && other.name == route.name {
-                        self.mistake(
-                            span.clone(),
-                            format!("the route `{}` delivers into its own source: it would relay its own files for ever", route.name),
-                            "a loop",
-                            Some("give B another folder".into()),
-                        );
-                    }
+                    into == route.source.path || (route.source.recursive && into.starts_with(&route.source.path))
                 }
+                (Some(endpoint), Some(from)) => endpoint.name == from.endpoint.name && d.path == from.path,
+                (Some(_), None) => false,
+            };
+            for _ in route.destinations.iter().filter(fed) {
+                self.mistake(
+                    span.clone(),
+                    format!("the route `{}` delivers into its own source: it would relay its own files for ever", route.name),
+                    "a loop",
+                    Some("give B another folder".into()),
+                );
             }
             if home.starts_with(&route.source.path) && (route.source.recursive || home == route.source.path) {
                 self.mistake(span.clone(), format!("home lies in the source of `{}`", route.name), "a loop", Some("put home elsewhere".into()));

@@ -221,30 +221,30 @@ impl FtpSession {
         Ok(latin(bytes))
     }
 
-    /// Opens the data connection for an upload; a server without EPSV gets PASV.
-    fn open_upload(&mut self, name: &str) -> suppaftp::FtpResult<suppaftp::TransferStream<TlsData>> {
-        match self.stream.put_with_stream(name) {
-            Err(FtpError::UnexpectedResponse(r)) if self.passive && matches!(r.status.code(), 500..=502 | 522) => {
-                self.stream.set_mode(Mode::Passive);
-                self.stream.put_with_stream(name)
-            }
-            other => other,
+    /// Opens a data connection; a server without EPSV gets PASV.
+    fn open_data<T>(&mut self, open: impl Fn(&mut Stream) -> suppaftp::FtpResult<T>) -> suppaftp::FtpResult<T> {
+        let unknown = |e: &FtpError| matches!(e, FtpError::UnexpectedResponse(r) if matches!(r.status.code(), 500..=502 | 522));
+        let first = open(&mut self.stream);
+        if !self.passive || !first.as_ref().err().is_some_and(unknown) {
+            return first;
         }
+        self.stream.set_mode(Mode::Passive);
+        let second = open(&mut self.stream);
+        if second.as_ref().err().is_some_and(unknown) {
+            // It was not EPSV that the server does not know.
+            self.stream.set_mode(Mode::ExtendedPassive);
+        }
+        second
     }
 
     /// Opens a listing. MLSD tells times and kinds in one way; where a server lacks it, LIST is read by its looks.
     fn open_listing(&mut self, name: &str) -> suppaftp::FtpResult<(suppaftp::TransferStream<TlsData>, Line)> {
         let opening = [Status::AboutToSend, Status::AlreadyOpen];
         for (command, parse) in [("MLSD", ListParser::parse_mlsd as Line), ("LIST", listed_by_looks as Line)] {
-            for mode in [self.passive.then_some(Mode::ExtendedPassive), self.passive.then_some(Mode::Passive)] {
-                if let Some(mode) = mode {
-                    self.stream.set_mode(mode);
-                }
-                match self.stream.custom_data_command(format!("{command} {name}"), &opening) {
-                    Ok((_, data)) => return Ok((data, parse)),
-                    Err(FtpError::UnexpectedResponse(r)) if matches!(r.status.code(), 500..=504 | 522) => {}
-                    Err(e) => return Err(e),
-                }
+            match self.open_data(|stream| stream.custom_data_command(format!("{command} {name}"), &opening)) {
+                Ok((_, data)) => return Ok((data, parse)),
+                Err(FtpError::UnexpectedResponse(r)) if matches!(r.status.code(), 500..=504 | 522) => {}
+                Err(e) => return Err(e),
             }
         }
         Err(FtpError::BadResponse)
@@ -332,7 +332,7 @@ impl Session for FtpSession {
 
     fn write(&mut self, path: &Path, from: &mut dyn Read, _: u64, mode: Option<u32>) -> Result<u64> {
         let name = self.at(path)?;
-        let mut data = match self.open_upload(&name) {
+        let mut data = match self.open_data(|stream| stream.put_with_stream(&name)) {
             Ok(data) => data,
             Err(e) => return Err(self.refused(ftp_error(&e, "upload"), path)),
         };

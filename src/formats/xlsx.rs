@@ -6,6 +6,8 @@
 mod sheet;
 mod writer;
 
+pub use sheet::ERRORS;
+
 use std::sync::mpsc::Receiver;
 
 use super::packed::Archives;

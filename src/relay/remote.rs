@@ -265,16 +265,8 @@ impl Fetch<'_> {
             self.session.make_folder(folder)?;
         }
         // An earlier file of that name stays as it is.
-        let numbered = |n: u32| {
-            let (stem, ext) = (to.file_stem().unwrap_or_default(), to.extension());
-            let mut name = stem.to_owned();
-            name.push(format!("-{n}"));
-            ext.iter().for_each(|ext| {
-                name.push(".");
-                name.push(ext);
-            });
-            to.with_file_name(name)
-        };
+        let name = to.file_name().unwrap_or_default().as_encoded_bytes();
+        let numbered = |n: u32| to.with_file_name(Name(naming::with_suffix(name, &format!("-{n}"))).path());
         for to in std::iter::once(to.to_owned()).chain((2..1000).map(numbered)) {
             match self.session.rename(from, &to, Rename::New) {
                 Err(e) if e.kind() == Kind::Exists => {}

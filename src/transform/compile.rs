@@ -139,7 +139,7 @@ pub(super) fn node(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Node {
 }
 
 /// What a name or a path reaches, before its types.
-fn reached(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Node {
+pub(super) fn reached(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Node {
     match expr {
         Expr::Var(var) => name(var.id, range_of(expr), scope),
         Expr::GetAttr(a) => attribute(a, range_of(expr), scope),
@@ -157,17 +157,6 @@ fn holder(expr: &Expr<'_>, scope: &mut Scope<'_>) -> Box<Node> {
         Some(path) => typed::wrapped(node, &path, scope),
         None => node,
     })
-}
-
-/// Compiles `each`. If it is a path, its elements are typed one by one, so that a wrong one rejects itself alone.
-pub fn compile_each(text: &str, scope: &mut Scope<'_>) -> Node {
-    match parse_expr(text) {
-        Ok(expr) if scope.each_path.is_some() => {
-            text.clone_into(&mut scope.source);
-            reached(&expr, scope)
-        }
-        _ => compile(text, scope),
-    }
 }
 
 /// A constant of the parser as our value.

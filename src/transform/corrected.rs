@@ -69,15 +69,12 @@ fn undecoded(cell: &str) -> Option<Reject> {
 fn unread_cell(record: &Record) -> Option<Reject> {
     let Some(crate::record::Value::Map(entries)) = &record.tree else { return None };
     entries.iter().find_map(|(name, value)| match value {
-        crate::record::Value::Text(text) if ERRORS.contains(&text.as_ref()) => {
+        crate::record::Value::Text(text) if formats::xlsx::ERRORS.contains(&text.as_ref()) || text == "#GETTING_DATA" => {
             Some(Reject::new(&**name, format!("the cell holds the error {text}: write its value")))
         }
         _ => None,
     })
 }
-
-/// What spreadsheets show where a formula has no value.
-const ERRORS: [&str; 8] = ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#GETTING_DATA"];
 
 /// The cell without the sign that kept a spreadsheet from computing it.
 fn bare(cell: &str) -> &str {

@@ -154,7 +154,7 @@ impl Plan {
         let lets = compile_lets(mapping, &mut scope, &mut mistakes);
         scope.lets = &lets;
         let element = std::mem::replace(&mut scope.each, Each::None);
-        let each = mapping.each.as_ref().map(|text| compile::compile_each(text, &mut scope));
+        let each = mapping.each.as_ref().map(|text| typed::compile_each(text, &mut scope));
         mistakes.extend(scope.mistakes.drain(..).map(|m| (Place::Each, m)));
         scope.each = element;
         let mut one = |text: &str, place: Place, scope: &mut Scope<'_>| {

@@ -61,6 +61,17 @@ pub(super) fn each_path<T>(text: &str, lets: &[(String, T)]) -> Option<Vec<Strin
     parse_expr(text).ok().and_then(|expr| path(&expr, lets)).filter(|path| !path.is_empty())
 }
 
+/// Compiles `each`. If it is a path, its elements are typed one by one, so that a wrong one rejects itself alone.
+pub(super) fn compile_each(text: &str, scope: &mut Scope<'_>) -> Node {
+    match parse_expr(text) {
+        Ok(expr) if scope.each_path.is_some() => {
+            text.clone_into(&mut scope.source);
+            compile::reached(&expr, scope)
+        }
+        _ => compile::compile(text, scope),
+    }
+}
+
 /// The types that are declared at `path` or below it. The element of `each` is reached by `item` and by its own path.
 pub(super) fn declared(path: &[String], scope: &Scope<'_>) -> Vec<Declared> {
     let mut names = vec![path.join(".")];

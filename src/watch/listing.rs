@@ -131,7 +131,7 @@ impl Listing {
             }
             // Corrected rejects come back whatever `include` says.
             let corrected = source.records && is_rejects_file(&path);
-            if !corrected && !source.wants(relative) {
+            if !corrected && (!wanted || source.excluded(relative)) {
                 continue;
             }
             if never_matches(name.as_bytes()) && !outright {

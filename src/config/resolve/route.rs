@@ -13,6 +13,9 @@ use crate::naming::check_folder;
 use crate::options::{Options, nearest};
 use crate::schedule::Schedule;
 
+/// The folder of the home in which what was fetched from remote sources lies.
+const REMOTE: &str = "remote";
+
 impl Builder<'_> {
     pub(super) fn schedule(&mut self, o: &Options) -> Option<Schedule> {
         if o.has("schedule") && o.has("every") {
@@ -75,7 +78,7 @@ impl Builder<'_> {
                 None => None,
                 Some(_) => Some(Duration::ZERO),
             },
-            path: if remote.is_some() { self.base.join("relay/remote").join(route) } else { normal(&self.base.join(path)) },
+            path: if remote.is_some() { self.home.join(REMOTE).join(route) } else { normal(&self.base.join(path)) },
             include,
             outright,
             exclude,

@@ -81,29 +81,9 @@ fn path_of(href: &str) -> Vec<u8> {
         Some((_, rest)) => rest.find('/').map_or("", |at| &rest[at..]),
         None => href,
     };
-    let mut out = decoded(path);
+    let mut out = crate::config::resolve::percent_decoded_bytes(path);
     while out.last() == Some(&b'/') {
         out.pop();
-    }
-    out
-}
-
-fn decoded(path: &str) -> Vec<u8> {
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
-        match (bytes[i], hex) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                i += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                i += 1;
-            }
-        }
     }
     out
 }

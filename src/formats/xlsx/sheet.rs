@@ -240,7 +240,7 @@ impl Rows<'_> {
 }
 
 /// What a spreadsheet shows where a formula has no value.
-const ERRORS: [&str; 7] = ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"];
+pub const ERRORS: [&str; 7] = ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"];
 
 /// "PT13H45M30S" as the time that is meant.
 fn clock(iso: &str) -> Option<String> {
