@@ -262,6 +262,10 @@ pub trait Format: Sync {
     fn mistakes(&self, _: &Options, _: Side) -> Vec<(&'static str, String)> {
         Vec::new()
     }
+    /// What stands against a target of that name, as a map gives it.
+    fn target(&self, _: &str) -> Option<String> {
+        None
+    }
     /// A reader over `input`.
     fn reader(&self, options: &Options, input: Input, room: &Room) -> Result<Box<dyn RecordReader>>;
     /// A writer.

@@ -180,10 +180,13 @@ impl Reader {
 
     fn read_header(&mut self) -> Result<()> {
         let line = self.line;
-        if !self.scan_record()? {
+        let Some(malformed) = self.scan()? else {
             return Err(
                 Error::file("there is no header: the file holds no record").hint("send files with a header, or set input.header = false and input.columns")
             );
+        };
+        if let Some(reject) = malformed {
+            return Err(Error::file(format!("the header: {}", reject.reason)).on_line(line).hint("check input.delimiter and input.quote"));
         }
         let mut record = Record::default();
         if let Some(bad) = self.decode(&mut record) {
@@ -471,6 +474,7 @@ mod tests {
         let got = read("delimiter = ';'", b"a;b\n\"Jean \"Jo\" D\";1\nx;2\n");
         assert!(got[1].starts_with("2:1 BAD text stands after the closing quote of field 1"), "{got:?}");
         assert_eq!(got[2], "3:2 x|2");
+        assert!(read("", b"\"a\"b,c\n1,2\n")[0].starts_with("ERROR line 1: the header: text stands after"), "a header gives no names then");
     }
 
     #[test]

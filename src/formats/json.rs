@@ -112,8 +112,9 @@ struct Reader {
     end: bool,
     line: u64,
     number: u64,
-    /// How many containers around the array are still open; none: one record a line.
-    around: Option<Vec<u8>>,
+    /// The containers around the array that are still open: what closes each, and the step that led into it; none: one
+    /// record a line.
+    around: Option<Vec<(u8, String)>>,
     first: bool,
     done: bool,
     names: Names,
@@ -300,7 +301,7 @@ impl Reader {
                         self.at += 1;
                         self.peek()?;
                     }
-                    self.open(b'}');
+                    self.open(b'}', step);
                 }
                 Some(b'[') => {
                     self.at += 1;
@@ -311,7 +312,7 @@ impl Reader {
                         self.demand(b',', "a list")?;
                     }
                     self.peek()?;
-                    self.open(b']');
+                    self.open(b']', step);
                 }
                 _ => return Err(self.fail(format!("input.records: nothing can be entered at {}", text::quoted(step)))),
             }
@@ -319,7 +320,7 @@ impl Reader {
         match self.peek()? {
             Some(b'[') => {
                 self.at += 1;
-                self.open(b']');
+                self.open(b']', "");
                 Ok(())
             }
             Some(b'n') if !steps.is_empty() => Err(self.fail("input.records: null stands where the list of records is expected")),
@@ -329,21 +330,21 @@ impl Reader {
         }
     }
 
-    fn open(&mut self, closing: u8) {
+    fn open(&mut self, closing: u8, step: &str) {
         if let Some(around) = &mut self.around {
-            around.push(closing);
+            around.push((closing, step.to_owned()));
         }
     }
 
     /// Behind the last record: what is open must be closed, and nothing may follow.
     fn leave(&mut self) -> Result<()> {
         self.done = true;
-        for closing in self.around.take().unwrap_or_default().into_iter().rev() {
+        for (closing, step) in self.around.take().unwrap_or_default().into_iter().rev() {
             while self.peek()? == Some(b',') {
                 self.at += 1;
                 self.peek()?;
-                if closing == b'}' {
-                    self.key()?;
+                if closing == b'}' && self.key()? == step {
+                    return Err(self.fail(format!("{} stands twice on the way to the records", text::quoted(&step))));
                 }
                 self.skip_value()?;
             }
@@ -357,7 +358,7 @@ impl Reader {
 
     /// The next record's range in a document; none at its end.
     fn next_element(&mut self) -> Result<Option<std::ops::Range<usize>>> {
-        let in_list = self.around.as_ref().is_some_and(|a| a.last() == Some(&b']'));
+        let in_list = self.around.as_ref().is_some_and(|a| a.last().is_some_and(|(closing, _)| *closing == b']'));
         let next = self.peek()?;
         let last = if !in_list {
             !self.first
@@ -483,6 +484,8 @@ mod tests {
         let cut = read_all(&Json, "records = '/rows'", b"{\"rows\": [{\"k\": 1}");
         assert!(cut[2].contains("the file ends where the end of the records needs \"]\""), "{cut:?}");
         assert!(read_all(&Json, "records = '/rows'", b"{\"row\": []}")[0].contains("there is no \"rows\""));
+        let twice = read_all(&Json, "records = '/rows'", b"{\"rows\": [{\"k\": 1}], \"rows\": [{\"k\": 2}]}");
+        assert!(twice[2].contains("\"rows\" stands twice on the way to the records"), "{twice:?}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Packing {
 pub enum Archives {
     /// A zip archive holds the file.
     Open,
-    /// A zip archive is the file: a workbook.
+    /// A zip archive is the file, a workbook, unless it holds nothing but one file.
     Keep,
 }
 
@@ -68,10 +68,18 @@ pub fn unpack(input: Input, archives: Archives, room: &Room) -> Result<Input> {
     let unreadable = |e: io::Error| Error::file(format!("the compressed file can't be read: {e}"));
     Ok(match packing {
         None => whole,
-        Some(Packing::Zip) if archives == Archives::Keep => whole,
+        Some(Packing::Zip) if archives == Archives::Keep => {
+            let mut whole = whole;
+            let file = room.spool(&mut whole)?;
+            // No workbook has only one part: then it is the one that the archive holds.
+            if members(&file).is_ok_and(|m| m.len() == 1) { member(file)? } else { Box::new(file) }
+        }
         Some(Packing::Gzip) => Bounded::around(whole, |packed| Ok(Box::new(flate2::read::MultiGzDecoder::new(packed)))).map_err(unreadable)?,
         Some(Packing::Zstd) => Bounded::around(whole, |packed| zstd::stream::read::Decoder::new(packed).map(|d| Box::new(d) as Input)).map_err(unreadable)?,
-        Some(Packing::Zip) => member(whole, room)?,
+        Some(Packing::Zip) => {
+            let mut whole = whole;
+            member(room.spool(&mut whole)?)?
+        }
     })
 }
 
@@ -119,13 +127,24 @@ impl Read for Bounded {
     }
 }
 
-/// The only member of a zip archive.
-fn member(mut input: Input, room: &Room) -> Result<Input> {
-    let damaged = |e: &dyn std::fmt::Display| Error::file(format!("the zip archive can't be read: {e}")).hint("check that the file is whole");
-    let mut file = room.spool(&mut input)?;
+fn damaged(e: &dyn std::fmt::Display) -> Error {
+    Error::file(format!("the zip archive can't be read: {e}")).hint("check that the file is whole")
+}
+
+/// The members of a zip archive that are files; the file is then at its beginning.
+fn members(mut file: &File) -> Result<Vec<usize>> {
     let copy = file.try_clone().map_err(|e| damaged(&e))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(copy)).map_err(|e| damaged(&e))?;
-    let members: Vec<usize> = (0..archive.len()).filter(|i| archive.by_index_raw(*i).is_ok_and(|m| !m.is_dir())).collect();
+    let members = (0..archive.len()).filter(|i| archive.by_index_raw(*i).is_ok_and(|m| !m.is_dir())).collect();
+    file.rewind().map_err(|e| damaged(&e))?;
+    Ok(members)
+}
+
+/// The only member of a zip archive.
+fn member(mut file: File) -> Result<Input> {
+    let members = members(&file)?;
+    let copy = file.try_clone().map_err(|e| damaged(&e))?;
+    let mut archive = zip::ZipArchive::new(BufReader::new(copy)).map_err(|e| damaged(&e))?;
     let [only] = members[..] else {
         return Err(Error::file(format!("the zip archive holds {} files instead of one", members.len())).hint("let A send one file in each archive"));
     };
@@ -293,5 +312,12 @@ mod tests {
         }
         let bytes = zip.finish().unwrap().into_inner();
         assert!(unpacked(&bytes).unwrap_err().contains("holds 2 files instead of one"));
+        let kept = |bytes: &[u8]| {
+            let mut out = Vec::new();
+            unpack(Box::new(io::Cursor::new(bytes.to_vec())), Archives::Keep, &room()).unwrap().read_to_end(&mut out).unwrap();
+            out
+        };
+        assert_eq!(kept(&bytes), bytes, "a workbook is an archive itself");
+        assert_eq!(kept(&packed(Packing::Zip, &bytes)), bytes, "an archive around a workbook is opened");
     }
 }

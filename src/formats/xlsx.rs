@@ -186,7 +186,7 @@ impl RecordReader for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::testing::{read_all, write_bytes};
+    use crate::formats::testing::{options, read_all, room, write_bytes};
 
     #[test]
     fn what_is_written_is_read_back_with_its_types() {
@@ -201,5 +201,29 @@ mod tests {
         assert_eq!(read_all(&Xlsx, "range = 'B3:C3'\nheader = false", &bytes)[1], "3:1 0.1|2025-12-31T12:30:00");
         assert!(read_all(&Xlsx, "sheet = 'Client'", &bytes)[0].contains("there is no sheet \"Client\": there are Clients"));
         assert!(read_all(&Xlsx, "", b"not a workbook")[0].starts_with("ERROR"));
+    }
+
+    #[test]
+    fn a_formula_without_its_value_is_no_empty_cell() {
+        use std::io::Write;
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let rels = r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="a" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/></Relationships>"#;
+        let book = r#"<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets><sheet name="S" sheetId="1" r:id="a"/></sheets></workbook>"#;
+        let sheet = r#"<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData><row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c></row><row r="2"><c r="A2"><f>1+1</f></c></row><row r="3"><c r="A3"><f>1+1</f><v>2</v></c></row><row r="4"><c r="A4"><f>1+1</f><v></v></c></row></sheetData></worksheet>"#;
+        let root = rels.replace("relationships/worksheet", "relationships/officeDocument").replace("worksheets/sheet1", "xl/workbook");
+        for (name, text) in
+            [("_rels/.rels", root.as_str()), ("xl/workbook.xml", book), ("xl/_rels/workbook.xml.rels", rels), ("xl/worksheets/sheet1.xml", sheet)]
+        {
+            zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(text.as_bytes()).unwrap();
+        }
+        let bytes = zip.finish().unwrap().into_inner();
+        let mut reader = Xlsx.reader(&options(&Xlsx, ""), Box::new(std::io::Cursor::new(bytes)), &room()).unwrap();
+        let mut seen = Vec::new();
+        let mut record = Record::default();
+        while let Next::Record = reader.read(&mut record).unwrap() {
+            seen.push((record.line, record.faults.len()));
+        }
+        assert_eq!(seen, [(2, 1), (3, 0), (4, 1)]);
     }
 }

@@ -49,6 +49,15 @@ fn a_column_that_is_never_declared_is_told_where_columns_are_known() {
 }
 
 #[test]
+fn names_that_b_s_format_can_t_write_and_texts_that_mean_both_are_told_before_a_run() {
+    let keys = "[routes.r.input]\nformat = \"csv\"\nbools = { true = [\"O\", \"\"], false = [\"N\", \"O\"] }\n[routes.r.map]\n\"adresse.code postal\" = \"cp\"\n\"@id\" = \"id\"\n[routes.r.output]\nformat = \"xml\"\n";
+    let (code, text) = check(&format!("{}{keys}", World::route("r", "a", "b")));
+    assert_eq!(code, 2);
+    assert!(text.contains("\"code postal\" can't be the name of an element"), "{text}");
+    assert!(text.contains("\"O\" stands for true and for false"), "{text}");
+}
+
+#[test]
 fn what_is_not_built_yet_says_so_and_run_refuses() {
     for later in ["[web]\nlisten = \"127.0.0.1:1\"\n", "[alerts]\nwebhook = \"https://x\"\n", "journal = \"postgres://x@y/z\"\n"] {
         let w = World::new(&format!("{later}{}", World::route("r", "a", "b")));

@@ -73,6 +73,11 @@ impl Builder<'_> {
             let message = format!("`group_by` makes lists, which {output_name} has no place for");
             self.mistake(output_options.span_of("group_by"), message, "json, ndjson, xml or template", None);
         }
+        for (name, entry) in o.map("map") {
+            if let Some(why) = output_format.target(name) {
+                self.mistake(entry.key_span.clone(), format!("map.{name}: {why}"), "letters, digits, - and _", None);
+            }
+        }
         let mapping = self.mapping(o, &input_options, &output_options);
         self.expressions(o, &input_options, Some(input_format), &mapping);
         self.known_targets(&output_options, &mapping);
@@ -174,6 +179,10 @@ impl Builder<'_> {
     fn details(&mut self, o: &Options, input: &Options, output: &Options, flat: bool) {
         if input.char("thousands").is_some() && input.char("thousands") == input.char("decimal") {
             self.mistake(input.span_of("thousands"), "`thousands` and `decimal` are the same sign", "expected another sign", None);
+        }
+        let bools = reading(input).bools;
+        if let Some(both) = bools.0.iter().find(|t| bools.1.contains(t)) {
+            self.mistake(input.span_of("bools"), format!("`bools`: {both:?} stands for true and for false"), "each text for one of them", None);
         }
         for (options, key) in [(input, "records"), (output, "wrap")] {
             if options.text(key).is_some_and(|p| !p.is_empty() && !p.starts_with('/')) {

@@ -161,8 +161,12 @@ impl Sheet {
         let name = self.pick(&book.sheet_names())?;
         let mut cells = book.worksheet_cells_reader(&name).map_err(|e| fail(format!("the sheet can't be read: {e}")))?;
         rows.sheet_width = width(cells.dimensions());
-        while let Some(cell) = cells.next_cell().map_err(|e| fail(format!("the sheet can't be read: {e}")))? {
-            rows.put(cell.get_position(), value_ref(cell.get_value()))?;
+        while let Some(cell) = cells.next_cell_with_formula_metadata().map_err(|e| fail(format!("the sheet can't be read: {e}")))? {
+            // Programs that write formulas without computing them leave the value to whoever opens the sheet.
+            let unknown = cell.formula.is_some() && cell.value == DataRef::Empty;
+            let value =
+                if unknown { Some(Cell::Error("of a formula whose value is not in the file: let A save values".into())) } else { value_ref(&cell.value) };
+            rows.put(cell.pos, value)?;
         }
         Ok(())
     }

@@ -16,6 +16,11 @@ pub(super) fn is_name(name: &str) -> bool {
         && chars.all(|c| start(c) || c.is_alphanumeric() || matches!(c, '-' | '.' | '\u{b7}') || ('\u{300}'..='\u{36f}').contains(&c))
 }
 
+/// Whether `part` may stand in a target: an element, an attribute or the text.
+pub(super) fn is_part(part: &str) -> bool {
+    part == "#text" || is_name(part.strip_prefix('@').unwrap_or(part))
+}
+
 pub(super) struct Writer {
     writing: Writing,
     slots: Vec<(String, Slot)>,
@@ -30,7 +35,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(o: &Options, writing: Writing) -> Result<Self> {
         for part in writing.columns.iter().flat_map(|c| if writing.mapped { c.split('.').collect() } else { vec![c.as_str()] }) {
-            if part != "#text" && !is_name(part.strip_prefix('@').unwrap_or(part)) {
+            if !is_part(part) {
                 return Err(Error::file(format!("{} can't be the name of an element", super::quoted(part)))
                     .hint("write a map, with targets of letters, digits, - and _"));
             }
@@ -145,7 +150,7 @@ impl Put<'_> {
 
     /// The same under a name that a record brings along.
     fn named(&mut self, name: &str, value: &Value<'_>, level: usize) {
-        if is_name(name.strip_prefix('@').unwrap_or(name)) || name == "#text" {
+        if is_part(name) {
             self.value(name, value, level);
         } else {
             self.wrong.get_or_insert_with(|| Reject::new(name, format!("{} can't be the name of an element", super::quoted(name))));
