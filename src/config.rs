@@ -395,8 +395,12 @@ pub struct DestinationConfig {
     pub mode: Option<u32>,
     /// Written after the file is published.
     pub done_file: Option<Template>,
-    /// B's own import function.
-    pub after: Option<Vec<String>>,
+    /// When an operator is told that B has not taken the file.
+    pub confirm: Option<Duration>,
+    /// B's own import function, an argument list.
+    pub after: Option<Vec<Template>>,
+    /// The same at the server.
+    pub after_remote: Option<Vec<Template>>,
     /// Make the folder if it is missing.
     pub create: bool,
 }

@@ -16,8 +16,9 @@ pub mod sftp;
 mod tls;
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
@@ -115,6 +116,14 @@ pub trait Session: Send {
     fn make_folder(&mut self, path: &Path) -> Result<()>;
     /// Makes the names of a folder survive a power cut of the server, where it can.
     fn sync_folder(&mut self, path: &Path) -> Result<()>;
+    /// Where programs at the server find a path.
+    fn place(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+    /// Runs a command at the server, where it runs any (SSH), and waits for its end; no argument is more than one word.
+    fn execute(&mut self, _args: &[Vec<u8>], _limit: Duration, _: &Stop) -> Result<()> {
+        Err(Error::endpoint("this server runs no commands").at("after_remote").kind_of(Kind::Unsupported))
+    }
     /// Sends a file straight to its final name.
     fn send(&mut self, path: &Path, from: &mut dyn Read, how: &Direct) -> Result<()>;
 }

@@ -317,6 +317,16 @@ impl Job {
                 self.succeeded();
             }
             Event::Restored { .. } => {}
+            Event::Taken { delivery } => {
+                if let Some(d) = self.deliveries.get_mut(*delivery) {
+                    d.taken_at = Some(at);
+                }
+            }
+            Event::NotTaken { delivery } => {
+                if let Some(d) = self.deliveries.get_mut(*delivery) {
+                    d.overdue = true;
+                }
+            }
             Event::Archived { path } => {
                 self.path = Some(path.clone());
                 if self.state != State::Duplicate {
@@ -376,7 +386,7 @@ impl Job {
                 }
             }
             Event::Archived { .. } if self.state == State::Duplicate => State::Duplicate,
-            Event::Restored { .. } if self.state == State::Delivered => State::Delivered,
+            Event::Restored { .. } | Event::Taken { .. } | Event::NotTaken { .. } if self.state == State::Delivered => State::Delivered,
             Event::Postponed { .. } if open => State::Waiting,
             Event::Failing { .. } if open => self.state,
             Event::Failed { .. } if self.failing => State::Failed,
@@ -507,6 +517,8 @@ mod tests {
             unknown: false,
             tried_at: None,
             doubtful: false,
+            taken_at: None,
+            overdue: false,
             part: 0,
         };
         Event::Transformed {

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod housekeeping;
 pub mod intake;
 pub mod intents;
+mod late;
 pub mod operate;
 pub mod publish;
 mod rebuild;

@@ -264,7 +264,11 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
     let detail = match event {
         Event::Sealed(s) => format!("{} bytes, sha256:{}", s.size, s.hash),
         Event::Transformed { made, .. } => format!("{} bytes", made.size),
-        Event::Uploaded { delivery } | Event::Published { delivery, .. } | Event::Restored { delivery } => to(delivery),
+        Event::Uploaded { delivery }
+        | Event::Published { delivery, .. }
+        | Event::Restored { delivery }
+        | Event::Taken { delivery }
+        | Event::NotTaken { delivery } => to(delivery),
         Event::Publishing { delivery, name, .. } => format!("{} as {name}", job.deliveries.get(*delivery).map(|d| d.endpoint.as_str()).unwrap_or_default()),
         Event::NotPublished { again, .. } => {
             if *again {

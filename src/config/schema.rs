@@ -124,7 +124,7 @@ static DESTINATION: &[Opt] = &[
     opt("done_file", Kind::Text, None, "Written after the file is published, as in \"{name}.ok\"."),
     opt("confirm", Kind::Duration, None, "Warn when B has not taken the file after this long."),
     opt("after", Kind::Command, None, "B's own import function, an argument list."),
-    opt("after_remote", Kind::Command, None, "The same over SSH."),
+    opt("after_remote", Kind::Command, None, "The same at the server, over SSH; every argument is quoted."),
     opt("create", Kind::Flag, Some("false"), "Make the folder if it is missing."),
 ];
 
@@ -194,7 +194,7 @@ static FIELD: &[Opt] = &[
 ];
 
 /// Keys of the contract whose work comes later, by their path; `*` stands for a name.
-pub static LATER: &[&str] = &["web", "alerts", "routes.*.expect", "routes.*.sync", "routes.*.destination.confirm", "routes.*.destination.after_remote"];
+pub static LATER: &[&str] = &["web", "alerts", "routes.*.expect", "routes.*.sync"];
 
 /// The names of the types.
 pub static TYPE_NAMES: &[&str] = TYPES;

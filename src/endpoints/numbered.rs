@@ -1,11 +1,13 @@
 //! A session whose requests are points: tests stop, fail or lose each of them, whatever the transport. Not in the builds that users have.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Direct, Listed, Rename, Session, Stat, lost};
 use crate::error::{Kind, Result};
 use crate::points;
+use crate::stop::Stop;
 
 pub(super) struct Numbered(pub(super) Box<dyn Session>);
 
@@ -55,6 +57,12 @@ impl Session for Numbered {
     }
     fn sync_folder(&mut self, path: &Path) -> Result<()> {
         request_left_out("remote-sync-folder", path, || self.0.sync_folder(path))
+    }
+    fn place(&self, path: &Path) -> PathBuf {
+        self.0.place(path)
+    }
+    fn execute(&mut self, args: &[Vec<u8>], limit: Duration, stop: &Stop) -> Result<()> {
+        request("remote-command", Path::new(""), || self.0.execute(args, limit, stop))
     }
     fn send(&mut self, path: &Path, from: &mut dyn Read, how: &Direct) -> Result<()> {
         let mut halves = Halves { from, path, read: 0 };

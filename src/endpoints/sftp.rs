@@ -3,6 +3,7 @@
 //! It never accepts a key that is not on file (`trust`), never deletes before it renames, and keeps a bounded number
 //! of requests in flight.
 
+mod command;
 pub mod trust;
 mod wire;
 
@@ -86,7 +87,7 @@ impl Endpoint for Server {
         };
         session.set_keepalive(true, u32::try_from(config.keepalive.as_secs()).unwrap_or(30));
         let caps = Caps { atomic_replace: wire.extensions.contains_key("posix-rename@openssh.com"), sync: wire.extensions.contains_key("fsync@openssh.com") };
-        Ok(Box::new(SftpSession { wire, base, caps, session }))
+        Ok(Box::new(SftpSession { wire, base, caps, session, timeout: config.timeout }))
     }
     fn direct(&self) -> bool {
         false
@@ -190,6 +191,7 @@ struct SftpSession {
     caps: Caps,
     /// Keeps the connection open as long as its channel.
     session: ssh2::Session,
+    timeout: Duration,
 }
 
 impl SftpSession {
@@ -396,6 +398,14 @@ impl Session for SftpSession {
         self.wire.sync(&handle)?;
         self.wire.close(&handle)?;
         Ok(())
+    }
+
+    fn place(&self, path: &Path) -> PathBuf {
+        self.at(path)
+    }
+
+    fn execute(&mut self, args: &[Vec<u8>], limit: Duration, stop: &Stop) -> Result<()> {
+        command::run(&self.session, &command::line(args), limit, stop, self.timeout)
     }
 
     fn send(&mut self, path: &Path, _: &mut dyn Read, _: &Direct) -> Result<()> {

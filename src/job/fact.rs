@@ -46,6 +46,12 @@ pub struct Delivery {
     /// It is published, and a power cut of the server may still undo it.
     #[serde(default)]
     pub doubtful: bool,
+    /// When B was seen to have taken it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Timestamp>,
+    /// An operator was told that B has not taken it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
     /// Which part of a file that was split, from 0.
     #[serde(default)]
     pub part: usize,
@@ -157,6 +163,16 @@ pub enum Event {
         /// The delivery's number.
         delivery: usize,
     },
+    /// B has taken it: its name is gone.
+    Taken {
+        /// The delivery's number.
+        delivery: usize,
+    },
+    /// B has not taken it within `confirm`.
+    NotTaken {
+        /// The delivery's number.
+        delivery: usize,
+    },
     /// The original is where `on_success` says.
     Archived {
         /// Where.
@@ -215,6 +231,8 @@ impl Event {
             Event::NotPublished { .. } => "not_published",
             Event::Published { .. } => "published",
             Event::Restored { .. } => "restored",
+            Event::Taken { .. } => "taken",
+            Event::NotTaken { .. } => "not_taken",
             Event::Archived { .. } => "archived",
             Event::Postponed { .. } => "postponed",
             Event::Failing { .. } => "failing",

@@ -2,7 +2,7 @@
 //!
 //! Channels carry owned jobs; no lock is held across a step. Stopping is politeness: a killed relay recovers the same way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use jiff::Zoned;
 
 use super::dispatch::{Dispatcher, Done, Mode, RUN_MAX, Work};
+use super::late::Late;
 use super::sources::Sources;
 use super::timetable::Timetable;
 use super::worker::work_loop;
-use super::{World, housekeeping, operate, recover};
+use super::{World, housekeeping, late, operate, recover};
 use crate::config::{Config, Leave};
 use crate::durable;
 use crate::error::{Blame, Error, Result};
@@ -24,11 +25,8 @@ use crate::journal::Reader;
 /// How often operators' requests and sources without events are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
-/// When a server without a sync is asked again whether it still has what it was given: it has written it back by then.
-const LATE_CHECK: Duration = Duration::from_secs(600);
-
-/// So many are remembered for that at most; their originals are in the archive in any case.
-const LATE_MAX: usize = 200_000;
+/// When a server that did not answer is asked again for what it was given.
+const LATE_AGAIN: Duration = Duration::from_secs(600);
 
 /// What the dispatcher is told.
 pub enum Message {
@@ -93,8 +91,8 @@ struct Engine {
     told: HashMap<(crate::job::JobId, Option<usize>), String>,
     /// Jobs that operators put back on their way.
     asked: Vec<Job>,
-    /// What servers without a sync were given, and when to look again.
-    late: VecDeque<(Instant, crate::job::JobId)>,
+    /// What was delivered and is looked at again.
+    late: Late,
     /// When what is old is removed next.
     house: Instant,
     fatal: Option<Error>,
@@ -127,7 +125,7 @@ impl Engine {
             reader: Rc::new(world.journal.reader()?),
             told: HashMap::new(),
             asked: Vec::new(),
-            late: VecDeque::new(),
+            late: Late::default(),
             house: Instant::now() + housekeeping::pause(world),
             fatal: None,
             status: String::new(),
@@ -139,7 +137,7 @@ impl Engine {
         }
         if mode == Mode::Daemon {
             // What was delivered shortly before: the server may have gone down with this host.
-            engine.late = engine.reader.delivered_since(jiff::Timestamp::now() - LATE_CHECK * 2)?.into_iter().map(|id| (Instant::now(), id)).collect();
+            engine.late = Late::recall(&world.config, &engine.reader)?;
         }
         engine.pauses()?;
         Ok(engine)
@@ -206,6 +204,7 @@ impl Engine {
                 let reader = self.reader.clone();
                 self.halts(&reader)?;
                 if self.dispatcher.idle(Instant::now()) {
+                    told(late::once(&self.world))?;
                     told(housekeeping::keep_house(&self.world))?;
                     return Ok(self.final_tally());
                 }
@@ -280,11 +279,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks again at what servers without a sync were given, some at a time.
+    /// Looks again at what was delivered, some at a time.
     fn late_checks(&mut self, now: Instant) -> Result<()> {
         let mut due = Vec::new();
-        while self.late.front().is_some_and(|(at, _)| *at <= now) && due.len() < RUN_MAX {
-            let Some((_, id)) = self.late.pop_front() else { break };
+        for id in self.late.due(now, RUN_MAX) {
             due.extend(self.reader.job(id)?.map(|r| r.job));
         }
         if !due.is_empty()
@@ -352,10 +350,7 @@ impl Engine {
             Done::Looked(..) => {}
             // Another's end of the relay stays one.
             Done::HouseKept(result) => self.fatal = told(result.clone()).err().or(self.fatal.take()),
-            Done::LateChecked(unanswered) => {
-                let again = Instant::now() + LATE_CHECK;
-                self.late.extend(unanswered.iter().map(|j| (again, j.id)));
-            }
+            Done::LateChecked(jobs) => jobs.iter().for_each(|(id, pause)| self.late.again(*id, pause.unwrap_or(LATE_AGAIN))),
             Done::Jobs { jobs, failed, destination } => {
                 if let Some((at, e)) = failed.clone() {
                     match e.blame() {
@@ -386,8 +381,7 @@ impl Engine {
         let before = away(&self.dispatcher);
         let given_up = self.dispatcher.done(done, Instant::now(), jitter);
         if away(&self.dispatcher) < before {
-            // A server is back: whether it still has what it was given is looked at now.
-            self.late.iter_mut().for_each(|(at, _)| *at = Instant::now());
+            self.late.hurry();
         }
         for (mut job, error) in given_up {
             let patience = self.world.route(&job.route).map_or(Duration::ZERO, |r| r.retry.give_up);
@@ -426,8 +420,8 @@ impl Engine {
                     }
                     None => tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} bytes", made.map_or(0, |m| m.size)),
                 }
-                if self.mode == Mode::Daemon && job.deliveries.iter().any(|d| d.doubtful) && self.late.len() < LATE_MAX {
-                    self.late.push_back((Instant::now() + LATE_CHECK, job.id));
+                if self.mode == Mode::Daemon {
+                    self.late.follow(&self.world, job);
                 }
                 for remark in made.map(|m| m.remarks.as_slice()).unwrap_or_default() {
                     tracing::info!(job = job.id, "{remark}");
@@ -470,12 +464,12 @@ impl Engine {
     }
 }
 
-/// Tells what went wrong with housekeeping; only a journal that can't be used ends the relay.
+/// Tells what went wrong beside the jobs; only a journal that can't be used ends the relay.
 fn told(result: Result<()>) -> Result<()> {
     match result {
         Err(e) if e.blame() == Blame::Relay => Err(e),
         Err(e) if e.blame() != Blame::Stopped => {
-            tracing::warn!("housekeeping: {e}{}", e.remedy());
+            tracing::warn!("{e}{}", e.remedy());
             Ok(())
         }
         _ => Ok(()),

@@ -180,6 +180,8 @@ mod tests {
                         unknown: false,
                         tried_at: None,
                         doubtful: false,
+                        taken_at: None,
+                        overdue: false,
                         part: 0,
                     };
                     if fate == Fate::Done {

@@ -11,7 +11,7 @@ mod prepare;
 
 pub use deliver::{Published, publish, resolve_delivery, upload};
 pub use finish::{companions, fail, finish, is_companion, note_is_of, note_path, uncompressed_name};
-pub use late::late_check;
+pub use late::{CONFIRM_SPANS, late_check, taken_pause};
 pub use prepare::{LookupCache, member_name, prepare};
 
 use std::path::Path;

@@ -95,8 +95,11 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
         }
         Work::KeepHouse => Done::HouseKept(housekeeping::keep_house(w)),
         Work::LateCheck(mut jobs) => {
-            jobs.retain_mut(|job| steps::late_check(w, job).is_err());
-            Done::LateChecked(jobs)
+            let again = jobs.iter_mut().filter_map(|job| match steps::late_check(w, job) {
+                Ok(pause) => pause.map(|pause| (job.id, Some(pause))),
+                Err(_) => Some((job.id, None)),
+            });
+            Done::LateChecked(again.collect())
         }
         Work::Finish(mut jobs) => {
             // A batch that fails is done again one by one, so that each job answers for itself.

@@ -242,6 +242,44 @@ fn a_marker_is_written_after_the_file_and_bs_import_function_is_run() {
     assert_eq!(fs::metadata(w.path("b/x.csv")).unwrap().permissions().mode() & 0o777, 0o604);
 }
 
+/// The facts of the newest job, as `show` tells them.
+fn steps(w: &World) -> Vec<String> {
+    let job = w.history().last().unwrap()["job"].to_string();
+    w.json(&["show", &job, "--json"])["steps"].as_array().unwrap().iter().map(|s| s["step"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_operator_is_told_when_b_has_taken_a_file_and_once_when_it_has_not() {
+    let w = World::local("confirm = \"500ms\"\n");
+    w.write("a/x.csv", "1");
+    let relay = w.start();
+    w.until("told that it was not taken", || w.states() == ["delivered"] && steps(&w).last().unwrap() == "not_taken");
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.until("told that it was taken late", || steps(&w).last().unwrap() == "taken");
+    assert_eq!(steps(&w).iter().filter(|s| *s == "not_taken").count(), 1);
+    w.write("a/y.csv", "2");
+    w.until_file("b/y.csv");
+    fs::remove_file(w.path("b/y.csv")).unwrap();
+    w.until("told that it was taken", || w.states().len() == 2 && steps(&w).last().unwrap() == "taken");
+    assert!(!steps(&w).contains(&"not_taken".to_owned()));
+    drop(relay);
+}
+
+#[test]
+fn a_single_run_tells_of_what_b_had_not_taken_since_an_earlier_one() {
+    let w = World::local("confirm = \"300ms\"\n");
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    assert_eq!(steps(&w).last().unwrap(), "archived");
+    std::thread::sleep(std::time::Duration::from_millis(350));
+    w.once().ok().says("not taken");
+    assert_eq!(steps(&w).last().unwrap(), "not_taken");
+    // A folder that is not there says nothing of what was in it.
+    fs::rename(w.path("b"), w.path("unmounted")).unwrap();
+    w.once().says("does not exist");
+    assert_eq!(steps(&w).last().unwrap(), "not_taken");
+}
+
 #[test]
 fn a_schedule_runs_as_export_before_each_look() {
     let w = World::new(

@@ -166,6 +166,41 @@ fn names_of_any_bytes_arrive_over_sftp() {
 }
 
 #[test]
+fn b_s_import_function_runs_at_the_server_and_no_name_is_more_than_a_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let server = Sshd::start();
+    let d = server.dir.path().display();
+    fs::create_dir(server.dir.path().join("imported")).unwrap();
+    let w = world(&server, &format!("after_remote = [\"cp\", \"--\", \"{{path}}\", \"{d}/imported/{{stem}}\"]\n"));
+    let hostile = [&b"'; touch pwned; '"[..], b"$(touch pwned)", b"`touch pwned`", b"-rf", b"a\nb", b"caf\xe9", b"a b & c | d > e", "é\"\\*?".as_bytes()];
+    for name in hostile {
+        fs::write(w.path("a").join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
+    }
+    w.once().ok();
+    for name in hostile {
+        assert_eq!(fs::read(server.dir.path().join("imported").join(std::ffi::OsStr::from_bytes(name))).unwrap(), name);
+    }
+    assert_eq!(fs::read_dir(server.dir.path().join("imported")).unwrap().count(), hostile.len());
+}
+
+#[test]
+fn a_remote_command_that_fails_or_is_not_allowed_is_told_and_decides_nothing() {
+    for (options, command, told) in [
+        ("", "[\"sh\", \"-c\", \"echo no room >&2; exit 3\"]", "status 3: no room"),
+        ("MaxSessions 1", "[\"true\"]", "lets this user run no command beside SFTP"),
+    ] {
+        let server = Sshd::with(options, "");
+        let w = world(&server, &format!("after_remote = {command}\n"));
+        w.write("a/x.csv", "1");
+        w.write("a/y.csv", "2");
+        w.once().ok().says(told);
+        assert_eq!(server.files().len(), 2);
+    }
+    let w = World::local("after_remote = [\"true\"]\n");
+    w.run(&["config", "check"]).code(2).says("needs an sftp:// endpoint");
+}
+
+#[test]
 fn a_server_that_takes_each_file_at_once_gets_each_once() {
     let server = Sshd::start();
     let w = world(&server, "");

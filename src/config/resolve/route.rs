@@ -9,7 +9,7 @@ use super::super::raw::mode;
 use super::super::{DestinationConfig, Empty, EndpointConfig, IfExists, Leave, OnSuccess, RemoteSource, Retry, Sort, SourceConfig, Verify};
 use super::Builder;
 use super::parts::normal;
-use crate::naming::check_folder;
+use crate::naming::{Template, check_folder};
 use crate::options::{Options, nearest};
 use crate::schedule::Schedule;
 
@@ -184,6 +184,18 @@ impl Builder<'_> {
         if !temp_name.text().contains("{id}") && !http_direct {
             self.mistake(o.span_of("temp_name"), "`temp_name` needs {id}, which tells deliveries apart", "needs {id}", None);
         }
+        let after_remote = self.command(o, "after_remote");
+        if after_remote.is_some() && endpoint.as_ref().is_none_or(|e| e.url.scheme() != "sftp") {
+            self.mistake(
+                o.span_of("after_remote"),
+                "`after_remote` runs a command over SSH",
+                "needs an sftp:// endpoint",
+                Some("`after` runs one on this host".into()),
+            );
+        }
+        if o.has("confirm") && http_direct && endpoint.as_ref().is_some_and(|e| e.method != "PUT") {
+            self.mistake(o.span_of("confirm"), "`confirm` looks whether the file's name is gone: what is posted has none", "needs a folder or a PUT", None);
+        }
         let temp_path = o.text("temp_path").map(|p| if endpoint.is_some() { p } else { normal(&self.base.join(p)).display().to_string() });
         Some(DestinationConfig {
             endpoint,
@@ -198,9 +210,23 @@ impl Builder<'_> {
             },
             mode: o.text("mode").and_then(|m| mode(&m)),
             done_file: self.template(o, "done_file", &["name", "stem", "ext", "job"]),
-            after: o.texts("after"),
+            confirm: if o.has("confirm") { o.duration("confirm") } else { None },
+            after: self.command(o, "after"),
+            after_remote,
             create: o.flag("create"),
         })
+    }
+
+    /// A command whose arguments may name the published file.
+    fn command(&mut self, o: &Options, key: &str) -> Option<Vec<Template>> {
+        let mut args = Vec::new();
+        for arg in o.texts(key)? {
+            match Template::parse(&arg, &["name", "stem", "ext", "path", "job", "date"]) {
+                Ok(template) => args.push(template),
+                Err(why) => self.mistake(o.span_of(key), format!("`{key}`: {why}"), "", None),
+            }
+        }
+        Some(args)
     }
 
     pub(super) fn retry(&mut self, o: Option<&Options>) -> Retry {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind};
-use crate::job::Job;
+use crate::job::{Job, JobId};
 use crate::watch::LookFor;
 
 /// One thing for a worker to do.
@@ -30,7 +30,7 @@ pub enum Work {
     Finish(Vec<Job>),
     /// Put into `errors`.
     Fail(Job),
-    /// Look again at what servers without a sync were given.
+    /// Look again at what was delivered.
     LateCheck(Vec<Job>),
     /// Remove what is old.
     KeepHouse,
@@ -74,8 +74,8 @@ pub enum Done {
         /// The destination that was worked on.
         destination: Option<usize>,
     },
-    /// Late checks: the jobs for which the server did not answer.
-    LateChecked(Vec<Job>),
+    /// Late checks: the jobs to look at once more, and when; none: when the server answers again.
+    LateChecked(Vec<(JobId, Option<Duration>)>),
     /// What is old was removed, or why not.
     HouseKept(Result<(), Error>),
 }

@@ -2,7 +2,7 @@
 
 use jiff::Zoned;
 
-use super::super::World;
+use super::super::{World, intake};
 use super::deliver::{Target, target};
 use super::local;
 use super::prepare::{export_of, plan};
@@ -31,6 +31,7 @@ pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job
         session.sync_folder(&t.folder)?;
     }
     run_after(w, t, job, delivery);
+    run_after_remote(w, session, t, job, delivery);
     Ok(())
 }
 
@@ -52,17 +53,24 @@ pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
     }
 }
 
-/// Runs B's own import function.
+/// Runs B's own import function on this host.
 pub(super) fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Delivery) {
     let time = local(job.received_at);
     let facts = facts(t, job, delivery, &time);
     if let Some(after) = &t.d.after {
-        let allowed = ["name", "stem", "ext", "path", "job", "date"];
-        let args =
-            after.iter().map(|a| crate::naming::Template::parse(a, &allowed).map(|t| Name(t.render(&facts)))).collect::<std::result::Result<Vec<_>, _>>();
-        match args {
-            Ok(args) => super::super::intake::run_hook("after", &args, &w.stop),
-            Err(why) => tracing::warn!(job = job.id, "after was not run: {why}"),
-        }
+        let args: Vec<Name> = after.iter().map(|arg| Name(arg.render(&facts))).collect();
+        intake::run_hook("after", &args, &w.stop);
+    }
+}
+
+/// Runs B's own import function at the server; its failure is told, and decides nothing.
+fn run_after_remote(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) {
+    let Some(after) = &t.d.after_remote else { return };
+    let time = local(job.received_at);
+    let place = session.place(&t.final_path);
+    let facts = Facts { path: place.as_os_str().as_encoded_bytes(), ..facts(t, job, delivery, &time) };
+    let args: Vec<Vec<u8>> = after.iter().map(|arg| arg.render(&facts)).collect();
+    if let Err(e) = session.execute(&args, intake::HOOK_TIME_MAX, &w.stop) {
+        tracing::warn!(job = job.id, route = job.route, file = %job.file, "after_remote: {e}{}", e.remedy());
     }
 }

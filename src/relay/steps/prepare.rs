@@ -371,6 +371,8 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
                 unknown: false,
                 tried_at: None,
                 doubtful: false,
+                taken_at: None,
+                overdue: false,
                 part,
             });
         }
