@@ -109,6 +109,8 @@ pub struct EndpointConfig {
     pub field: String,
     /// http: PUT the temporary name, then WebDAV MOVE.
     pub webdav_move: bool,
+    /// Records are sent by themselves, not files.
+    pub records: Option<Batch>,
     /// http: headers of each request.
     pub headers: Vec<(String, SecretString)>,
     /// The client's certificate and key.
@@ -406,10 +408,23 @@ pub struct DestinationConfig {
 }
 
 impl DestinationConfig {
+    /// How many records go in a request, where records are sent by themselves.
+    pub fn records(&self) -> Option<Batch> {
+        self.endpoint.as_ref().and_then(|e| e.records)
+    }
     /// The name of where it goes: the endpoint's, or "local".
     pub fn endpoint_name(&self) -> &str {
         self.endpoint.as_ref().map_or("local", |e| e.name.as_str())
     }
+}
+
+/// How many records go in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// One, as an object.
+    One,
+    /// So many at most, as a list.
+    Many(usize),
 }
 
 /// How a delivery is tried again.

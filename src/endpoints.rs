@@ -67,6 +67,15 @@ pub enum Rename {
     New,
 }
 
+/// What a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A file; its path is the file's.
+    File,
+    /// Records as JSON; the path is the API's.
+    Records,
+}
+
 /// How a file is sent straight to its final name (HTTP).
 #[derive(Clone, Debug)]
 pub struct Direct {
@@ -76,6 +85,8 @@ pub struct Direct {
     pub rename: Rename,
     /// So many bytes.
     pub size: u64,
+    /// What it is.
+    pub content: Content,
 }
 
 /// A configured server. No connection is open yet.

@@ -4,8 +4,10 @@
 //! follow; [`Job::next`] is the only place that decides.
 
 mod fact;
+mod state;
 
 pub use fact::{Delivery, Event, Found, Made, PartMade, Progress, Seal};
+pub use state::State;
 
 use jiff::Timestamp;
 
@@ -64,103 +66,6 @@ impl Name {
 /// Lowercase hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// The states that users see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Taken out of A's folder, or about to be.
-    Claimed,
-    /// Being turned into B's format.
-    Transforming,
-    /// On its way to its destinations.
-    Delivering,
-    /// A destination can't take it now.
-    Waiting,
-    /// Published everywhere, and its original is where `on_success` says.
-    Delivered,
-    /// In `errors`.
-    Failed,
-    /// Waits for an operator.
-    Held,
-    /// An earlier file had the same name and content.
-    Duplicate,
-    /// A later export made it pointless.
-    Superseded,
-    /// An operator put its file back into the source.
-    Resubmitted,
-    /// An operator removed its file from `errors`.
-    Removed,
-    /// It can't be known whether B has it.
-    Unconfirmed,
-}
-
-impl State {
-    /// All states.
-    pub const ALL: [State; 12] = [
-        State::Claimed,
-        State::Transforming,
-        State::Delivering,
-        State::Waiting,
-        State::Delivered,
-        State::Failed,
-        State::Held,
-        State::Duplicate,
-        State::Superseded,
-        State::Resubmitted,
-        State::Removed,
-        State::Unconfirmed,
-    ];
-    /// The word in the journal and in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            State::Claimed => "claimed",
-            State::Transforming => "transforming",
-            State::Delivering => "delivering",
-            State::Waiting => "waiting",
-            State::Delivered => "delivered",
-            State::Failed => "failed",
-            State::Held => "held",
-            State::Duplicate => "duplicate",
-            State::Superseded => "superseded",
-            State::Resubmitted => "resubmitted",
-            State::Removed => "removed",
-            State::Unconfirmed => "unconfirmed",
-        }
-    }
-    /// The state of that word.
-    pub fn named(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.word() == word)
-    }
-    /// Whether the relay has nothing left to do for it by itself.
-    pub fn at_rest(self) -> bool {
-        match self {
-            State::Claimed | State::Transforming | State::Delivering | State::Waiting => false,
-            State::Delivered
-            | State::Failed
-            | State::Held
-            | State::Duplicate
-            | State::Superseded
-            | State::Resubmitted
-            | State::Removed
-            | State::Unconfirmed => true,
-        }
-    }
-    /// Whether an operator must say what becomes of it, for which its file is still needed.
-    pub fn is_open_question(self) -> bool {
-        matches!(self, State::Held | State::Unconfirmed)
-    }
-    /// Whether `next` may follow. A job at rest moves only by an operator's wish.
-    pub fn may_become(self, next: State) -> bool {
-        use State::{Claimed, Delivered, Delivering, Duplicate, Failed, Held, Removed, Resubmitted, Superseded, Transforming, Unconfirmed, Waiting};
-        match self {
-            Claimed | Transforming | Delivering | Waiting => next != Resubmitted,
-            Failed => matches!(next, Claimed | Delivering | Failed | Resubmitted | Removed | Superseded),
-            Held | Unconfirmed => matches!(next, Claimed | Delivering | Delivered | Held | Unconfirmed | Failed | Superseded),
-            Delivered | Duplicate | Superseded | Resubmitted | Removed => next == self,
-        }
-    }
 }
 
 /// A job, as its events made it.
@@ -316,6 +221,12 @@ impl Job {
                 }
                 self.succeeded();
             }
+            Event::Refused { records } => {
+                if let Some(counts) = self.made.as_mut().and_then(|m| m.counts.as_mut()) {
+                    counts.written = counts.written.saturating_sub(*records);
+                    counts.rejected += records;
+                }
+            }
             Event::Restored { .. } => {}
             Event::Taken { delivery } => {
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
@@ -354,14 +265,17 @@ impl Job {
             Event::Duplicate { of } => self.reason = format!("the same name and content as job {of}"),
             Event::Unconfirmed { delivery, error } => {
                 self.set_progress(*delivery, Progress::Unconfirmed);
+                if let Some(d) = self.deliveries.get_mut(*delivery) {
+                    d.confirmed = false;
+                }
                 self.note(error);
             }
             Event::Retried => self.start_again(),
             Event::Confirmed => {
-                for d in &mut self.deliveries {
-                    if d.progress == Progress::Unconfirmed {
-                        d.progress = Progress::Published;
-                    }
+                for d in self.deliveries.iter_mut().filter(|d| d.progress == Progress::Unconfirmed) {
+                    // Of records that are sent by themselves one was in doubt; those behind it were never sent.
+                    d.confirmed = d.by_record;
+                    d.progress = if d.by_record { Progress::Uploaded } else { Progress::Published };
                 }
                 self.succeeded();
             }
@@ -375,7 +289,14 @@ impl Job {
         let open = !self.state.at_rest();
         Some(match event {
             Event::Sealed(_) if open => State::Transforming,
-            Event::Transformed { .. } | Event::Uploaded { .. } | Event::Publishing { .. } | Event::NotPublished { .. } | Event::Published { .. } if open => {
+            Event::Transformed { .. }
+            | Event::Uploaded { .. }
+            | Event::Publishing { .. }
+            | Event::NotPublished { .. }
+            | Event::Published { .. }
+            | Event::Refused { .. }
+                if open =>
+            {
                 State::Delivering
             }
             Event::Archived { .. } if open => {
@@ -519,6 +440,8 @@ mod tests {
             doubtful: false,
             taken_at: None,
             overdue: false,
+            by_record: false,
+            confirmed: false,
             part: 0,
         };
         Event::Transformed {

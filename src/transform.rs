@@ -16,6 +16,7 @@ mod pieces;
 pub mod plan;
 pub mod predicates;
 mod reference;
+pub mod refused;
 mod regroup;
 pub mod rejects;
 mod run;
@@ -38,6 +39,7 @@ use explain::Explained;
 use group::{Grouping, Groups};
 use lookup::Lookups;
 use plan::{Mapping, Place, Plan};
+pub use refused::Refused;
 use rejects::Rejects;
 pub use sink::Parts;
 
@@ -172,6 +174,8 @@ pub struct Work<'w> {
     pub scratch: &'w std::path::Path,
     /// Whether to stop.
     pub stop: &'w Stop,
+    /// What B refused of what was made before: those records are rejected, in B's words.
+    pub refused: Option<Refused>,
     /// Is shown the first records, target by target.
     pub explain: Option<&'w mut dyn FnMut(Explained)>,
 }

@@ -277,6 +277,7 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
                 "nothing was renamed".into()
             }
         }
+        Event::Refused { records } => format!("{records} records, in the server's words"),
         Event::Archived { path } | Event::Failed { path } => path.clone(),
         Event::Postponed { error } | Event::Failing { error } | Event::Unconfirmed { error, .. } => error.to_string(),
         Event::Duplicate { of } => format!("of job {of}"),

@@ -152,7 +152,6 @@ impl Builder<'_> {
                         self.mistake(entry.span.clone(), "`journal` is \"sqlite\" or \"postgres://…\"", "expected \"sqlite\"", None);
                     }
                 }
-                Val::Text(t) if path == "endpoints.*.publish" && t == "records" => self.not_built(entry.span.clone(), "publish = \"records\""),
                 _ => {}
             }
         }
@@ -201,10 +200,13 @@ impl Builder<'_> {
         }
         let schedule = self.schedule(o);
         let source = self.source(name, source);
-        let transformation = self.transformation(name, o);
+        let mut transformation = self.transformation(name, o);
         let output = o.table("output");
         let output_name = output.and_then(|out| self.template(out, "name", &["name", "stem", "ext", "path", "job", "part", "date"]));
         let destinations: Vec<_> = destinations.into_iter().filter_map(|d| self.destination(name, d)).collect();
+        if destinations.iter().any(|d| d.records().is_some()) {
+            self.by_record(o, &destinations, transformation.as_mut());
+        }
         let retry = self.retry(o.table("retry"));
         // A table that no expression names is not read, and can't hold a file back.
         let named = |l: &str| transformation.as_ref().is_some_and(|t| t.mapping.names(l));

@@ -14,7 +14,7 @@ use curl::easy::{Auth, Easy, InfoType, List};
 use secrecy::ExposeSecret;
 
 use super::reach::{Told, connect_tcp};
-use super::{Direct, Endpoint, Listed, Rename, Session, Stat, Transport, missing_folder, source_error, tls};
+use super::{Content, Direct, Endpoint, Listed, Rename, Session, Stat, Transport, missing_folder, source_error, tls};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -391,7 +391,13 @@ impl Session for HttpSession {
         let name = path.file_name().unwrap_or_default().to_string_lossy().replace(['"', '\r', '\n'], "_");
         let folder = path.parent().unwrap_or(Path::new(""));
         let key = format!("Idempotency-Key: {}", how.idempotency_key);
-        let answer = match self.config.method.as_str() {
+        let method = self.config.method.clone();
+        let answer = match method.as_str() {
+            _ if how.content == Content::Records => {
+                let url = self.url(path);
+                let headers = [key, "Content-Type: application/json".into(), "Accept: application/json".into()];
+                self.request(&method, &url, &headers, Some(Body { from, size: how.size }), None)?
+            }
             "POST" => {
                 let url = self.url(folder);
                 let headers = [key, "Content-Type: application/octet-stream".into(), format!("Content-Disposition: attachment; filename=\"{name}\"")];
@@ -418,8 +424,11 @@ impl Session for HttpSession {
         };
         match answer.code {
             200..=299 => Ok(()),
-            _ if answer.repeated => Err(self.fail(&answer, "PUT", path).kind_of(Kind::Lost)),
-            _ => Err(self.refused(&answer, &self.config.method.clone(), path)),
+            _ if answer.repeated => Err(self.fail(&answer, &method, path).kind_of(Kind::Lost)),
+            // An API's word on this record; a file's would be about its folder.
+            409 if how.content == Content::Records => Err(Error::file(self.fail(&answer, &method, path).message())),
+            _ if how.content == Content::Records => Err(self.fail(&answer, &method, path)),
+            _ => Err(self.refused(&answer, &method, path)),
         }
     }
 }

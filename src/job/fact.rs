@@ -52,6 +52,12 @@ pub struct Delivery {
     /// An operator was told that B has not taken it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
+    /// Records are sent by themselves: what was sent stands beside the job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_record: bool,
+    /// An operator says that B has the request that was in doubt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirmed: bool,
     /// Which part of a file that was split, from 0.
     #[serde(default)]
     pub part: usize,
@@ -158,6 +164,11 @@ pub enum Event {
         #[serde(default = "yes")]
         synced: bool,
     },
+    /// B refused some of the records that were sent by themselves.
+    Refused {
+        /// So many.
+        records: u64,
+    },
     /// The server had lost the rename, and it was made again.
     Restored {
         /// The delivery's number.
@@ -230,6 +241,7 @@ impl Event {
             Event::Publishing { .. } => "publishing",
             Event::NotPublished { .. } => "not_published",
             Event::Published { .. } => "published",
+            Event::Refused { .. } => "refused",
             Event::Restored { .. } => "restored",
             Event::Taken { .. } => "taken",
             Event::NotTaken { .. } => "not_taken",

@@ -182,6 +182,8 @@ mod tests {
                         doubtful: false,
                         taken_at: None,
                         overdue: false,
+                        by_record: false,
+                        confirmed: false,
                         part: 0,
                     };
                     if fate == Fate::Done {

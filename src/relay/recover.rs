@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::intents::Line;
+use super::steps::SENT_FOLDER;
 use super::{World, claims, steps};
 use crate::config::{OnSuccess, Route};
 use crate::durable;
@@ -268,6 +269,7 @@ fn walk(folder: &Path, depth: u32, each: &mut dyn FnMut(&std::ffi::OsStr)) {
 
 /// Removes what no open job has made in `work`.
 fn sweep(w: &World, open: &[Job]) {
+    sweep_sent(w);
     let Ok(entries) = std::fs::read_dir(&w.config.work) else { return };
     for entry in entries.flatten() {
         let id = entry.file_name().to_str().and_then(|n| n.parse::<JobId>().ok());
@@ -278,6 +280,19 @@ fn sweep(w: &World, open: &[Job]) {
         if id.is_some() && !in_use && !known {
             // What stays is swept the next time.
             let _ = durable::remove_folder(&entry.path());
+        }
+    }
+}
+
+/// Removes what was written down of requests, for jobs that no retry can send again.
+fn sweep_sent(w: &World) {
+    let Ok(entries) = std::fs::read_dir(w.config.work.join(SENT_FOLDER)) else { return };
+    for entry in entries.flatten() {
+        let id = entry.file_name().to_str().and_then(|n| n.split_once('-')?.0.parse::<JobId>().ok());
+        let state = id.and_then(|id| w.journal.reader().and_then(|r| r.job(id)).ok().flatten()).map(|r| r.job.state);
+        if state.is_some_and(|s| s.at_rest() && s != State::Failed && !s.is_open_question()) {
+            // What stays is swept the next time.
+            let _ = durable::remove(&entry.path());
         }
     }
 }

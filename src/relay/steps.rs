@@ -8,11 +8,15 @@ mod deliver;
 mod finish;
 mod late;
 mod prepare;
+mod records;
+mod sent;
 
 pub use deliver::{Published, publish, resolve_delivery, upload};
 pub use finish::{companions, fail, finish, is_companion, note_is_of, note_path, uncompressed_name};
 pub use late::{CONFIRM_SPANS, late_check, taken_pause};
 pub use prepare::{LookupCache, member_name, prepare};
+
+pub(super) use records::FOLDER as SENT_FOLDER;
 
 use std::path::Path;
 

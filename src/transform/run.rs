@@ -146,7 +146,7 @@ impl<'w> Run<'w> {
     fn joinable(&self, plan: &Plan) -> bool {
         let spec = self.spec;
         let direct = spec.order_by.is_empty() && spec.output_group.is_none() && spec.split.is_none() && spec.input_group.is_none();
-        direct && spec.output.joins() && self.work.explain.is_none() && plan.each_by_itself()
+        direct && spec.output.joins() && self.work.explain.is_none() && self.work.refused.is_none() && plan.each_by_itself()
     }
 
     /// Works on pieces side by side; gives a reader of what can't be.
@@ -225,7 +225,7 @@ impl<'w> Run<'w> {
             }
             Ok(Verdict::Write) => {
                 let written = match &mut self.sink {
-                    Some(sink) => sink.put(&values)?,
+                    Some(sink) => sink.put(&values, self.work.refused.as_mut())?,
                     None => Ok(()),
                 };
                 if let Err(reject) = written {

@@ -1,8 +1,8 @@
 //! What becomes of mapped records: ordered, grouped, split, written and compressed, in this order.
 
-use super::Transformation;
 use super::regroup::{Group, Place};
 use super::spill::{Key, Sorter};
+use super::{Refused, Transformation};
 use crate::error::{Error, Result};
 use crate::formats::packed::Packer;
 use crate::formats::{Output, RecordWriter, Room, Tools, Writing};
@@ -73,14 +73,25 @@ impl<'t, 'p> Sink<'t, 'p> {
         self.spec.output.writer(&self.spec.output_options, writing)
     }
 
-    /// Takes one record; a reject leaves nothing behind.
-    pub(super) fn put(&mut self, values: &[Value<'_>]) -> Result<Result<(), Reject>> {
+    /// Takes one record; a reject leaves nothing behind. Neither does one that B has refused.
+    pub(super) fn put(&mut self, values: &[Value<'_>], refused: Option<&mut Refused>) -> Result<Result<(), Reject>> {
+        if refused.is_some() && self.probe.is_none() {
+            self.probe = Some(self.new_writer(self.columns.clone())?);
+        }
         let Some(probe) = &mut self.probe else { return self.write(values) };
         let before = self.out.len();
-        let fits = probe.write(values, &mut self.out)?;
+        let mut fits = probe.write(values, &mut self.out)?;
+        if fits.is_ok()
+            && let Some(words) = refused.and_then(|r| r.take(&self.out[before..]))
+        {
+            fits = Err(Reject::record(words));
+        }
         self.out.truncate(before);
         if fits.is_err() {
             return Ok(fits);
+        }
+        if self.sorter.is_none() && self.group.is_none() {
+            return self.write(values);
         }
         let row: Vec<Value<'static>> = values.iter().map(|v| v.clone().into_owned()).collect();
         self.unseen.retain(|(_, place)| matches!(place.value(&row), Value::Null));

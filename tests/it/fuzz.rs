@@ -121,8 +121,14 @@ fn transform(input: &str, map: &str, bytes: &[u8]) {
     let stop = passerelle::stop::Stop::default();
     let scratch = tempfile::tempdir().unwrap();
     let mut parts = |_: usize| Ok((Box::new(std::io::sink()) as passerelle::formats::Output, "x".to_owned()));
-    let work =
-        passerelle::transform::Work { parts: Some(&mut parts), rejects: &mut rejects as &mut dyn Rejects, scratch: scratch.path(), stop: &stop, explain: None };
+    let work = passerelle::transform::Work {
+        parts: Some(&mut parts),
+        rejects: &mut rejects as &mut dyn Rejects,
+        scratch: scratch.path(),
+        stop: &stop,
+        refused: None,
+        explain: None,
+    };
     let out = spec.run(vec![source], work);
     if let Ok(outcome) = out {
         let c = outcome.counts;

@@ -108,7 +108,7 @@ fn certificates_are_verified_over_https() {
 }
 
 /// A server that notes each request and answers as told: `None` cuts the connection after the body.
-fn scripted(answers: Vec<Option<&'static str>>) -> (u16, Arc<Mutex<Vec<String>>>) {
+pub fn scripted(answers: Vec<Option<&'static str>>) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::new(Mutex::new(Vec::new()));

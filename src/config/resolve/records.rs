@@ -2,6 +2,7 @@
 
 use super::parts::{declared_names, find, reading, style, within};
 use super::{Builder, schema};
+use crate::config::DestinationConfig;
 use crate::config::raw::percent;
 use crate::formats::packed::Packing;
 use crate::formats::text::{Encoder, Type};
@@ -100,6 +101,46 @@ impl Builder<'_> {
             input_options,
             output_options,
         })
+    }
+
+    /// What a destination demands that takes each record by itself; what is made for it has one record a line.
+    pub(super) fn by_record(&mut self, o: &Options, destinations: &[DestinationConfig], transformation: Option<&mut Transformation>) {
+        let span = o.table("destination").map_or(o.span.clone(), |d| d.span.clone());
+        let output = o.table("output").map_or(o.span.clone(), |t| t.span.clone());
+        let records = "publish = \"records\"";
+        if destinations.len() > 1 {
+            self.mistake(
+                span,
+                format!("a destination with {records} stands alone: what it refuses is not what another one has"),
+                "one destination",
+                Some("give the other one a route of its own, from the same source with on_success = \"keep\"".into()),
+            );
+        } else if destinations.iter().any(|d| d.confirm.is_some() || d.done_file.is_some()) {
+            self.mistake(span, format!("`confirm` and `done_file` are about files; with {records} none is sent"), "no file", None);
+        }
+        let Some(t) = transformation else {
+            return self.mistake(
+                output,
+                format!("{records} needs records, and raw bytes are none"),
+                "declare input.format and output.format = \"ndjson\"",
+                None,
+            );
+        };
+        let json = matches!(t.output.name(), "json" | "ndjson");
+        if !json {
+            self.mistake(output, format!("{records} sends JSON, not {}", t.output.name()), "expected output.format = \"ndjson\"", None);
+        } else if t.output_group.is_some() {
+            let hint = Some("group A's rows on the input: input.group_by and input.group_into".into());
+            self.mistake(
+                output,
+                format!("output.group_by can't be used with {records}: what B refuses could not be told of A's rows"),
+                "group on the input",
+                hint,
+            );
+        } else if t.split.is_some() || t.packing.is_some() || !t.output_options.word("wrap").is_empty() {
+            self.mistake(output, format!("split, compress and wrap are about files; with {records} none is sent"), "no file", None);
+        }
+        t.output = if json { &formats::json::Ndjson } else { t.output };
     }
 
     /// Targets that `order_by` and `group_by` name must be there, as far as they are known without a file.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::super::{EndpointConfig, LookupConfig};
+use super::super::{Batch, EndpointConfig, LookupConfig};
 use super::Builder;
 use super::parts::percent_decoded;
 use crate::formats;
@@ -75,6 +75,13 @@ impl Builder<'_> {
         }
         let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let known_hosts = path("known_hosts").unwrap_or_else(|| home.join(".ssh/known_hosts"));
+        let records = o.word("publish") == "records";
+        if records && o.has("method") && o.word("method") == "multipart" {
+            self.mistake(o.span_of("method"), "records are sent as JSON, not as a form", "expected \"POST\" or \"PUT\"", None);
+        }
+        if o.has("batch") && !records {
+            self.mistake(o.span_of("batch"), "`batch` is about records that are sent by themselves", "needs publish = \"records\"", None);
+        }
         let seconds = |key: &str| o.duration(key).unwrap_or(Duration::from_secs(60));
         Some(EndpointConfig {
             name: name.to_owned(),
@@ -91,9 +98,10 @@ impl Builder<'_> {
             implicit_tls: o.word("tls") == "implicit",
             ca_file: path("ca_file"),
             passive: o.flag("passive"),
-            method: o.word("method"),
+            method: if records && !o.has("method") { "POST".into() } else { o.word("method") },
             field: o.word("field"),
             webdav_move: o.word("publish") == "move",
+            records: records.then(|| o.count("batch").map_or(Batch::One, Batch::Many)),
             headers: o.map("headers").iter().map(|(n, e)| (n.clone(), SecretString::from(e.as_text().to_owned()))).collect(),
             client_cert: path("client_cert").map(|cert| (cert, path("client_key"))),
             identity_file,

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, run_after};
+use super::records::send_records;
 use super::vanished;
 use crate::config::{DestinationConfig, IfExists, Route, Verify};
 use crate::durable;
 use crate::endpoints::pool::Pool;
-use crate::endpoints::{Direct, Followed, Rename, Session};
+use crate::endpoints::{Content, Direct, Followed, Rename, Session};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Delivery, Event, Job, Made, Name, PartMade, Progress};
 use crate::journal::Fact;
@@ -359,6 +360,9 @@ pub(super) fn free_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) 
 /// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
 pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let t = target(w, route, &job.deliveries[delivery])?;
+    if let Some(batch) = t.d.records() {
+        return send_records(w, route, job, delivery, batch);
+    }
     let mut name = job.deliveries[delivery].name.clone();
     let policy = t.d.if_exists;
     let fresh = job.deliveries[delivery].progress == Progress::Uploaded;
@@ -374,8 +378,12 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     }
     let t = target(w, route, &job.deliveries[delivery])?;
     let (mut file, size, _) = payload(w, job, delivery)?;
-    let how =
-        Direct { idempotency_key: job.deliveries[delivery].id.clone(), rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New }, size };
+    let how = Direct {
+        idempotency_key: job.deliveries[delivery].id.clone(),
+        rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New },
+        size,
+        content: Content::File,
+    };
     let mut bytes = 0;
     let sent = w.with_session(t.d, |session| {
         let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
@@ -410,8 +418,8 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
 }
 
 /// A request whose outcome can't be known, with what the operator may do.
-fn unconfirmed(what: &str, t: &Target<'_>, job: &Job) -> Error {
-    Error::endpoint(format!("{what}, and {} cannot tell whether it has the file", t.d.endpoint_name()))
+pub(super) fn unconfirmed(what: &str, t: &Target<'_>, job: &Job) -> Error {
+    Error::endpoint(format!("{what}, and {} cannot tell whether it has it", t.d.endpoint_name()))
         .kind_of(Kind::Unconfirmed)
         .at("publish")
         .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id))
@@ -421,6 +429,9 @@ fn unconfirmed(what: &str, t: &Target<'_>, job: &Job) -> Error {
 pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let route = w.route_of(job)?.clone();
     let t = target(w, &route, &job.deliveries[delivery])?;
+    if let Some(batch) = t.d.records() {
+        return send_records(w, &route, job, delivery, batch);
+    }
     if t.pool.direct() && t.pool.repeatable() {
         let made = made_for(job, delivery)?;
         let there = w.with_session(t.d, |session| {

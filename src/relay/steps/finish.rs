@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::{Timestamp, Zoned};
 
 use super::super::World;
+use super::records::forget;
 use super::{rfc3339, vanished};
 use crate::config::{ArchiveCompress, OnSuccess, Route};
 use crate::durable;
@@ -77,6 +78,7 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     w.record(jobs.iter_mut().zip(places).map(|(job, path)| (job, Event::Archived { path })).collect())?;
     for job in jobs.iter() {
         durable::remove_folder(&w.work(job))?;
+        forget(w, job)?;
     }
     Ok(())
 }

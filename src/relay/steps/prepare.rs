@@ -29,7 +29,7 @@ use crate::transform::corrected;
 use crate::transform::group::{Grouping, Groups};
 use crate::transform::lookup::{Lookup, Lookups, Records};
 use crate::transform::rejects::{Rejects, RejectsCsv};
-use crate::transform::{Counts, Source, Work};
+use crate::transform::{Counts, Outcome, Parts, Refused, Source, Work};
 use crate::watch::digest_of;
 
 /// Seals the original and makes the file for B; goes on as far as it may, if that is small work for one destination. Gives
@@ -211,8 +211,8 @@ pub(super) fn read_failed(e: &std::io::Error, path: &Path) -> Error {
     if error.blame() == Blame::Stopped { error } else { Error::io(Blame::File, "read", path, e) }
 }
 
-/// Makes B's file in the job's work folder.
-pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, seal: &Seal, kind: Export) -> Result<Made> {
+/// Runs a job's records through the map, with the rejects in its work folder; what B has refused is rejected too.
+fn map_records(w: &World, (route, job): (&Route, &Job), (original, seal): (&Path, &Seal), parts: &mut Parts<'_>, refused: Option<Refused>) -> Result<Outcome> {
     let Some(spec) = &route.transformation else { return Err(Error::relay("nothing to transform")) };
     let work = w.work(job);
     durable::make_folder(&work, 0o700)?;
@@ -227,6 +227,33 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
         Box::new(|| durable::NewFile::create(&rejects_path, 0o600).map(|f| Box::new(BufWriter::new(f)) as Box<dyn std::io::Write + Send>)),
     );
     let source = Source { input, context, lookups, beside: Some(route.source.path.join(job.file.path())) };
+    let mut parts = |number: usize| parts(number);
+    let how = Work { parts: Some(&mut parts), rejects: &mut rejects as &mut dyn Rejects, scratch: &work, stop: &w.stop, refused, explain: None };
+    let outcome = spec.run(vec![source], how)?;
+    if let Ok(rejects) = durable::open_file(&rejects_path) {
+        durable::sync_file(&rejects, &rejects_path)?;
+    }
+    Ok(outcome)
+}
+
+/// Rejects what B has refused of the records that were sent; gives how many they are.
+pub(super) fn divert(w: &World, route: &Route, job: &Job, refused: Refused) -> Result<u64> {
+    let seal = job.seal.clone().ok_or_else(|| Error::relay("nothing was sealed"))?;
+    let (before, wanted) = (job.made.as_ref().and_then(|m| m.counts).unwrap_or_default(), refused.records());
+    // What is made is known already: only the rejects are of interest.
+    let mut parts = |_: usize| Ok((Box::new(std::io::sink()) as Output, String::new()));
+    let outcome = map_records(w, (route, job), (&w.original(job)?, &seal), &mut parts, Some(refused))?;
+    durable::sync_folder(&w.work(job))?;
+    let found = outcome.counts.rejected.saturating_sub(before.rejected);
+    if found != wanted {
+        tracing::warn!(job = job.id, "B refused {wanted} records, of which {found} are found again in A's file: a code table has changed meanwhile");
+    }
+    Ok(wanted)
+}
+
+/// Makes B's file in the job's work folder.
+pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, seal: &Seal, kind: Export) -> Result<Made> {
+    let work = w.work(job);
     let unfinished = |part: usize| work.join(format!("{}.part", part_name(part)));
     let mut parts = |number: usize| {
         let output = durable::NewFile::create(&unfinished(number - 1), 0o600)?;
@@ -234,8 +261,7 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
         let output = BufWriter::with_capacity(durable::CHUNK_BYTES, output);
         Ok((Box::new(output) as Output, member_name(&name)))
     };
-    let outcome =
-        spec.run(vec![source], Work { parts: Some(&mut parts), rejects: &mut rejects as &mut dyn Rejects, scratch: &work, stop: &w.stop, explain: None })?;
+    let outcome = map_records(w, (route, job), (original, seal), &mut parts, None)?;
     let mut made = Vec::new();
     for part in 0..outcome.parts.max(1) {
         let (part, out) = (unfinished(part), work.join(part_name(part)));
@@ -249,13 +275,10 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
         durable::rename_over(&part, &out)?;
         made.push(PartMade { size, hash });
     }
-    if let Ok(rejects) = durable::open_file(&rejects_path) {
-        durable::sync_file(&rejects, &rejects_path)?;
-    }
     durable::sync_folder(&work)?;
     let size = made.iter().map(|p| p.size).sum();
     let hash = made.first().map(|p| p.hash.clone()).unwrap_or_default();
-    let parts = if spec.split.is_some() { made } else { Vec::new() };
+    let parts = if route.transformation.as_ref().is_some_and(|t| t.split.is_some()) { made } else { Vec::new() };
     Ok(Made { size, hash, in_work: true, counts: Some(outcome.counts), remarks: outcome.remarks, parts })
 }
 
@@ -373,6 +396,8 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
                 doubtful: false,
                 taken_at: None,
                 overdue: false,
+                by_record: d.records().is_some(),
+                confirmed: false,
                 part,
             });
         }
