@@ -3,6 +3,7 @@
 //! `raw` checks what is written key by key; this file checks what only makes sense together, and builds. Nothing above
 //! it ever sees TOML.
 
+pub mod names;
 pub mod raw;
 pub mod reference;
 pub mod resolve;
@@ -109,6 +110,8 @@ pub struct EndpointConfig {
     pub field: String,
     /// http: PUT the temporary name, then WebDAV MOVE.
     pub webdav_move: bool,
+    /// How names are written there; none: in UTF-8.
+    pub names: Option<names::Names>,
     /// Records are sent by themselves, not files.
     pub records: Option<Batch>,
     /// http: headers of each request.

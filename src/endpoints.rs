@@ -5,6 +5,7 @@
 //! the engine's business.
 
 pub mod check;
+mod encoded;
 pub mod ftp;
 pub mod http;
 pub mod local;
@@ -154,7 +155,13 @@ pub static TRANSPORTS: &[&dyn Transport] = &[&sftp::Sftp, &ftp::Ftp, &http::Http
 pub fn open(config: &Arc<EndpointConfig>) -> Result<Arc<dyn Endpoint>> {
     let scheme = config.url.scheme();
     match TRANSPORTS.iter().find(|t| t.schemes().contains(&scheme)) {
-        Some(transport) => transport.open(config.clone()),
+        Some(transport) => {
+            let server = transport.open(config.clone())?;
+            Ok(match config.names.clone() {
+                Some(names) => Arc::new(encoded::Encoded { server, names }),
+                None => server,
+            })
+        }
         None => Err(Error::config(format!("the scheme {scheme}:// has no transport"))),
     }
 }

@@ -8,6 +8,26 @@ fn world(endpoint: &str, destination: &str) -> World {
 }
 
 #[test]
+fn names_are_written_in_the_server_s_encoding_and_read_back() {
+    let server = Vsftpd::start("");
+    let w = world(&format!("{}filename_encoding = \"windows-1252\"\n", server.endpoint("b", "ftp")), "");
+    w.write("a/été à Noël.csv", "1");
+    w.write("a/日本.csv", "2");
+    w.once().code(1).says("which windows-1252 does not have");
+    let names: Vec<Vec<u8>> = std::fs::read_dir(server.dir.path().join("root/in")).unwrap().map(|e| e.unwrap().file_name().into_encoded_bytes()).collect();
+    assert_eq!(names, [b"\xe9t\xe9 \xe0 No\xebl.csv".to_vec()]);
+    // The same folder as a source.
+    let back = World::new(&format!(
+        "{}{}[routes.back.source]\nendpoint = \"b\"\nsettle = \"0s\"\n[routes.back.destination]\npath = \"c\"\n",
+        server.endpoint("b", "ftp"),
+        "filename_encoding = \"windows-1252\"\n"
+    ));
+    std::fs::create_dir(back.path("c")).unwrap();
+    back.once().ok();
+    assert_eq!(back.files("c"), [("été à Noël.csv".to_owned(), b"1".to_vec())].into());
+}
+
+#[test]
 fn files_arrive_byte_for_byte_over_ftp() {
     let server = Vsftpd::start("");
     let w = world(&server.endpoint("b", "ftp"), "verify = \"hash\"\n");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::super::names::Names;
 use super::super::{Batch, EndpointConfig, LookupConfig};
 use super::Builder;
 use super::parts::percent_decoded;
@@ -101,6 +102,7 @@ impl Builder<'_> {
             method: if records && !o.has("method") { "POST".into() } else { o.word("method") },
             field: o.word("field"),
             webdav_move: o.word("publish") == "move",
+            names: Names::named(&o.word("filename_encoding")),
             records: records.then(|| o.count("batch").map_or(Batch::One, Batch::Many)),
             headers: o.map("headers").iter().map(|(n, e)| (n.clone(), SecretString::from(e.as_text().to_owned()))).collect(),
             client_cert: path("client_cert").map(|cert| (cert, path("client_key"))),
