@@ -70,7 +70,7 @@ pub enum ArchiveCompress {
 }
 
 /// A server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EndpointConfig {
     /// Its name.
     pub name: String,
@@ -112,6 +112,8 @@ pub struct EndpointConfig {
     pub webdav_move: bool,
     /// How names are written there; none: in UTF-8.
     pub names: Option<names::Names>,
+    /// The password is proved by a digest, and not sent.
+    pub digest: bool,
     /// Records are sent by themselves, not files.
     pub records: Option<Batch>,
     /// http: headers of each request.
@@ -183,6 +185,11 @@ fn real(path: &Path) -> PathBuf {
 }
 
 impl EndpointConfig {
+    /// The same without what tells who asks: for another server than this one.
+    pub fn without_credentials(&self) -> Self {
+        let nobody = Self { user: String::new(), password: None, headers: Vec::new(), client_cert: None, ..self.clone() };
+        Self { passphrase: None, identity_file: None, ..nobody }
+    }
     /// The host.
     pub fn host(&self) -> String {
         self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
@@ -308,6 +315,8 @@ pub struct RemoteSource {
     pub path: String,
     /// How long a file must be the same in two listings; none: 2 s.
     pub settle: Option<Duration>,
+    /// The files that are got by their names, where the server lists none (HTTP).
+    pub named: Option<Vec<String>>,
     /// What is left of a file there once it is relayed.
     pub leave: Leave,
     /// Make the folder if it is missing.

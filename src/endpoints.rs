@@ -59,6 +59,15 @@ pub struct Listed {
     pub modified: Option<i64>,
 }
 
+/// Which version of a file a server has, in its own words (HTTP).
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Version {
+    /// Its entity tag.
+    pub etag: Option<String>,
+    /// When it was changed last.
+    pub modified: Option<String>,
+}
+
 /// What a rename does with an existing name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rename {
@@ -120,6 +129,10 @@ pub trait Session: Send {
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64>;
     /// Reads a file to its end.
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64>;
+    /// Reads a file to its end unless it is that version still; none: it is.
+    fn read_changed(&mut self, _: &Path, _: &Version, _: &mut dyn Write) -> Result<Option<Version>> {
+        Err(Error::endpoint("this server knows no versions").at("fetch").kind_of(Kind::Unsupported))
+    }
     /// Renames.
     fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<()>;
     /// Removes a file; one that is not there is fine.

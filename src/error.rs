@@ -74,6 +74,9 @@ struct Inner {
     line: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
+    /// So many seconds the server wants to be left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pause: Option<u64>,
 }
 
 /// The result of everything that can fail.
@@ -81,7 +84,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     fn new(blame: Blame, message: impl Into<String>) -> Self {
-        let inner = Inner { blame, kind: Kind::Other, message: message.into(), hint: None, step: None, file: None, line: None, endpoint: None };
+        let inner = Inner { blame, kind: Kind::Other, message: message.into(), hint: None, step: None, file: None, line: None, endpoint: None, pause: None };
         Self(Box::new(inner))
     }
 
@@ -151,6 +154,16 @@ impl Error {
     pub fn on_endpoint(mut self, name: &str) -> Self {
         self.0.endpoint.get_or_insert_with(|| name.to_owned());
         self
+    }
+    /// The server asks not to be tried before that.
+    #[must_use]
+    pub fn not_before(mut self, pause: std::time::Duration) -> Self {
+        self.0.pause = Some(pause.as_secs());
+        self
+    }
+    /// How long the server asks to be left alone; an hour at most counts.
+    pub fn pause(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.0.pause.unwrap_or(0).min(3600))
     }
     /// The same failure, blamed on somebody else (an unreadable sample is the file's fault, an unreadable folder the endpoint's).
     #[must_use]

@@ -58,6 +58,7 @@ static ENDPOINT: &[Opt] = &[
     opt("method", Kind::Choice(&["PUT", "POST", "multipart"]), Some("\"PUT\""), "http: how a file is sent; POST where publish is records."),
     opt("field", Kind::Text, Some("\"file\""), "http multipart: the form field."),
     opt("publish", Kind::Choice(&["direct", "move", "records"]), Some("\"direct\""), "http: direct; move (WebDAV); records: each record as one JSON request."),
+    opt("auth", Kind::Choice(&["basic", "digest"]), Some("\"basic\""), "http: how user and password are proved."),
     opt("batch", Kind::Integer(1), None, "http records: so many records a request, as a list; default: each by itself, as an object."),
     opt("headers", Kind::SecretMap, None, "http: headers of each request."),
     opt("client_cert", Kind::Path, None, "https, ftps: the client's certificate (PEM)."),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::reach::Told;
-use super::{Direct, Endpoint, Entry, Listed, Rename, Session, Stat};
+use super::{Direct, Endpoint, Entry, Listed, Rename, Session, Stat, Version};
 use crate::config::names::Names;
 use crate::error::Result;
 use crate::stop::Stop;
@@ -62,6 +62,9 @@ impl Session for EncodedSession {
     }
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64> {
         self.session.read(&self.names.there(path)?, to)
+    }
+    fn read_changed(&mut self, path: &Path, known: &Version, to: &mut dyn Write) -> Result<Option<Version>> {
+        self.session.read_changed(&self.names.there(path)?, known, to)
     }
     fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<()> {
         self.session.rename(&self.names.there(from)?, &self.names.there(to)?, how)

@@ -1,10 +1,12 @@
 //! HTTP(S) and WebDAV (libcurl): PUT, POST and multipart straight to the final name, or PUT and MOVE.
 //!
-//! Certificates are always verified, redirects are never followed by themselves, and what a server says is cut short
+//! Certificates are always verified, only a GET follows redirects, without credentials to another server, and what a server says is cut short
 //! before it is shown. A POST that was cut after its body is never sent again by itself.
 
+mod answer;
 mod propfind;
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,10 +16,14 @@ use curl::easy::{Auth, Easy, InfoType, List};
 use secrecy::ExposeSecret;
 
 use super::reach::{Told, connect_tcp};
-use super::{Content, Direct, Endpoint, Listed, Rename, Session, Stat, Transport, missing_folder, source_error, tls};
+use super::{Content, Direct, Endpoint, Listed, Rename, Session, Stat, Transport, Version, missing_folder, source_error, tls};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
+use answer::{Answer, Head, answer_error, curl_error};
+
+/// How often a server may send on to another address.
+const REDIRECTS_MAX: usize = 5;
 
 /// What is kept of a server's words.
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -95,14 +101,6 @@ struct HttpSession {
     stop: Stop,
 }
 
-struct Answer {
-    code: u32,
-    length: Option<u64>,
-    words: String,
-    /// libcurl sent the request a second time: what is refused now may have been carried out the first time.
-    repeated: bool,
-}
-
 /// A request's body: its stream and its size.
 struct Body<'b> {
     from: &'b mut dyn Read,
@@ -125,11 +123,44 @@ impl HttpSession {
 
     /// Makes one request. `method` has a body only where `body` is given.
     fn request(&mut self, method: &str, url: &str, headers: &[String], body: Option<Body<'_>>, sink: Option<&mut dyn Write>) -> Result<Answer> {
-        let config = self.config.clone();
+        self.request_as(&self.config.clone(), method, url, headers, body, sink)
+    }
+
+    /// Gets what is at `url`, or where the server says that it is now. Another server is told neither user nor password nor
+    /// any header of ours.
+    fn get(&mut self, url: &str, headers: &[String], sink: &mut dyn Write) -> Result<Answer> {
+        let mut at = url::Url::parse(url).map_err(|e| Error::endpoint(format!("{url} is no address: {e}")))?;
+        let mut config = self.config.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.request_as(&config, "GET", at.as_str(), headers, None, Some(&mut *sink))?;
+            let Some(next) = answer.head.location.as_ref().filter(|_| matches!(answer.code, 301 | 302 | 303 | 307 | 308)) else { return Ok(answer) };
+            let next = at.join(next).map_err(|e| Error::endpoint(format!("the server redirects to what is no address: {e}")))?;
+            if !matches!(next.scheme(), "http" | "https") || (at.scheme() == "https" && next.scheme() == "http") {
+                return Err(Error::endpoint(format!("the server redirects from {} to {}://", at.scheme(), next.scheme()))
+                    .at("fetch")
+                    .hint("what was asked in secret is not asked in clear: tell the server's keeper, or put the final address into the endpoint's url"));
+            }
+            if next.origin() != at.origin() {
+                config = Arc::new(self.config.without_credentials());
+            }
+            at = next;
+        }
+        Err(Error::endpoint(format!("the server redirects more than {REDIRECTS_MAX} times")).at("fetch").hint("put the final address into the endpoint's url"))
+    }
+
+    fn request_as(
+        &mut self,
+        config: &EndpointConfig,
+        method: &str,
+        url: &str,
+        headers: &[String],
+        body: Option<Body<'_>>,
+        sink: Option<&mut dyn Write>,
+    ) -> Result<Answer> {
         self.easy.reset();
-        self.prepare(&config, method, url, headers, body.as_ref().map(|b| b.size)).map_err(|e| curl_error(&e, &config))?;
+        self.prepare(config, method, url, headers, body.as_ref().map(|b| b.size)).map_err(|e| curl_error(&e, config))?;
         let mut words = Vec::new();
-        let mut length = None;
+        let head = RefCell::new(Head::default());
         let mut broken = None;
         // libcurl sends a request again by itself when a kept connection turns out to be cut.
         let mut sent = 0;
@@ -140,16 +171,12 @@ impl HttpSession {
             let mut transfer = self.easy.transfer();
             let set = || -> std::result::Result<(), curl::Error> {
                 transfer.header_function(|line| {
-                    let text = String::from_utf8_lossy(line);
-                    if let Some((name, value)) = text.split_once(':')
-                        && name.eq_ignore_ascii_case("content-length")
-                    {
-                        length = value.trim().parse().ok();
-                    }
+                    head.borrow_mut().take(line);
                     true
                 })?;
                 transfer.write_function(|bytes| {
-                    if let Some(sink) = &mut sink {
+                    // What comes with a refusal is no file.
+                    if let Some(sink) = sink.as_mut().filter(|_| head.borrow().is_success()) {
                         return Ok(if sink.write_all(bytes).is_ok() { bytes.len() } else { 0 });
                     }
                     if words.len() < ANSWER_BYTES_MAX {
@@ -179,12 +206,14 @@ impl HttpSession {
             if e.is_aborted_by_callback() && self.stop.is_set() {
                 return Err(Error::stopped());
             }
-            return Err(curl_error(&e, &config));
+            return Err(curl_error(&e, config));
         }
-        let code = self.easy.response_code().map_err(|e| curl_error(&e, &config))?;
+        let code = self.easy.response_code().map_err(|e| curl_error(&e, config))?;
         let text = String::from_utf8_lossy(&words);
         let words = crate::error::shown_bytes(text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect::<String>().as_bytes());
-        Ok(Answer { code, length, words, repeated: sent > 1 })
+        // Digest needs a first request that is refused.
+        let usual = if config.digest { 2 } else { 1 };
+        Ok(Answer { code, words, repeated: sent > usual, head: head.into_inner() })
     }
 
     fn prepare(&mut self, config: &EndpointConfig, method: &str, url: &str, headers: &[String], size: Option<u64>) -> std::result::Result<(), curl::Error> {
@@ -207,7 +236,8 @@ impl HttpSession {
         if !config.user.is_empty() {
             easy.username(&config.user)?;
             easy.password(config.password.as_ref().map_or("", |p| p.expose_secret()))?;
-            easy.http_auth(Auth::new().basic(true))?;
+            let mut auth = Auth::new();
+            easy.http_auth(if config.digest { auth.digest(true) } else { auth.basic(true) })?;
         }
         let mut list = List::new();
         // A server that never answers "100 Continue" would cost a second for each file.
@@ -257,51 +287,6 @@ impl HttpSession {
     }
 }
 
-/// Whose fault an answer is, and what to do.
-fn answer_error(answer: &Answer, what: &str, path: &Path, config: &EndpointConfig) -> Error {
-    let text = format!(
-        "the server answers {} to {what} {}{}{}",
-        answer.code,
-        crate::error::shown(path),
-        if answer.words.is_empty() { "" } else { ": " },
-        answer.words
-    );
-    match answer.code {
-        400 | 413 | 415 | 422 => Error::file(text).hint("B refuses this file: see its words, correct the mapping or the export, then retry"),
-        401 | 403 | 407 => Error::endpoint(text)
-            .kind_of(Kind::Login)
-            .hint("check user, password or the Authorization header; ask the server's keeper for the right to write there"),
-        404 => Error::endpoint(text).kind_of(Kind::NotFound).hint(format!("check endpoints.{}.url and the route's path", config.name)),
-        409 => Error::endpoint(text).kind_of(Kind::NotFound).hint("most often the folder does not exist at the server: create it, or set create = true"),
-        405 | 501 => Error::endpoint(text)
-            .kind_of(Kind::Unsupported)
-            .hint("the server does not know this method there: check `method` and `publish`, or ask its keeper to allow it"),
-        412 => Error::endpoint(text).kind_of(Kind::Exists),
-        // A gateway gave up on the server behind it: whether that one did what was asked is unknown.
-        408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint("the file waits and is tried again by itself"),
-        507 => Error::endpoint(text).kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
-        300..=399 => Error::endpoint(text).hint("the server redirects: put the final address into the endpoint's url"),
-        _ => Error::endpoint(text).hint("the file waits and is tried again by itself"),
-    }
-}
-
-fn curl_error(e: &curl::Error, config: &EndpointConfig) -> Error {
-    let detail = e.extra_description().unwrap_or_else(|| e.description());
-    let detail: String = detail.chars().take(300).collect();
-    let error = Error::endpoint(format!("HTTP: {detail}"));
-    if e.is_couldnt_resolve_host() || e.is_couldnt_resolve_proxy() {
-        error.at("name").hint(format!("check the host in endpoints.{}.url", config.name))
-    } else if e.is_couldnt_connect() {
-        error.at("port").hint("check the port, and that the server runs")
-    } else if e.is_peer_failed_verification() || e.is_ssl_connect_error() || e.is_ssl_cacert_badfile() || e.is_ssl_certproblem() {
-        error
-            .at("handshake")
-            .hint("if the server has its own authority, set ca_file to its certificate; the host in the url must be one that the certificate names")
-    } else {
-        error.kind_of(Kind::Lost).hint("the file waits and is tried again by itself")
-    }
-}
-
 impl Session for HttpSession {
     fn syncs(&self) -> bool {
         false
@@ -310,7 +295,7 @@ impl Session for HttpSession {
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         let answer = self.plain("HEAD", path, &[])?;
         match answer.code {
-            200..=299 => Ok(Some(Stat { size: answer.length, folder: false })),
+            200..=299 => Ok(Some(Stat { size: answer.head.length, folder: false })),
             404 | 410 => Ok(None),
             // A folder without its slash is redirected to the one with it.
             300..=399 => Ok(Some(Stat { size: None, folder: true })),
@@ -346,9 +331,21 @@ impl Session for HttpSession {
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64> {
         let mut sink = Sink { inner: to, total: 0 };
         let url = self.url(path);
-        let answer = self.request("GET", &url, &[], None, Some(&mut sink))?;
+        let answer = self.get(&url, &[], &mut sink)?;
         match answer.code {
             200..=299 => Ok(sink.total),
+            _ => Err(self.fail(&answer, "GET", path)),
+        }
+    }
+
+    fn read_changed(&mut self, path: &Path, known: &Version, to: &mut dyn Write) -> Result<Option<Version>> {
+        let url = self.url(path);
+        let unless = [("If-None-Match", &known.etag), ("If-Modified-Since", &known.modified)];
+        let headers: Vec<String> = unless.into_iter().filter_map(|(name, value)| Some(format!("{name}: {}", value.as_ref()?))).collect();
+        let answer = self.get(&url, &headers, to)?;
+        match answer.code {
+            200..=299 => Ok(Some(Version { etag: answer.head.etag, modified: answer.head.modified })),
+            304 => Ok(None),
             _ => Err(self.fail(&answer, "GET", path)),
         }
     }

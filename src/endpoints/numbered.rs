@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Direct, Listed, Rename, Session, Stat, lost};
+use super::{Direct, Listed, Rename, Session, Stat, Version, lost};
 use crate::error::{Kind, Result};
 use crate::points;
 use crate::stop::Stop;
@@ -45,6 +45,9 @@ impl Session for Numbered {
     }
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64> {
         request("download", path, || self.0.read(path, to))
+    }
+    fn read_changed(&mut self, path: &Path, known: &Version, to: &mut dyn Write) -> Result<Option<Version>> {
+        request("download", path, || self.0.read_changed(path, known, to))
     }
     fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<()> {
         request_left_out("remote-rename", to, || self.0.rename(from, to, how))

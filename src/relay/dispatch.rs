@@ -374,7 +374,8 @@ impl Dispatcher {
                     let delay = match error.kind() {
                         Kind::Login => LOGIN_DELAY,
                         _ => retry.as_ref().map_or(Duration::from_secs(1), |r| r.delay(e.failures)).mul_f64(jitter),
-                    };
+                    }
+                    .max(error.pause());
                     if e.error.is_none() {
                         e.since = Some(jiff::Timestamp::now());
                     }

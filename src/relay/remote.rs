@@ -9,6 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+mod named;
+
 use super::World;
 use crate::config::{Leave, RemoteSource, Route, Sort};
 use crate::durable;
@@ -46,8 +48,13 @@ pub(super) fn fetch(w: &World, route: &Route, remote: &RemoteSource, room: usize
     let pool = w.pool_of(&remote.endpoint.name)?;
     pool.with(&w.stop, |session| {
         let mut fetch = Fetch { w, route, remote, session, rate: pool.rate(), fetched: Fetched::default() };
-        let listed = fetch.list()?;
-        fetch.turn(listed, room)?;
+        match &remote.named {
+            Some(names) => fetch.named(names, room)?,
+            None => {
+                let listed = fetch.list()?;
+                fetch.turn(listed, room)?;
+            }
+        }
         Ok(fetch.fetched)
     })
 }

@@ -209,3 +209,32 @@ fn a_server_in_trouble_makes_the_file_wait_and_a_refusal_of_the_file_fails_it() 
     w.once().code(1).says("422");
     assert_eq!(w.states(), ["failed"]);
 }
+
+#[test]
+fn a_server_that_asks_for_time_is_left_alone() {
+    let (port, seen) = scripted(vec![Some("503 Service Unavailable\r\nRetry-After: 3600"), Some("201 Created")]);
+    let w = world(&format!("http://127.0.0.1:{port}/in"), "method = \"POST\"\n", "[routes.r.retry]\ninitial_delay = \"20ms\"\n");
+    w.write("a/x", "1");
+    w.write("a/y", "1");
+    let _relay = w.start();
+    w.until("told", || w.states().first().is_some_and(|s| s == "waiting"));
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_password_is_proved_by_a_digest_and_not_sent() {
+    use md5::{Digest, Md5};
+    let challenge = "401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"b\", nonce=\"abc\", qop=\"auth\", algorithm=MD5";
+    let (port, seen) = scripted(vec![Some(challenge), Some("201 Created")]);
+    let w = world(&format!("http://user@127.0.0.1:{port}/in"), "password = \"s3cret\"\nauth = \"digest\"\nmethod = \"POST\"\n", "");
+    w.write("a/x", "1");
+    w.once().ok();
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|r| !r.contains("s3cret")) && seen[1].ends_with("\r\n\r\n1"), "{seen:?}");
+    let line = seen[1].lines().find(|l| l.starts_with("Authorization: Digest ")).unwrap();
+    let part = |name: &str| line.split(&format!("{name}=")).nth(1).unwrap().split(',').next().unwrap().trim_matches('"').to_owned();
+    let hash = |text: String| Md5::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let wanted = hash(format!("{}:abc:{}:{}:auth:{}", hash("user:b:s3cret".into()), part("nc"), part("cnonce"), hash("POST:/in".into())));
+    assert_eq!(part("response"), wanted);
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::http::scripted;
 use crate::servers::{Nginx, Sshd, Vsftpd};
 use crate::world::World;
 
@@ -197,4 +198,69 @@ fn what_can_not_be_configured_is_told() {
     w.run(&["config", "check"]).code(2).says("below the endpoint's URL").says("needs `move_to`");
     w.config(&route("").replace("\"a\"", "\"x\""));
     w.run(&["config", "check"]).code(2).says("there is no endpoint `x`");
+}
+
+/// A web server's file as a source, got by its name.
+fn by_name(port: u16, path: &str) -> World {
+    World::new(&format!(
+        "[endpoints.a]\nurl = \"http://localhost:{port}/{path}\"\nheaders = {{ X-Api-Key = \"s3cret\", Authorization = \"Bearer s3cret\" }}\n[routes.r.source]\nendpoint = \"a\"\ninclude = [\"x.csv\"]\non_success = \"keep\"\n[routes.r.destination]\npath = \"b\"\nif_exists = \"rename\"\n"
+    ))
+}
+
+#[test]
+fn a_web_server_s_file_is_got_by_its_name_when_it_has_changed() {
+    let server = Nginx::start(None);
+    let w = by_name(server.port, "dav");
+    w.once().ok();
+    assert!(w.states().is_empty(), "there is no file yet, which is no trouble");
+    let there = server.dir.path().join("www/dav/x.csv");
+    fs::write(&there, "1").unwrap();
+    w.once().ok();
+    w.once().ok();
+    assert_eq!((w.read("b/x.csv"), w.states()), ("1".into(), vec!["delivered".to_owned()]));
+    // Touched, and the same.
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    fs::File::options().append(true).open(&there).unwrap().set_modified(later).unwrap();
+    w.once().ok();
+    assert_eq!(w.states().len(), 1);
+    fs::write(&there, "2").unwrap();
+    fs::File::options().append(true).open(&there).unwrap().set_modified(later).unwrap();
+    w.once().ok();
+    assert_eq!(w.states().len(), 1, "a server whose words stay the same has nothing new");
+    fs::write(&there, "3").unwrap();
+    fs::File::options().append(true).open(&there).unwrap().set_modified(later + std::time::Duration::from_secs(5)).unwrap();
+    w.once().ok();
+    assert_eq!((w.read("b/x-1.csv"), w.states().len(), there.exists()), ("3".into(), 2, true));
+}
+
+#[test]
+fn a_file_that_is_got_by_its_name_comes_exactly_once_through_a_kill_at_every_point() {
+    let server = Nginx::start(None);
+    fs::write(server.dir.path().join("www/dav/x.csv"), "1").unwrap();
+    let whole = by_name(server.port, "dav");
+    let list = whole.path("points");
+    assert_eq!(whole.run_with(&["run", "--once"], &[("PASSERELLE_POINTS", &format!("list={}", list.display()))]).code, 0);
+    let points = whole.read("points").lines().count();
+    assert!(points > 10);
+    for n in 1..=points {
+        let w = by_name(server.port, "dav");
+        let kill = format!("kill={}:{n}", if n % 2 == 0 { "before" } else { "after" });
+        w.run_with(&["run", "--once"], &[("PASSERELLE_POINTS", &kill)]);
+        w.once();
+        w.once().ok();
+        assert_eq!((w.files("b"), w.states()), ([("x.csv".to_owned(), b"1".to_vec())].into(), vec!["delivered".to_owned()]), "{kill}");
+    }
+}
+
+#[test]
+fn a_redirect_is_followed_and_another_server_is_told_no_secret() {
+    let (other, seen) = scripted(vec![Some("200 OK")]);
+    let moved: &'static str = Box::leak(format!("302 Found\r\nLocation: http://127.0.0.1:{other}/elsewhere/x.csv").into_boxed_str());
+    let (port, asked) = scripted(vec![Some("301 Moved\r\nLocation: /new/x.csv"), Some(moved)]);
+    let w = by_name(port, "in");
+    w.once().ok();
+    assert_eq!(w.read("b/x.csv"), "1");
+    let (asked, seen) = (asked.lock().unwrap(), seen.lock().unwrap());
+    assert!(asked.iter().all(|r| r.contains("s3cret")) && asked[1].starts_with("GET /new/x.csv "), "{asked:?}");
+    assert!(seen[0].starts_with("GET /elsewhere/x.csv ") && !seen[0].contains("s3cret"), "{}", seen[0]);
 }

@@ -154,7 +154,19 @@ impl Builder<'_> {
             self.mistake(o.span_of("on_success"), "`on_success = \"move\"` over HTTP is a WebDAV MOVE", "needs publish = \"move\" on the endpoint", None);
         }
         let settle = if o.has("settle") { o.duration("settle") } else { None };
-        Some(RemoteSource { endpoint, path, settle, leave, create: o.flag("create") })
+        let named = self.named_files(o, &endpoint);
+        Some(RemoteSource { endpoint, path, named, settle, leave, create: o.flag("create") })
+    }
+
+    /// Files of a web server that are asked for by their names, since it lists none.
+    fn named_files(&mut self, o: &Options, endpoint: &EndpointConfig) -> Option<Vec<String>> {
+        let names = o.texts("include")?;
+        let plain = names.iter().all(|n| !n.contains(['*', '?', '[', '{', '/']));
+        let by_name = endpoint.url.scheme().starts_with("http") && !endpoint.webdav_move && plain && o.word("on_success") == "keep";
+        for key in ["done_file", "checksum_file", "settle"].into_iter().filter(|key| by_name && o.has(key)) {
+            self.mistake(o.span_of(key), format!("`{key}` needs a listing, and files of a web server are got by their names"), "not needed", None);
+        }
+        by_name.then_some(names)
     }
 
     pub(super) fn destination(&mut self, route: &str, o: &Options) -> Option<DestinationConfig> {

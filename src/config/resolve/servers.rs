@@ -103,6 +103,7 @@ impl Builder<'_> {
             field: o.word("field"),
             webdav_move: o.word("publish") == "move",
             names: Names::named(&o.word("filename_encoding")),
+            digest: o.word("auth") == "digest",
             records: records.then(|| o.count("batch").map_or(Batch::One, Batch::Many)),
             headers: o.map("headers").iter().map(|(n, e)| (n.clone(), SecretString::from(e.as_text().to_owned()))).collect(),
             client_cert: path("client_cert").map(|cert| (cert, path("client_key"))),

@@ -113,5 +113,7 @@ pub(super) fn is_the_servers(e: &Error, once: bool) -> bool {
         return false;
     }
     let unreachable = matches!(e.step(), Some("name" | "port" | "handshake" | "login")) || e.kind() == Kind::Login;
-    unreachable || (!once && matches!(e.kind(), Kind::Lost | Kind::Full))
+    // A server that says when to come again means all of its clients.
+    let asks = !e.pause().is_zero();
+    unreachable || asks || (!once && matches!(e.kind(), Kind::Lost | Kind::Full))
 }

@@ -1,0 +1,122 @@
+//! What a server answers, and whose fault it is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::EndpointConfig;
+use crate::error::{Error, Kind};
+
+/// What is of use in the head of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    status: u32,
+    pub(super) length: Option<u64>,
+    pub(super) etag: Option<String>,
+    pub(super) modified: Option<String>,
+    pub(super) location: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Head {
+    /// Takes in a line; an answer that follows another one (100, 401 before a digest) begins anew.
+    pub(super) fn take(&mut self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        if line.starts_with("HTTP/") {
+            let status = line.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+            *self = Self { status, ..Self::default() };
+        }
+        let Some((name, value)) = line.split_once(':') else { return };
+        let value = value.trim();
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => self.length = value.parse().ok(),
+            "etag" => self.etag = Some(value.to_owned()),
+            "last-modified" => self.modified = Some(value.to_owned()),
+            "location" => self.location = Some(value.to_owned()),
+            "retry-after" => self.retry_after = pause(value),
+            _ => {}
+        }
+    }
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// A number of seconds, or a date (RFC 9110, 10.2.3).
+fn pause(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Duration::try_from(until.duration_since(jiff::Timestamp::now())).ok()
+}
+
+/// An answer.
+pub(super) struct Answer {
+    pub(super) code: u32,
+    pub(super) words: String,
+    pub(super) head: Head,
+    /// libcurl sent the request a second time: what is refused now may have been carried out the first time.
+    pub(super) repeated: bool,
+}
+
+/// Whose fault an answer is, and what to do.
+pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &EndpointConfig) -> Error {
+    let text = format!(
+        "the server answers {} to {what} {}{}{}",
+        answer.code,
+        crate::error::shown(path),
+        if answer.words.is_empty() { "" } else { ": " },
+        answer.words
+    );
+    let error = match answer.code {
+        400 | 413 | 415 | 422 => Error::file(text).hint("B refuses this file: see its words, correct the mapping or the export, then retry"),
+        401 | 403 | 407 => Error::endpoint(text)
+            .kind_of(Kind::Login)
+            .hint("check user, password or the Authorization header; ask the server's keeper for the right to write there"),
+        404 => Error::endpoint(text).kind_of(Kind::NotFound).hint(format!("check endpoints.{}.url and the route's path", config.name)),
+        409 => Error::endpoint(text).kind_of(Kind::NotFound).hint("most often the folder does not exist at the server: create it, or set create = true"),
+        405 | 501 => Error::endpoint(text)
+            .kind_of(Kind::Unsupported)
+            .hint("the server does not know this method there: check `method` and `publish`, or ask its keeper to allow it"),
+        412 => Error::endpoint(text).kind_of(Kind::Exists),
+        // A gateway gave up on the server behind it: whether that one did what was asked is unknown.
+        408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint("the file waits and is tried again by itself"),
+        507 => Error::endpoint(text).kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
+        300..=399 => Error::endpoint(text).hint("the server redirects: put the final address into the endpoint's url"),
+        _ => Error::endpoint(text).hint("the file waits and is tried again by itself"),
+    };
+    match answer.head.retry_after {
+        Some(pause) => error.not_before(pause),
+        None => error,
+    }
+}
+
+pub(super) fn curl_error(e: &curl::Error, config: &EndpointConfig) -> Error {
+    let detail = e.extra_description().unwrap_or_else(|| e.description());
+    let detail: String = detail.chars().take(300).collect();
+    let error = Error::endpoint(format!("HTTP: {detail}"));
+    if e.is_couldnt_resolve_host() || e.is_couldnt_resolve_proxy() {
+        error.at("name").hint(format!("check the host in endpoints.{}.url", config.name))
+    } else if e.is_couldnt_connect() {
+        error.at("port").hint("check the port, and that the server runs")
+    } else if e.is_peer_failed_verification() || e.is_ssl_connect_error() || e.is_ssl_cacert_badfile() || e.is_ssl_certproblem() {
+        error
+            .at("handshake")
+            .hint("if the server has its own authority, set ca_file to its certificate; the host in the url must be one that the certificate names")
+    } else {
+        error.kind_of(Kind::Lost).hint("the file waits and is tried again by itself")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_when_to_come_again_in_seconds_or_by_a_date() {
+        assert_eq!(pause("120"), Some(Duration::from_secs(120)));
+        assert_eq!(pause("Wed, 21 Oct 2015 07:28:00 GMT"), None, "it is past");
+        assert!(pause("Sat, 21 Oct 2215 07:28:00 GMT").is_some());
+        assert_eq!(pause("soon"), None);
+    }
+}
