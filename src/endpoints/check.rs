@@ -164,7 +164,10 @@ pub fn at_start(plans: Vec<Plan>, stop: Stop) {
                     let hint = step.hint.as_ref().map(|h| format!(" — {h}")).unwrap_or_default();
                     tracing::warn!(endpoint = report.endpoint, "{}: {}{hint}", step.step, step.detail);
                 }
-                None => tracing::info!(endpoint = report.endpoint, "it can be reached"),
+                None => {
+                    let able = report.steps.iter().find(|s| s.step == "login").map_or(String::new(), |s| format!(": {}", s.detail));
+                    tracing::info!(endpoint = report.endpoint, "it can be reached{able}");
+                }
             }
         }
     };

@@ -99,7 +99,8 @@ impl Endpoint for Server {
         let user = if config.user.is_empty() { "anonymous" } else { config.user.as_str() };
         stream.login(latin(user.as_bytes()), latin(password.as_bytes())).map_err(|e| login_error(&e, user, secure))?;
         stream.transfer_type(FileType::Binary).map_err(|e| ftp_error(&e, "login"))?;
-        told("login", format!("{user}, by password"));
+        let able = features(stream.feat().unwrap_or_default().into_keys());
+        told("login", format!("{user}, by password; {able}"));
         let data = Arc::new(Mutex::new(None));
         let opened = data.clone();
         let (connect_timeout, timeout) = (config.connect_timeout, config.timeout);
@@ -122,7 +123,7 @@ impl Endpoint for Server {
         let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the login folder; `//srv/in` from the root.
         let base = PathBuf::from(path.strip_prefix('/').unwrap_or(&path));
-        Ok(Box::new(FtpSession { stream, base, passive: config.passive, data }))
+        Ok(Box::new(FtpSession { stream, base, passive: config.passive, extended: config.passive, data }))
     }
     fn direct(&self) -> bool {
         false
@@ -155,6 +156,14 @@ impl DataPort {
     }
 }
 
+/// What a server says it is able to do (RFC 2389), of what is used here.
+fn features(named: impl Iterator<Item = String>) -> String {
+    const USED: [&str; 6] = ["EPSV", "MDTM", "MLST", "REST", "SIZE", "UTF8"];
+    let mut able: Vec<String> = named.map(|f| f.trim().to_uppercase()).filter(|f| USED.contains(&f.as_str())).collect();
+    able.sort();
+    if able.is_empty() { "it names no features".to_owned() } else { format!("with {}", able.join(", ")) }
+}
+
 fn latin(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
@@ -175,6 +184,14 @@ fn words(body: &[u8]) -> String {
     crate::error::shown_bytes(String::from_utf8_lossy(body).trim().chars().take(200).collect::<String>().as_bytes())
 }
 
+/// The number of an answer, also of one that the library does not know.
+fn code_of(r: &suppaftp::types::Response) -> u32 {
+    match r.status.code() {
+        0 => r.body.get(..3).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0),
+        code => code,
+    }
+}
+
 fn ftp_error(e: &FtpError, step: &'static str) -> Error {
     let error = match e {
         FtpError::ConnectionError(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<DataPort>()) {
@@ -183,7 +200,7 @@ fn ftp_error(e: &FtpError, step: &'static str) -> Error {
         },
         FtpError::SecureError(why) => tls::error(why),
         FtpError::UnexpectedResponse(r) => {
-            let code = r.status.code();
+            let code = code_of(r);
             let error = Error::endpoint(format!("the server answers {code}: {}", words(&r.body)));
             match code {
                 552 | 452 => error.kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
@@ -205,6 +222,8 @@ struct FtpSession {
     stream: Stream,
     base: PathBuf,
     passive: bool,
+    /// EPSV is asked for, as long as the server knows it.
+    extended: bool,
     /// The data port that was opened last.
     data: Arc<Mutex<Option<SocketAddr>>>,
 }
@@ -221,20 +240,28 @@ impl FtpSession {
         Ok(latin(bytes))
     }
 
-    /// Opens a data connection; a server without EPSV gets PASV.
+    /// Opens a data connection; a server that refuses EPSV, in whatever words, gets PASV.
     fn open_data<T>(&mut self, open: impl Fn(&mut Stream) -> suppaftp::FtpResult<T>) -> suppaftp::FtpResult<T> {
-        let unknown = |e: &FtpError| matches!(e, FtpError::UnexpectedResponse(r) if matches!(r.status.code(), 500..=502 | 522));
+        self.opened().take();
         let first = open(&mut self.stream);
-        if !self.passive || !first.as_ref().err().is_some_and(unknown) {
+        // What is refused before a port is opened is the port itself, not what was to go there.
+        let refused = matches!(first, Err(FtpError::UnexpectedResponse(_))) && self.opened().is_none();
+        if !self.passive || !self.extended || !refused {
             return first;
         }
         self.stream.set_mode(Mode::Passive);
         let second = open(&mut self.stream);
-        if second.as_ref().err().is_some_and(unknown) {
-            // It was not EPSV that the server does not know.
+        if matches!(second, Err(FtpError::UnexpectedResponse(_))) && self.opened().is_none() {
+            // Neither is known: the next attempt asks for the better one again.
             self.stream.set_mode(Mode::ExtendedPassive);
+        } else {
+            self.extended = false;
         }
         second
+    }
+
+    fn opened(&self) -> std::sync::MutexGuard<'_, Option<SocketAddr>> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a listing. MLSD tells times and kinds in one way; where a server lacks it, LIST is read by its looks.
@@ -243,7 +270,7 @@ impl FtpSession {
         for (command, parse) in [("MLSD", ListParser::parse_mlsd as Line), ("LIST", listed_by_looks as Line)] {
             match self.open_data(|stream| stream.custom_data_command(format!("{command} {name}"), &opening)) {
                 Ok((_, data)) => return Ok((data, parse)),
-                Err(FtpError::UnexpectedResponse(r)) if matches!(r.status.code(), 500..=504 | 522) => {}
+                Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504 | 522) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -277,7 +304,7 @@ impl Session for FtpSession {
         let name = self.at(path)?;
         match self.stream.size(&name) {
             Ok(size) => Ok(Some(Stat { size: Some(size as u64), folder: false })),
-            Err(FtpError::UnexpectedResponse(r)) if r.status.code() == 550 => {
+            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => {
                 // 550 is also the answer for a folder, and of servers that refuse SIZE: a folder can be entered.
                 let here = self.stream.pwd().map_err(|e| ftp_error(&e, "stat"))?;
                 if self.stream.cwd(&name).is_ok() {
@@ -286,7 +313,7 @@ impl Session for FtpSession {
                 }
                 Ok(None)
             }
-            Err(FtpError::UnexpectedResponse(r)) if matches!(r.status.code(), 500..=504) => match self.stream.nlst(Some(&name)) {
+            Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504) => match self.stream.nlst(Some(&name)) {
                 Ok(names) if names.is_empty() => Ok(None),
                 Ok(_) => Ok(Some(Stat { size: None, folder: false })),
                 Err(FtpError::UnexpectedResponse(_)) => Ok(None),

@@ -15,8 +15,12 @@ struct Checked {
 }
 
 fn checked(endpoint: &str, more: &str) -> Checked {
+    checked_with(endpoint, more, &[])
+}
+
+fn checked_with(endpoint: &str, more: &str, environment: &[(&str, &str)]) -> Checked {
     let w = World::new(&format!("{endpoint}connect_timeout = \"2s\"\ntimeout = \"5s\"\n{more}"));
-    let out = w.run(&["check", "--json"]);
+    let out = w.run_with(&["check", "--json"], environment);
     let lines: Vec<&str> = out.stdout.lines().collect();
     assert_eq!(lines.len(), 1, "{}\n{}", out.stdout, out.stderr);
     let report: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
@@ -229,4 +233,20 @@ fn scripted(script: impl Fn(&str, &str) -> String + Send + 'static) -> u16 {
         }
     });
     port
+}
+
+#[test]
+fn an_address_behind_nat_is_told_and_not_used() {
+    // An old server: without EPSV, and with an address that nobody can reach.
+    let server = Vsftpd::start("cmds_denied=EPSV\npasv_address=203.0.113.9\n");
+    let checked = checked(&server.endpoint("b", "ftp"), &route("b", "."));
+    checked.says("203.0.113.9").says("stands behind NAT").says("with EPSV, MDTM, REST, SIZE").says("\"ok\":true,\"steps\"");
+}
+
+#[test]
+fn a_server_that_does_not_take_the_tls_session_of_the_control_connection_is_told_as_such() {
+    let ca = Ca::new();
+    let server = Vsftpd::tls(&ca, "");
+    let endpoint = server.endpoint("b", "ftps") + &ca.ca_file();
+    checked_with(&endpoint, &route("b", "."), &[("PASSERELLE_POINTS", "plant=no-tls-resume")]).stops_at("data channel", "522", "require_ssl_reuse");
 }

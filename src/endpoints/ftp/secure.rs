@@ -47,7 +47,7 @@ impl suppaftp::TlsConnector for Tls {
         tcp.set_read_timeout(Some(self.timeout)).and_then(|()| tcp.set_write_timeout(Some(self.timeout))).map_err(FtpError::ConnectionError)?;
         let mut ssl = self.context.configure().and_then(|c| c.into_ssl(domain)).map_err(|e| secure(e.to_string()))?;
         let held = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = &*held {
+        if let Some(session) = held.as_ref().filter(|_| !crate::points::planted("no-tls-resume")) {
             // A used TLS 1.3 session is marked as not resumable: each data connection gets a fresh copy.
             let copy = session.to_der().and_then(|der| SslSession::from_der(&der)).map_err(|e| secure(e.to_string()))?;
             crate::sys::resume_tls_session(&mut ssl, &copy).map_err(|e| secure(e.to_string()))?;
