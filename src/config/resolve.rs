@@ -14,6 +14,7 @@ use super::raw::{Document, mode};
 use super::{ArchiveCompress, Config, DestinationConfig, EndpointConfig, LookupConfig, Route, schema};
 use crate::naming::Template;
 use crate::options::{Entry, Options, Val};
+use crate::transform::expr::Named;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,10 +30,17 @@ struct Builder<'d> {
     endpoints: BTreeMap<String, Arc<EndpointConfig>>,
     lookups: Vec<Arc<LookupConfig>>,
     /// Also those that have mistakes of their own.
-    lookup_names: Vec<String>,
+    lookup_names: Vec<Named>,
     warnings: Vec<String>,
     max_memory: u64,
     home: PathBuf,
+}
+
+/// A lookup as expressions know it; a table that stands in the configuration itself has one column.
+fn known_lookup(name: &str, entry: &Entry) -> Named {
+    let Val::Table(o) = &entry.value else { return Named { name: name.to_owned(), value: None } };
+    let value = if o.has("values") { Some("value".to_owned()) } else { o.text("value") };
+    Named { name: name.to_owned(), value }
 }
 
 /// Builds the configuration; what is wrong is added to the document's mistakes.
@@ -49,7 +57,7 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
         home,
         endpoints: BTreeMap::new(),
         lookups: Vec::new(),
-        lookup_names: options.map("lookups").iter().map(|(n, _)| n.clone()).collect(),
+        lookup_names: options.map("lookups").iter().map(|(n, e)| known_lookup(n, e)).collect(),
         warnings: Vec::new(),
         max_memory,
     };

@@ -422,10 +422,15 @@ pub(super) fn lookup(inner: Box<Node>, args: Args, span: Range<usize>, scope: &m
         scope.mistakes.push(Mistake::new(span, "the column of a lookup must be a constant text", None));
         return Node::Const(Value::Null);
     }
-    if !scope.lookups.contains(&table) {
-        let near = nearest(&table, scope.lookups.iter().map(String::as_str));
+    let Some(known) = scope.lookups.iter().find(|l| l.name == table) else {
+        let near = nearest(&table, scope.lookups.iter().map(|l| l.name.as_str()));
         let hint = near.map_or_else(|| format!("declare it as [lookups.{table}]"), |near| format!("did you mean {near}?"));
         scope.mistakes.push(Mistake::new(span, format!("there is no lookup {table}"), Some(hint)));
+        return Node::Const(Value::Null);
+    };
+    if column.is_none() && known.value.is_none() {
+        let hint = format!("as in lookup('{table}', 'column'), or set lookups.{table}.value");
+        scope.mistakes.push(Mistake::new(span, format!("lookup('{table}') needs the column that it gives"), Some(hint)));
         return Node::Const(Value::Null);
     }
     Node::Lookup(inner, table, column.flatten())

@@ -196,6 +196,15 @@ pub enum Each {
     None,
 }
 
+/// A configured lookup, as far as expressions know it.
+#[derive(Clone, Debug, Default)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// The column of a plain `lookup('name')`.
+    pub value: Option<String>,
+}
+
 /// What names mean where an expression stands.
 pub struct Scope<'s> {
     /// A's columns; none where they are known only when a file is read.
@@ -204,8 +213,8 @@ pub struct Scope<'s> {
     pub types: &'s [(String, Type)],
     /// The names of `let`, already compiled.
     pub lets: &'s [(String, Arc<Node>)],
-    /// The names of the configured lookups.
-    pub lookups: &'s [String],
+    /// The configured lookups.
+    pub lookups: &'s [Named],
     /// `item` and `loop` have a meaning here.
     pub each: Each,
     /// The path that `each` is, if it is one.

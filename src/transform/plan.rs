@@ -3,13 +3,16 @@
 //! Every mistake of a mapping is found at once, with the key and the place in its expression. A plan is immutable and
 //! may be used by several threads; what changes from record to record is in [`super::eval::State`].
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use rust_decimal::Decimal;
+
 use super::compile;
 use super::eval::{Env, truth};
-use super::expr::{Each, Mistake, NO_COLUMN, Node, Scope};
+use super::expr::{Each, Mistake, NO_COLUMN, Named, Node, Scope};
 use super::typed::{self, Declared};
 use crate::formats::text::{Style, Type, quoted};
 use crate::options::nearest;
@@ -49,8 +52,8 @@ pub struct Mapping {
     pub columns: Option<Vec<String>>,
     /// `output.fields`
     pub rules: Vec<(String, Rule)>,
-    /// The names of the configured lookups.
-    pub lookups: Vec<String>,
+    /// The configured lookups.
+    pub lookups: Vec<Named>,
 }
 
 impl Mapping {
@@ -287,7 +290,8 @@ impl Plan {
     pub fn written(&self, values: &[Value<'_>], style: &Style, unique: &mut Unique) {
         for (i, (name, at, rule)) in self.rules.iter().enumerate() {
             if rule.unique {
-                unique.insert(i, &style.text(ruled(values, name, *at)));
+                let value = ruled(values, name, *at);
+                unique.insert(i, &sameness(value, &style.text(value)));
             }
         }
     }
@@ -434,7 +438,7 @@ impl Rule {
         {
             return Err(format!("{} is none of {}", quoted(&text), list.join(", ")));
         }
-        if self.unique && unique.contains(at, &text) {
+        if self.unique && unique.contains(at, &sameness(value, &text)) {
             return Err(format!("{} stands in an earlier record, and B wants it unique", quoted(&text)));
         }
         Ok(())
@@ -472,6 +476,16 @@ impl Unique {
         let key = self.key(at, text);
         self.seen.insert(key);
     }
+}
+
+/// What two values have in common that B takes for the same: 1.0 is 1.
+fn sameness<'t>(value: &Value<'_>, text: &'t str) -> Cow<'t, str> {
+    let number = match value {
+        Value::Number(n) => Some(*n),
+        Value::Digits(digits) => digits.parse().ok(),
+        _ => None,
+    };
+    number.map_or(Cow::Borrowed(text), |n: Decimal| Cow::Owned(n.normalize().to_string()))
 }
 
 /// The names of a nested record, which name the columns of a flat output where no map does.

@@ -58,6 +58,14 @@ fn names_that_b_s_format_can_t_write_and_texts_that_mean_both_are_told_before_a_
 }
 
 #[test]
+fn a_lookup_that_names_no_column_is_told_before_a_run() {
+    let keys = "[lookups.pays]\nfile = \"pays.csv\"\nkey = \"code\"\n[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\npays = \"p | lookup('pays')\"\n";
+    let (code, text) = check(&format!("{}{keys}", World::route("r", "a", "b")));
+    assert_eq!(code, 2);
+    assert!(text.contains("lookup('pays') needs the column that it gives") && text.contains("or set lookups.pays.value"), "{text}");
+}
+
+#[test]
 fn what_is_not_built_yet_says_so_and_run_refuses() {
     for later in ["[web]\nlisten = \"127.0.0.1:1\"\n", "[alerts]\nwebhook = \"https://x\"\n", "journal = \"postgres://x@y/z\"\n"] {
         let w = World::new(&format!("{later}{}", World::route("r", "a", "b")));

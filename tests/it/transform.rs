@@ -179,3 +179,13 @@ fn keys_that_contradict_each_other_are_told_before_a_file_comes() {
     let w = World::local("[routes.r.input]\nformat = \"csv\"\nheader = true\ncolumns = [\"a\"]\n[routes.r.output]\nformat = \"xlsx\"\nsheet = \"a/b\"\n");
     w.run(&["config", "check"]).code(2).says("a file without a header").says("a sheet's name has at most 31 characters");
 }
+
+#[test]
+fn numbers_that_are_the_same_are_not_unique_however_they_are_written() {
+    let w = World::local(
+        "[routes.r.input]\nformat = \"csv\"\ntypes = { n = \"decimal\" }\n[routes.r.output]\nformat = \"csv\"\nfields = { n = { unique = true } }\n",
+    );
+    w.write("x.csv", "n\n1\n1.0\n01\n2\n");
+    let out = w.run(&["transform", "r", "x.csv"]).ok();
+    assert_eq!(out.stdout, "n\n1\n2\n", "{}", out.stderr);
+}
