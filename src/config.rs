@@ -431,7 +431,8 @@ impl DestinationConfig {
 }
 
 /// How many records go in one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Batch {
     /// One, as an object.
     One,

@@ -274,8 +274,8 @@ impl Job {
             Event::Confirmed => {
                 for d in self.deliveries.iter_mut().filter(|d| d.progress == Progress::Unconfirmed) {
                     // Of records that are sent by themselves one was in doubt; those behind it were never sent.
-                    d.confirmed = d.by_record;
-                    d.progress = if d.by_record { Progress::Uploaded } else { Progress::Published };
+                    d.confirmed = d.by_record.is_some();
+                    d.progress = if d.by_record.is_some() { Progress::Uploaded } else { Progress::Published };
                 }
                 self.succeeded();
             }
@@ -440,7 +440,7 @@ mod tests {
             doubtful: false,
             taken_at: None,
             overdue: false,
-            by_record: false,
+            by_record: None,
             confirmed: false,
             part: 0,
         };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{JobId, Name};
-use crate::config::IfExists;
+use crate::config::{Batch, IfExists};
 use crate::error::Error;
 use crate::transform::Counts;
 
@@ -52,9 +52,9 @@ pub struct Delivery {
     /// An operator was told that B has not taken it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
-    /// Records are sent by themselves: what was sent stands beside the job.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub by_record: bool,
+    /// Records are sent by themselves, so many at once: what was sent stands beside the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_record: Option<Batch>,
     /// An operator says that B has the request that was in doubt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirmed: bool,

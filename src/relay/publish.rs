@@ -182,7 +182,7 @@ mod tests {
                         doubtful: false,
                         taken_at: None,
                         overdue: false,
-                        by_record: false,
+                        by_record: None,
                         confirmed: false,
                         part: 0,
                     };

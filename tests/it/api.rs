@@ -141,6 +141,27 @@ fn a_relay_that_is_killed_between_two_requests_goes_on_and_within_one_asks() {
 }
 
 #[test]
+fn a_doubt_stays_one_through_a_kill_and_a_changed_batch() {
+    for point in ["kill=before:unconfirmed", "kill=after:unconfirmed"] {
+        let (port, seen) = scripted(vec![Some("200 OK"), None, Some("200 OK"), Some("200 OK")]);
+        let w = world(port, "", "");
+        w.write("a/x.csv", "code;nom\n1;a\n2;b\n3;c\n");
+        assert_eq!(w.run_with(&["run", "--once"], &[("PASSERELLE_POINTS", point)]).code, -1, "{point}");
+        w.config(&w.read("passerelle.toml").replace("publish = \"records\"", "publish = \"records\"\nbatch = 9"));
+        w.once();
+        assert_eq!((w.states(), bodies(&seen).len()), (vec!["unconfirmed".to_owned()], 2), "{point}");
+        w.run(&["retry", "1"]).ok();
+        w.once();
+        w.run(&["retry", "1"]);
+        w.once().ok();
+        assert_eq!(w.states(), ["delivered"], "{point}");
+        let sent = bodies(&seen);
+        assert_eq!(sent.iter().filter(|b| b.contains("\"1\"")).count(), 1, "what B has is not sent again: {sent:?}");
+        assert_eq!(sent.len(), 4, "{sent:?}");
+    }
+}
+
+#[test]
 fn more_refusals_than_allowed_fail_the_file_and_a_retry_sends_only_the_rest() {
     let (port, seen) = scripted(vec![Some("200 OK"), Some("400 Bad Request"), Some("400 Bad Request"), Some("200 OK"), Some("200 OK")]);
     let w = World::new(&world(port, "", "").read("passerelle.toml").replace("[routes.r.source]", "[routes.r]\nmax_rejects = 1\n[routes.r.source]"));

@@ -360,7 +360,7 @@ pub(super) fn free_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) 
 /// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
 pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let t = target(w, route, &job.deliveries[delivery])?;
-    if let Some(batch) = t.d.records() {
+    if let Some(batch) = job.deliveries[delivery].by_record {
         return send_records(w, route, job, delivery, batch);
     }
     let mut name = job.deliveries[delivery].name.clone();
@@ -429,7 +429,7 @@ pub(super) fn unconfirmed(what: &str, t: &Target<'_>, job: &Job) -> Error {
 pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let route = w.route_of(job)?.clone();
     let t = target(w, &route, &job.deliveries[delivery])?;
-    if let Some(batch) = t.d.records() {
+    if let Some(batch) = job.deliveries[delivery].by_record {
         return send_records(w, &route, job, delivery, batch);
     }
     if t.pool.direct() && t.pool.repeatable() {

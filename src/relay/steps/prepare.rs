@@ -396,7 +396,8 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
                 doubtful: false,
                 taken_at: None,
                 overdue: false,
-                by_record: d.records().is_some(),
+                // What was begun goes on in the same requests.
+                by_record: mine().next().and_then(|before| before.by_record).or(d.records()),
                 confirmed: false,
                 part,
             });

@@ -31,16 +31,21 @@ const REFUSALS_MAX: u64 = 100_000;
 pub(super) fn send_records(w: &World, route: &Route, job: &mut Job, delivery: usize, batch: Batch) -> Result<Option<Error>> {
     let t = target(w, route, &job.deliveries[delivery])?;
     let path = log_path(w, job, delivery);
-    let lost = !path.exists() && job.deliveries[delivery].tried_at.is_some();
+    let lost = !path.exists() && job.deliveries[delivery].tried_at.is_some() && !t.pool.repeatable();
+    if lost && job.deliveries[delivery].confirmed {
+        return w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None);
+    }
+    if lost {
+        let error = unconfirmed("the list of what was sent is gone", &t, job);
+        return w.record_one(job, Event::Unconfirmed { delivery, error }).map(|()| None);
+    }
+    // It is there before the journal says that something is tried.
+    let log = Sent::open(&path, !t.pool.repeatable())?;
     if job.deliveries[delivery].progress == Progress::Uploaded {
         let (name, policy) = (job.deliveries[delivery].name.clone(), t.d.if_exists);
         w.record_one(job, Event::Publishing { delivery, policy, name })?;
     }
-    if lost && !t.pool.repeatable() {
-        let error = unconfirmed("the list of what was sent is gone", &t, job);
-        return w.record_one(job, Event::Unconfirmed { delivery, error }).map(|()| None);
-    }
-    let sent = send_all(w, (route, &t), job, delivery, batch);
+    let sent = send_all(w, (route, &t), (job, delivery), batch, log);
     if sent.as_ref().is_err_and(|e| matches!(e.blame(), Blame::File | Blame::Config)) {
         // It goes to errors; what was sent is written down, and nothing is in doubt.
         w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
@@ -48,26 +53,22 @@ pub(super) fn send_records(w: &World, route: &Route, job: &mut Job, delivery: us
     sent
 }
 
-fn send_all(w: &World, (route, t): (&Route, &Target<'_>), job: &mut Job, delivery: usize, batch: Batch) -> Result<Option<Error>> {
+fn send_all(w: &World, (route, t): (&Route, &Target<'_>), (job, delivery): (&mut Job, usize), batch: Batch, mut sent: Sent) -> Result<Option<Error>> {
     let (file, _, made_path) = payload(w, job, delivery)?;
     let mut records = Requests { lines: BufReader::new(file), batch, number: 0 };
-    let mut sent = Sent::open(&log_path(w, job, delivery), !t.pool.repeatable())?;
     let mut refused = Refused::default();
     while let Some(request) = records.next().map_err(|e| prepare::read_failed(&e, &made_path))? {
         w.stop.check()?;
         let outcome = match sent.next(&request.digest)? {
             Known::Done(outcome) => outcome,
-            Known::Begun if !t.pool.repeatable() => {
-                sent.ask(&request.digest)?;
-                return ask(w, t, job, delivery, &request, "the relay ended while it was sent");
-            }
+            Known::Begun if !t.pool.repeatable() => return ask(w, t, (job, delivery), (&request, &mut sent), "the relay ended while it was sent"),
             Known::Asked if job.deliveries[delivery].confirmed => {
                 sent.done(&request.digest, &Outcome::Taken)?;
                 Outcome::Taken
             }
             Known::Nothing | Known::Begun | Known::Asked => match send(w, t, job, delivery, &request, &mut sent)? {
                 Answer::Known(outcome) => outcome,
-                Answer::Unknown(why) => return ask(w, t, job, delivery, &request, &why),
+                Answer::Unknown(why) => return ask(w, t, (job, delivery), (&request, &mut sent), &why),
                 Answer::Later(e) => {
                     w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
                     return Ok(Some(e.at("publish")));
@@ -98,7 +99,7 @@ fn log_path(w: &World, job: &Job, delivery: usize) -> PathBuf {
 
 /// Removes what was written down of a job's requests, which nobody needs any more.
 pub(super) fn forget(w: &World, job: &Job) -> Result<()> {
-    (0..job.deliveries.len()).filter(|d| job.deliveries[*d].by_record).try_for_each(|d| durable::remove(&log_path(w, job, d)))
+    (0..job.deliveries.len()).filter(|d| job.deliveries[*d].by_record.is_some()).try_for_each(|d| durable::remove(&log_path(w, job, d)))
 }
 
 /// What B answered to a request.
@@ -131,7 +132,6 @@ fn send(w: &World, t: &Target<'_>, job: &Job, delivery: usize, request: &Request
         Ok(()) => Outcome::Taken,
         Err(e) if e.blame() == Blame::File => Outcome::Refused(e.message().to_owned()),
         Err(e) if e.kind() == Kind::Lost && !t.pool.repeatable() => {
-            sent.ask(&request.digest)?;
             return Ok(Answer::Unknown(format!("the connection was cut after the request was sent ({})", e.message())));
         }
         // The relay stops while the answer is awaited: found out at the next start.
@@ -146,11 +146,14 @@ fn send(w: &World, t: &Target<'_>, job: &Job, delivery: usize, request: &Request
     Ok(Answer::Known(outcome))
 }
 
-/// An operator must say whether B has a request.
-fn ask(w: &World, t: &Target<'_>, job: &mut Job, delivery: usize, request: &Request, why: &str) -> Result<Option<Error>> {
+/// An operator must say whether B has a request. The journal knows it first: only an operator's word leads from there to
+/// a request that was asked about.
+fn ask(w: &World, t: &Target<'_>, (job, delivery): (&mut Job, usize), (request, sent): (&Request, &mut Sent), why: &str) -> Result<Option<Error>> {
     let which = if request.records.len() == 1 { format!("record {}", request.first) } else { format!("records {} to {}", request.first, request.last()) };
     let error = unconfirmed(&format!("{which}: {why}"), t, job);
-    w.record_one(job, Event::Unconfirmed { delivery, error }).map(|()| None)
+    w.record_one(job, Event::Unconfirmed { delivery, error })?;
+    sent.ask(&request.digest)?;
+    Ok(None)
 }
 
 /// Whether so many refusals are within what the route allows.

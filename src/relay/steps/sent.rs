@@ -1,8 +1,8 @@
 //! What a server was sent record by record, one line for each request: which were taken, which refused, and which one
 //! was in hand when something broke.
 //!
-//! A request is written down before it is made, and its outcome before the next one, so that after a crash at most one
-//! is in doubt. The lines are read beside the records once more and never held in memory.
+//! A request is written down before it is made, and its outcome with the next one, so that after a crash at most one is
+//! in doubt. The lines are read beside the records once more and never held in memory.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -94,13 +94,17 @@ impl Sent {
 
     fn line(&mut self, line: &str) -> Result<()> {
         let fail = |e: &std::io::Error| Error::io(Blame::Endpoint, "write", &self.path, e);
-        self.to.write_all(line.as_bytes()).map_err(|e| fail(&e))?;
-        if self.durable { self.to.sync_data().map_err(|e| fail(&e)) } else { Ok(()) }
+        self.to.write_all(line.as_bytes()).map_err(|e| fail(&e))
     }
 
     /// A request is about to be made.
     pub(super) fn begin(&mut self, digest: &str) -> Result<()> {
-        self.line(&format!("?{digest}\n"))
+        self.line(&format!("?{digest}\n"))?;
+        // What became of the one before goes with it; of the last one, a power cut leaves a doubt.
+        if !self.durable {
+            return Ok(());
+        }
+        self.to.sync_data().map_err(|e| Error::io(Blame::Endpoint, "sync", &self.path, &e))
     }
     /// It is answered.
     pub(super) fn done(&mut self, digest: &str, outcome: &Outcome) -> Result<()> {
