@@ -1,7 +1,7 @@
 //! HTTP(S) and WebDAV (libcurl): PUT, POST and multipart straight to the final name, or PUT and MOVE.
 //!
-//! Certificates are always verified, only a GET follows redirects, without credentials to another server, and what a server says is cut short
-//! before it is shown. A POST that was cut after its body is never sent again by itself.
+//! Certificates are always verified. Only a GET follows redirects, and no other server is told a secret. What a server
+//! says is cut short before it is shown. A POST that was cut after its body is never sent again by itself.
 
 mod answer;
 mod propfind;
