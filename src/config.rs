@@ -187,8 +187,7 @@ fn real(path: &Path) -> PathBuf {
 impl EndpointConfig {
     /// The same without what tells who asks: for another server than this one.
     pub fn without_credentials(&self) -> Self {
-        let nobody = Self { user: String::new(), password: None, headers: Vec::new(), client_cert: None, ..self.clone() };
-        Self { passphrase: None, identity_file: None, ..nobody }
+        Self { user: String::new(), password: None, passphrase: None, identity_file: None, headers: Vec::new(), client_cert: None, ..self.clone() }
     }
     /// The host.
     pub fn host(&self) -> String {

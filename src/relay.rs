@@ -9,6 +9,7 @@
 mod claims;
 pub mod dispatch;
 pub mod engine;
+mod hashing;
 pub mod housekeeping;
 pub mod intake;
 pub mod intents;

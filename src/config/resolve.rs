@@ -188,7 +188,11 @@ impl Builder<'_> {
 
     fn template(&mut self, o: &Options, key: &str, allowed: &[&str]) -> Option<Template> {
         let text = o.text(key)?;
-        match Template::parse(&text, allowed) {
+        self.parsed(o, key, &text, allowed)
+    }
+
+    fn parsed(&mut self, o: &Options, key: &str, text: &str, allowed: &[&str]) -> Option<Template> {
+        match Template::parse(text, allowed) {
             Ok(template) => Some(template),
             Err(why) => {
                 self.mistake(o.span_of(key), format!("`{key}`: {why}"), "", None);

@@ -347,7 +347,7 @@ impl Session for FtpSession {
     }
 
     fn data_channel(&mut self) -> Option<String> {
-        let port = *self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        let port = *self.opened();
         let Some(address) = port else { return Some("active: the server connects to this host".to_owned()) };
         let mut out = format!("passive, {address} takes connections");
         let named = self.stream.custom_command("PASV", &[Status::PassiveMode]).ok().and_then(|r| pasv_address(&words(&r.body)));

@@ -58,7 +58,7 @@ impl Packing {
 pub enum Archives {
     /// A zip archive holds the file.
     Open,
-    /// A zip archive is the file, a workbook, unless it holds nothing but one file.
+    /// A zip archive is the file: a workbook.
     Keep,
 }
 
@@ -68,18 +68,10 @@ pub fn unpack(input: Input, archives: Archives, room: &Room) -> Result<Input> {
     let unreadable = |e: io::Error| Error::file(format!("the compressed file can't be read: {e}"));
     Ok(match packing {
         None => whole,
-        Some(Packing::Zip) if archives == Archives::Keep => {
-            let mut whole = whole;
-            let file = room.spool(&mut whole)?;
-            // No workbook has only one part: then it is the one that the archive holds.
-            if members(&file).is_ok_and(|m| m.len() == 1) { member(file)? } else { Box::new(file) }
-        }
+        Some(Packing::Zip) if archives == Archives::Keep => whole,
         Some(Packing::Gzip) => Bounded::around(whole, |packed| Ok(Box::new(flate2::read::MultiGzDecoder::new(packed)))).map_err(unreadable)?,
         Some(Packing::Zstd) => Bounded::around(whole, |packed| zstd::stream::read::Decoder::new(packed).map(|d| Box::new(d) as Input)).map_err(unreadable)?,
-        Some(Packing::Zip) => {
-            let mut whole = whole;
-            member(room.spool(&mut whole)?)?
-        }
+        Some(Packing::Zip) => member(whole, room)?,
     })
 }
 
@@ -131,20 +123,28 @@ fn damaged(e: &dyn std::fmt::Display) -> Error {
     Error::file(format!("the zip archive can't be read: {e}")).hint("check that the file is whole")
 }
 
-/// The members of a zip archive that are files; the file is then at its beginning.
-fn members(mut file: &File) -> Result<Vec<usize>> {
+/// A zip archive, and those of its members that are files.
+fn archive(file: &File) -> Result<(zip::ZipArchive<BufReader<File>>, Vec<usize>)> {
     let copy = file.try_clone().map_err(|e| damaged(&e))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(copy)).map_err(|e| damaged(&e))?;
     let members = (0..archive.len()).filter(|i| archive.by_index_raw(*i).is_ok_and(|m| !m.is_dir())).collect();
+    Ok((archive, members))
+}
+
+/// A workbook, which is an archive itself, taken out of an archive that holds nothing else: no workbook has only one part.
+pub fn workbook(mut file: File, room: &Room) -> Result<File> {
+    let around = archive(&file).is_ok_and(|(_, members)| members.len() == 1);
     file.rewind().map_err(|e| damaged(&e))?;
-    Ok(members)
+    if around { room.spool(&mut only(file)?) } else { Ok(file) }
 }
 
 /// The only member of a zip archive.
-fn member(mut file: File) -> Result<Input> {
-    let members = members(&file)?;
-    let copy = file.try_clone().map_err(|e| damaged(&e))?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(copy)).map_err(|e| damaged(&e))?;
+fn member(mut input: Input, room: &Room) -> Result<Input> {
+    only(room.spool(&mut input)?)
+}
+
+fn only(mut file: File) -> Result<Input> {
+    let (mut archive, members) = archive(&file)?;
     let [only] = members[..] else {
         return Err(Error::file(format!("the zip archive holds {} files instead of one", members.len())).hint("let A send one file in each archive"));
     };
@@ -314,7 +314,8 @@ mod tests {
         assert!(unpacked(&bytes).unwrap_err().contains("holds 2 files instead of one"));
         let kept = |bytes: &[u8]| {
             let mut out = Vec::new();
-            unpack(Box::new(io::Cursor::new(bytes.to_vec())), Archives::Keep, &room()).unwrap().read_to_end(&mut out).unwrap();
+            let mut whole = unpack(Box::new(io::Cursor::new(bytes.to_vec())), Archives::Keep, &room()).unwrap();
+            workbook(room().spool(&mut whole).unwrap(), &room()).unwrap().read_to_end(&mut out).unwrap();
             out
         };
         assert_eq!(kept(&bytes), bytes, "a workbook is an archive itself");

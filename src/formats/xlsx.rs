@@ -10,7 +10,7 @@ pub use sheet::ERRORS;
 
 use std::sync::mpsc::Receiver;
 
-use super::packed::Archives;
+use super::packed::{self, Archives};
 use super::text::Style;
 use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing};
 use crate::error::{Error, Result};
@@ -86,7 +86,7 @@ struct Reader {
 impl Reader {
     fn new(o: &Options, mut input: Input, room: &Room) -> Result<Self> {
         // Workbooks are read here and there.
-        let file = room.spool(&mut input)?;
+        let file = packed::workbook(room.spool(&mut input)?, room)?;
         let area = o.text("range").and_then(|r| Area::parse(&r)).unwrap_or_default();
         let rows = Sheet { file, name: o.word("sheet"), area, bytes_max: room.bytes_max }.start()?;
         let mut reader = Self {

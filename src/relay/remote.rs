@@ -24,7 +24,7 @@ use crate::watch::{Candidate, companion_name};
 const SETTLE: Duration = Duration::from_secs(2);
 /// Folders deeper than this are not looked at: a link may lead around.
 const DEPTH_MAX: usize = 32;
-/// The folder beside the fetched files in which one is while it is on its way.
+/// Its name.
 const ON_ITS_WAY: &str = ".on-its-way";
 
 /// What a fetch came to.
@@ -209,17 +209,28 @@ impl Fetch<'_> {
         self.fetch_one(&candidate.file, Some(&candidate.found), &source.path.join(candidate.file.path()))
     }
 
-    fn fetch_one(&mut self, file: &Name, found: Option<&Found>, to: &Path) -> Result<bool> {
-        let (at, source) = (self.at(file), &self.route.source.path);
-        let on_its_way = source.join(ON_ITS_WAY);
-        durable::make_folder(&on_its_way, 0o700)?;
-        let part = on_its_way.join("part");
+    /// The folder beside the fetched files in which one is while it is on its way.
+    fn on_its_way(&self) -> Result<PathBuf> {
+        let folder = self.route.source.path.join(ON_ITS_WAY);
+        durable::make_folder(&folder, 0o700)?;
+        Ok(folder)
+    }
+
+    /// A file on its way, and what `read` says of it, which fills it. What can't be written here is not the server's fault.
+    fn download<T>(&mut self, read: impl FnOnce(&mut dyn Session, &mut Taking<'_>) -> Result<T>) -> Result<(durable::NewFile, PathBuf, Result<T>)> {
+        let part = self.on_its_way()?.join("part");
         let mut new = durable::NewFile::create(&part, 0o600)?;
         let mut taking = Taking { inner: &mut new, stop: &self.w.stop, rate: self.rate, failed: None };
-        let read = self.session.read(&at, &mut taking);
-        if let Some(e) = taking.failed {
-            return Err(Error::io(Blame::Endpoint, "write", &part, &e).at("fetch"));
+        let result = read(&mut *self.session, &mut taking);
+        match taking.failed {
+            Some(e) => Err(Error::io(Blame::Endpoint, "write", &part, &e).at("fetch")),
+            None => Ok((new, part, result)),
         }
+    }
+
+    fn fetch_one(&mut self, file: &Name, found: Option<&Found>, to: &Path) -> Result<bool> {
+        let at = self.at(file);
+        let (new, part, read) = self.download(|session, to| session.read(&at, to))?;
         let fetched = match read {
             // A took it away again.
             Err(e) if e.kind() == Kind::NotFound => return Ok(false),

@@ -37,13 +37,16 @@ fn every_mistake_is_told_at_once_with_its_place_and_the_nearest_name() {
     assert!(text.contains("uper\"") && text.contains("^^^^"), "the line is shown and underlined:\n{text}");
 }
 
+/// What `config check` says of a local route with those keys, which are wrong.
+fn mistakes(keys: &str) -> String {
+    let (code, text) = check(&format!("{}{keys}", World::route("r", "a", "b")));
+    assert_eq!(code, 2);
+    text
+}
+
 #[test]
 fn a_column_that_is_never_declared_is_told_where_columns_are_known() {
-    let (code, text) = check(&format!(
-        "{}[routes.r.input]\nformat = \"csv\"\nheader = false\ncolumns = [\"Nom\", \"Solde\"]\n[routes.r.map]\nx = \"Nmo\"\ny = \"Solde > 3\"\n",
-        World::route("r", "a", "b")
-    ));
-    assert_eq!(code, 2);
+    let text = mistakes("[routes.r.input]\nformat = \"csv\"\nheader = false\ncolumns = [\"Nom\", \"Solde\"]\n[routes.r.map]\nx = \"Nmo\"\ny = \"Solde > 3\"\n");
     assert!(text.contains("map.x: there is no column Nmo") && text.contains("did you mean Nom?"), "{text}");
     assert!(text.contains("text is compared with a number"), "{text}");
 }
@@ -51,8 +54,7 @@ fn a_column_that_is_never_declared_is_told_where_columns_are_known() {
 #[test]
 fn names_that_b_s_format_can_t_write_and_texts_that_mean_both_are_told_before_a_run() {
     let keys = "[routes.r.input]\nformat = \"csv\"\nbools = { true = [\"O\", \"\"], false = [\"N\", \"O\"] }\n[routes.r.map]\n\"adresse.code postal\" = \"cp\"\n\"@id\" = \"id\"\n[routes.r.output]\nformat = \"xml\"\n";
-    let (code, text) = check(&format!("{}{keys}", World::route("r", "a", "b")));
-    assert_eq!(code, 2);
+    let text = mistakes(keys);
     assert!(text.contains("\"code postal\" can't be the name of an element"), "{text}");
     assert!(text.contains("\"O\" stands for true and for false"), "{text}");
 }
@@ -60,8 +62,7 @@ fn names_that_b_s_format_can_t_write_and_texts_that_mean_both_are_told_before_a_
 #[test]
 fn a_lookup_that_names_no_column_is_told_before_a_run() {
     let keys = "[lookups.pays]\nfile = \"pays.csv\"\nkey = \"code\"\n[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\npays = \"p | lookup('pays')\"\n";
-    let (code, text) = check(&format!("{}{keys}", World::route("r", "a", "b")));
-    assert_eq!(code, 2);
+    let text = mistakes(keys);
     assert!(text.contains("lookup('pays') needs the column that it gives") && text.contains("or set lookups.pays.value"), "{text}");
 }
 

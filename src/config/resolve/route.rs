@@ -222,7 +222,7 @@ impl Builder<'_> {
             },
             mode: o.text("mode").and_then(|m| mode(&m)),
             done_file: self.template(o, "done_file", &["name", "stem", "ext", "job"]),
-            confirm: if o.has("confirm") { o.duration("confirm") } else { None },
+            confirm: o.duration("confirm"),
             after: self.command(o, "after"),
             after_remote,
             create: o.flag("create"),
@@ -231,14 +231,8 @@ impl Builder<'_> {
 
     /// A command whose arguments may name the published file.
     fn command(&mut self, o: &Options, key: &str) -> Option<Vec<Template>> {
-        let mut args = Vec::new();
-        for arg in o.texts(key)? {
-            match Template::parse(&arg, &["name", "stem", "ext", "path", "job", "date"]) {
-                Ok(template) => args.push(template),
-                Err(why) => self.mistake(o.span_of(key), format!("`{key}`: {why}"), "", None),
-            }
-        }
-        Some(args)
+        let args = o.texts(key)?;
+        Some(args.iter().filter_map(|arg| self.parsed(o, key, arg, &["name", "stem", "ext", "path", "job", "date"])).collect())
     }
 
     pub(super) fn retry(&mut self, o: Option<&Options>) -> Retry {

@@ -77,7 +77,7 @@ impl Builder<'_> {
         let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let known_hosts = path("known_hosts").unwrap_or_else(|| home.join(".ssh/known_hosts"));
         let records = o.word("publish") == "records";
-        if records && o.has("method") && o.word("method") == "multipart" {
+        if records && o.word("method") == "multipart" {
             self.mistake(o.span_of("method"), "records are sent as JSON, not as a form", "expected \"POST\" or \"PUT\"", None);
         }
         if o.has("batch") && !records {

@@ -6,13 +6,12 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest, Sha256};
-
-use super::{Fetch, ON_ITS_WAY, Taking};
+use super::Fetch;
 use crate::durable;
 use crate::endpoints::Version;
 use crate::error::{Blame, Error, Kind, Result};
-use crate::job::{Found, Name, hex};
+use crate::job::{Found, Name};
+use crate::relay::hashing::Hashing;
 
 /// What is known of the version that was fetched last.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -44,25 +43,19 @@ impl Fetch<'_> {
 
     fn get(&mut self, file: &Name) -> Result<bool> {
         let source = &self.route.source;
-        let (on_its_way, to) = (source.path.join(ON_ITS_WAY), source.path.join(file.path()));
-        durable::make_folder(&on_its_way, 0o700)?;
-        let beside = on_its_way.join(Name([&file.0[..], b".known"].concat()).path());
+        let (to, at) = (source.path.join(file.path()), self.at(file));
+        let beside = self.on_its_way()?.join(Name([&file.0[..], b".known"].concat()).path());
         let known = self.settled(file, &to, read(&beside)?)?;
         if durable::look(&to)?.is_some() {
             // The last one is still to be claimed.
             return Ok(false);
         }
-        let part = on_its_way.join("part");
-        let mut new = durable::NewFile::create(&part, 0o600)?;
-        let mut taking = Taking { inner: &mut new, stop: &self.w.stop, rate: self.rate, failed: None };
-        let mut hashing = Hashing { inner: &mut taking, hash: Sha256::new(), bytes: 0 };
-        let at = Path::new(&self.remote.path).join(file.path());
-        let got = self.session.read_changed(&at, &known.version, &mut hashing);
-        let (hash, size) = (hex(&hashing.hash.finalize()), hashing.bytes);
-        if let Some(e) = taking.failed {
-            return Err(Error::io(Blame::Endpoint, "write", &part, &e).at("fetch"));
-        }
-        let version = match got {
+        let (new, part, got) = self.download(|session, to| {
+            let mut hashing = Hashing::new(to);
+            let version = session.read_changed(&at, &known.version, &mut hashing)?;
+            Ok(version.map(|version| (version, hashing.bytes, hashing.digest())))
+        })?;
+        let (version, size, hash) = match got {
             Ok(Some(version)) => version,
             Ok(None) => return Ok(false),
             // A has not exported yet.
@@ -123,23 +116,4 @@ fn read(path: &Path) -> Result<Known> {
 
 fn write(path: &Path, known: &Known) -> Result<()> {
     durable::write_whole(path, &serde_json::to_vec(known).unwrap_or_default(), 0o600)
-}
-
-/// Digests what goes by.
-struct Hashing<'h, 't> {
-    inner: &'h mut Taking<'t>,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl std::io::Write for Hashing<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::World;
+use super::super::hashing::Hashing;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, run_after};
 use super::records::send_records;
@@ -165,20 +166,9 @@ pub(super) fn verify(session: &mut dyn Session, t: &Target<'_>, size: u64, hash:
 
 /// The SHA-256 of a file at the server, read back.
 pub(super) fn hash_at(session: &mut dyn Session, path: &Path) -> Result<String> {
-    use sha2::Digest;
-    struct Hashing(sha2::Sha256);
-    impl std::io::Write for Hashing {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut hashing = Hashing(sha2::Sha256::new());
+    let mut hashing = Hashing::new(std::io::sink());
     session.read(path, &mut hashing)?;
-    Ok(crate::job::hex(&hashing.0.finalize()))
+    Ok(hashing.digest())
 }
 
 /// What publishing a run of jobs came to.

@@ -68,11 +68,12 @@ fn age(job: &Job, delivery: usize) -> Duration {
 /// How long to wait before it is looked again whether B has taken a job's files; none: nobody wants to know any more.
 pub fn taken_pause(w: &World, job: &Job) -> Option<Duration> {
     let pause = |(delivery, limit): (usize, Duration)| {
-        let left = (limit * CONFIRM_SPANS).checked_sub(age(job, delivery))?;
+        let age = age(job, delivery);
+        let left = (limit * CONFIRM_SPANS).checked_sub(age)?;
         let (least, most) = PAUSES;
         let usual = (limit / 10).clamp(least, most);
         // The limit itself is not passed over.
-        Some(limit.checked_sub(age(job, delivery)).map_or(usual, |to_limit| usual.min(to_limit.max(least))).min(left.max(least)))
+        Some(limit.checked_sub(age).map_or(usual, |to_limit| usual.min(to_limit.max(least))).min(left.max(least)))
     };
     expected(w, job).into_iter().filter_map(pause).min()
 }
