@@ -99,6 +99,18 @@ pub struct Direct {
     pub content: Content,
 }
 
+/// A small file that is written beside others.
+pub struct Outgoing<'o> {
+    /// Where to.
+    pub path: &'o Path,
+    /// Its bytes.
+    pub from: &'o mut dyn Read,
+    /// So many.
+    pub size: u64,
+    /// Its permissions.
+    pub mode: Option<u32>,
+}
+
 /// A configured server. No connection is open yet.
 pub trait Endpoint: Send + Sync {
     /// Opens a connection and logs in; `told` hears of each stage that was passed.
@@ -127,6 +139,36 @@ pub trait Session: Send {
     }
     /// Writes a file of ours of `size` bytes, emptying one of that name, and syncs it where the server can. A failure may leave a part of it.
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64>;
+    /// Writes some small files, each like [`Session::write`]; where the server takes many requests at once, none waits for
+    /// the answers to another. Each may fail on its own.
+    fn write_all(&mut self, files: &mut [Outgoing<'_>]) -> Result<Vec<Result<u64>>> {
+        let mut written = Vec::with_capacity(files.len());
+        for file in files {
+            let result = self.write(file.path, file.from, file.size, file.mode);
+            let over = result.as_ref().is_err_and(|e| e.kind() == Kind::Lost);
+            written.push(result);
+            if over {
+                break;
+            }
+        }
+        Ok(written)
+    }
+    /// [`Session::stat`] of some names.
+    fn stat_all(&mut self, paths: &[PathBuf]) -> Result<Vec<Option<Stat>>> {
+        paths.iter().map(|path| self.stat(path)).collect()
+    }
+    /// Renames in this order. Gives an answer for each that was tried: where the server takes many requests at once, that
+    /// is all of them, and those behind a lost answer are lost too; elsewhere the first failure ends it.
+    fn rename_all(&mut self, names: &[(PathBuf, PathBuf)], how: Rename) -> Vec<Result<()>> {
+        let mut renamed = Vec::with_capacity(names.len());
+        for (from, to) in names {
+            renamed.push(self.rename(from, to, how));
+            if renamed.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        renamed
+    }
     /// Reads a file to its end.
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64>;
     /// Reads a file to its end unless it is that version still; none: it is.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Direct, Listed, Rename, Session, Stat, Version, lost};
+use super::{Direct, Listed, Outgoing, Rename, Session, Stat, Version, lost};
 use crate::error::{Kind, Result};
 use crate::points;
 use crate::stop::Stop;
@@ -42,6 +42,28 @@ impl Session for Numbered {
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64> {
         let mut halves = Halves { from, path, read: 0 };
         request("upload", path, || self.0.write(path, &mut halves, size, mode))
+    }
+    fn write_all(&mut self, files: &mut [Outgoing<'_>]) -> Result<Vec<Result<u64>>> {
+        let Some(first) = files.first().map(|f| f.path.to_owned()) else { return Ok(Vec::new()) };
+        let mut halves: Vec<(Halves<'_>, u64, Option<u32>)> = files.iter_mut().map(|f| (Halves { from: &mut *f.from, path: f.path, read: 0 }, f.size, f.mode)).collect();
+        let mut numbered: Vec<Outgoing<'_>> = halves.iter_mut().map(|(from, size, mode)| Outgoing { path: from.path, from, size: *size, mode: *mode }).collect();
+        request("upload", &first, || self.0.write_all(&mut numbered))
+    }
+    fn stat_all(&mut self, paths: &[PathBuf]) -> Result<Vec<Option<Stat>>> {
+        let Some(first) = paths.first() else { return Ok(Vec::new()) };
+        request("stat", first, || self.0.stat_all(paths))
+    }
+    fn rename_all(&mut self, names: &[(PathBuf, PathBuf)], how: Rename) -> Vec<Result<()>> {
+        let Some((_, first)) = names.first() else { return Vec::new() };
+        let mut renamed = vec![Ok(()); names.len()];
+        let made = points::act("remote-rename", first, || {
+            renamed = self.0.rename_all(names, how);
+            Ok(())
+        });
+        match made {
+            Ok(()) => renamed,
+            Err(e) => vec![Err(lost(&e)); names.len()],
+        }
     }
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64> {
         request("download", path, || self.0.read(path, to))

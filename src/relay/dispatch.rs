@@ -6,12 +6,12 @@ mod order;
 mod route;
 mod work;
 
-use order::publish_run;
+use order::{prepare_run, publish_run};
 use route::{Slot, held, pause};
 use work::is_the_servers;
 
 pub use route::RouteState;
-pub use work::{Done, EndpointState, LookResult, Mode, Reach, Work};
+pub use work::{Done, EndpointState, Failure, LookResult, Mode, Reach, Work};
 
 use crate::config::{Config, Retry};
 use crate::error::{Error, Kind};
@@ -25,9 +25,6 @@ pub const WINDOW: usize = 256;
 
 /// How many jobs are published, or finished, in one go.
 pub const RUN_MAX: usize = 64;
-
-/// What takes more than its part of a run is handed around.
-const SMALL_BYTES: u64 = 1024 * 1024;
 
 /// While more of a route is about to join them, published and finished jobs wait so long for each other, and no longer:
 /// what many share in one go (syncs, commits) costs each the less.
@@ -269,19 +266,26 @@ impl Dispatcher {
                 return self.take(name, &[id], take, |mut j| Work::Upload(j.remove(0), at));
             }
         }
-        let prepare = r.jobs.iter().find(|(id, s)| free(s, None) && !halted(**id) && s.job.next() == Next::Prepare);
-        let (id, slot) = prepare.map(|(id, s)| (*id, s))?;
-        let small = destinations == 1 && slot.job.found.size <= SMALL_BYTES && free(slot, Some(0));
-        let key = self.keys.get(&(name.to_owned(), 0)).filter(|k| small && self.endpoint_free(k, now)).cloned();
-        let reach = match &key {
+        let key = self.keys.get(&(name.to_owned(), 0)).filter(|k| destinations == 1 && self.endpoint_free(k, now)).cloned();
+        let share = key.as_ref().map(|k| self.share(k));
+        let (ids, sent) = prepare_run(r, now, &halted, share)?;
+        let reach = match key.filter(|_| sent) {
             None => Reach::Prepared,
-            Some(_) if r.jobs.len() == 1 => Reach::Published,
-            Some(_) => Reach::Uploaded,
+            Some(key) => {
+                let alone = r.jobs.len() == 1;
+                self.occupy(&key, take);
+                if alone { Reach::Published } else { Reach::Uploaded }
+            }
         };
-        if let Some(key) = key {
-            self.occupy(&key, take);
-        }
-        self.take(name, &[id], take, |mut j| Work::Prepare(j.remove(0), reach))
+        self.take(name, &ids, take, |j| Work::Prepare(j, reach))
+    }
+
+    /// Among how many connections the files that are ready are shared: so many are free. None: a folder of this host takes one
+    /// after the other, nothing is waited for there.
+    fn share(&self, key: &str) -> Option<usize> {
+        let limit = self.limits.get(key).copied().filter(|limit| *limit < usize::MAX)?;
+        let used = self.endpoints.get(key).map_or(0, |e| e.in_flight);
+        Some(limit.saturating_sub(used).min(self.workers.saturating_sub(self.busy)).max(1))
     }
 
     fn endpoint_free(&self, key: &str, now: Instant) -> bool {
@@ -358,18 +362,18 @@ impl Dispatcher {
         }
     }
 
-    fn jobs_done(&mut self, jobs: Vec<Job>, failed: Option<(usize, Error)>, destination: Option<usize>, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
+    fn jobs_done(&mut self, jobs: Vec<Job>, failed: Vec<Failure>, destination: Option<usize>, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
         let mut give_up = Vec::new();
         let name = jobs.first().map(|j| j.route.clone()).unwrap_or_default();
         // The endpoint that was occupied, whatever a reload has made of the destination since.
         let first = jobs.first().map(|j| j.id);
         let endpoint = self.routes.get_mut(&name).zip(first).and_then(|(r, id)| r.jobs.get_mut(&id)?.key.take());
         let retry = self.retries.get(&name).cloned();
-        let trouble = failed.as_ref().filter(|(_, e)| destination.is_some() && is_the_servers(e, self.once));
+        let trouble = failed.iter().map(|f| &f.error).find(|e| destination.is_some() && is_the_servers(e, self.once));
         if let Some(e) = endpoint.as_ref().and_then(|k| self.endpoints.get_mut(k)) {
             e.in_flight = e.in_flight.saturating_sub(1);
             match &trouble {
-                Some((_, error)) => {
+                Some(error) => {
                     e.failures += 1;
                     let delay = match error.kind() {
                         Kind::Login => LOGIN_DELAY,
@@ -380,10 +384,10 @@ impl Dispatcher {
                         e.since = Some(jiff::Timestamp::now());
                     }
                     e.down_until = Some(now + delay);
-                    e.error = Some(error.clone());
+                    e.error = Some((*error).clone());
                 }
                 // What concerns one file or one folder says nothing of the server; nor does what never came so far.
-                None if failed.is_some() || destination.is_none() => {}
+                None if !failed.is_empty() || destination.is_none() => {}
                 None => {
                     if !e.up || e.error.is_some() {
                         e.since = Some(jiff::Timestamp::now());
@@ -397,7 +401,7 @@ impl Dispatcher {
         let Some(r) = self.routes.get_mut(&name) else { return give_up };
         for (i, job) in jobs.into_iter().enumerate() {
             let id = job.id;
-            let error = failed.as_ref().filter(|(at, _)| *at == i).map(|(_, e)| e.clone());
+            let failure = failed.iter().find(|f| f.at == i).cloned();
             if job.state == crate::job::State::Failed && halt {
                 r.halted_by = Some(r.halted_by.map_or(id, |h| h.min(id)));
             }
@@ -409,7 +413,7 @@ impl Dispatcher {
             slot.busy = false;
             slot.since = now;
             slot.job = job;
-            let Some(error) = error else {
+            let Some(Failure { destination, error, .. }) = failure else {
                 for what in [None, destination] {
                     slot.failures.remove(&what);
                     slot.not_before.remove(&what);

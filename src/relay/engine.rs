@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 
-use super::dispatch::{Dispatcher, Done, Mode, RUN_MAX, Work};
+use super::dispatch::{Dispatcher, Done, Failure, Mode, RUN_MAX, Work};
 use super::late::Late;
 use super::sources::Sources;
 use super::timetable::Timetable;
@@ -351,18 +351,16 @@ impl Engine {
             // Another's end of the relay stays one.
             Done::HouseKept(result) => self.fatal = told(result.clone()).err().or(self.fatal.take()),
             Done::LateChecked(jobs) => jobs.iter().for_each(|(id, pause)| self.late.again(*id, pause.unwrap_or(LATE_AGAIN))),
-            Done::Jobs { jobs, failed, destination } => {
-                if let Some((at, e)) = failed.clone() {
-                    match e.blame() {
-                        Blame::Relay => self.fatal = Some(e),
-                        Blame::Stopped => *failed = None,
-                        Blame::File | Blame::Config => {
-                            self.world.record_one(&mut jobs[at], Event::Failing { error: e })?;
-                            *failed = None;
-                        }
-                        Blame::Endpoint => self.postpone(&mut jobs[at], *destination, &e)?,
+            Done::Jobs { jobs, failed, .. } => {
+                for Failure { at, destination, error } in failed.clone() {
+                    match error.blame() {
+                        Blame::Relay => self.fatal = Some(error),
+                        Blame::Stopped => {}
+                        Blame::File | Blame::Config => self.world.record_one(&mut jobs[at], Event::Failing { error })?,
+                        Blame::Endpoint => self.postpone(&mut jobs[at], destination, &error)?,
                     }
                 }
+                failed.retain(|f| matches!(f.error.blame(), Blame::Relay | Blame::Endpoint));
                 for job in jobs {
                     if job.state.at_rest() {
                         self.told.retain(|(id, _), _| *id != job.id);

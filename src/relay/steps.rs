@@ -10,10 +10,12 @@ mod late;
 mod prepare;
 mod records;
 mod sent;
+mod upload;
 
-pub use deliver::{Published, publish, resolve_delivery, upload};
+pub use deliver::{publish, resolve_delivery};
 pub use finish::{companions, fail, finish, is_companion, note_is_of, note_path, uncompressed_name};
 pub use late::{CONFIRM_SPANS, late_check, taken_pause};
+pub use upload::upload;
 pub use prepare::{LookupCache, member_name, prepare};
 
 pub(super) use records::FOLDER as SENT_FOLDER;

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::dispatch::{Done, Work};
+use super::dispatch::{Done, Failure, Work};
 use super::engine::Message;
 use super::intake::look;
 use super::{World, housekeeping, steps};
@@ -33,10 +33,10 @@ pub(super) enum Spare {
 pub(super) fn spare_of(work: &Work) -> Spare {
     match work {
         Work::Look { route, .. } => Spare::Look(route.clone()),
-        Work::Prepare(j, _) | Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
+        Work::Prepare(j, _) | Work::Finish(j) => Spare::Jobs(j.clone(), None),
+        Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
         Work::Upload(j, d) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
         Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
-        Work::Finish(j) => Spare::Jobs(j.clone(), None),
         Work::LateCheck(_) => Spare::LateCheck,
         Work::KeepHouse => Spare::KeepHouse,
     }
@@ -57,14 +57,14 @@ fn failed_by_panic(w: &World, spare: Spare) -> Done {
             let error = if alone { Error::file("a worker stopped by a fault of passerelle").hint(hint) } else { waits };
             // What was recorded before the panic counts.
             let recorded = |j: Job| w.journal.reader().and_then(|r| r.job(j.id)).ok().flatten().map_or(j, |row| row.job);
-            Done::Jobs { jobs: jobs.into_iter().map(recorded).collect(), failed: Some((0, error)), destination }
+            Done::Jobs { jobs: jobs.into_iter().map(recorded).collect(), failed: vec![Failure { at: 0, destination, error }], destination }
         }
     }
 }
 
 pub(super) fn perform(w: &World, work: Work) -> Done {
     let one = |mut job: Job, destination: Option<usize>, step: &dyn Fn(&mut Job) -> Result<Option<Error>>| {
-        let failed = step(&mut job).unwrap_or_else(Some).map(|e| (0, e));
+        let failed = step(&mut job).unwrap_or_else(Some).into_iter().map(|error| Failure { at: 0, destination, error }).collect();
         Done::Jobs { jobs: vec![job], failed, destination }
     };
     let destination_of = |job: &Job, delivery: usize| job.deliveries.get(delivery).map(|d| d.destination);
@@ -73,9 +73,10 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
             let result = look(w, &route, what, scheduled);
             Done::Looked(route, result)
         }
-        Work::Prepare(mut job, reach) => {
-            let (destination, failed) = steps::prepare(w, &mut job, reach).unwrap_or_else(|e| (None, Some(e)));
-            Done::Jobs { jobs: vec![job], failed: failed.map(|e| (0, e)), destination }
+        Work::Prepare(mut jobs, reach) => {
+            let whole = |error| (None, vec![Failure { at: 0, destination: None, error }]);
+            let (destination, failed) = steps::prepare(w, &mut jobs, reach).unwrap_or_else(whole);
+            Done::Jobs { jobs, failed, destination }
         }
         Work::Fail(job) => one(job, None, &|j| steps::fail(w, j).map(|()| None)),
         Work::Upload(job, delivery) => {
@@ -87,11 +88,10 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
             one(job, destination, &|j| steps::resolve_delivery(w, j, delivery))
         }
         Work::Publish(mut jobs, destination) => {
-            let failed = match steps::publish(w, &mut jobs, destination) {
-                Ok(published) => published.stopped,
-                Err(e) => Some((0, e)),
-            };
-            Done::Jobs { jobs, failed, destination: Some(destination) }
+            let stopped = steps::publish(w, &mut jobs, destination).unwrap_or_else(|e| vec![(0, e)]);
+            let destination = Some(destination);
+            let failed = stopped.into_iter().map(|(at, error)| Failure { at, destination, error }).collect();
+            Done::Jobs { jobs, failed, destination }
         }
         Work::KeepHouse => Done::HouseKept(housekeeping::keep_house(w)),
         Work::LateCheck(mut jobs) => {
@@ -103,16 +103,19 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
         }
         Work::Finish(mut jobs) => {
             // A batch that fails is done again one by one, so that each job answers for itself.
-            let mut failed = None;
+            let mut failed = Vec::new();
+            let mut fail = |at, error| failed.push(Failure { at, destination: None, error });
             if jobs.len() > 1 && steps::finish(w, &mut jobs).is_err() {
                 for (i, job) in jobs.iter_mut().enumerate().filter(|(_, j)| j.next() == crate::job::Next::Finish) {
                     if let Err(e) = steps::finish(w, std::slice::from_mut(job)) {
-                        failed = Some((i, e));
+                        fail(i, e);
                         break;
                     }
                 }
-            } else if jobs.len() == 1 {
-                failed = steps::finish(w, &mut jobs).err().map(|e| (0, e));
+            } else if jobs.len() == 1
+                && let Err(e) = steps::finish(w, &mut jobs)
+            {
+                fail(0, e);
             }
             Done::Jobs { jobs, failed, destination: None }
         }

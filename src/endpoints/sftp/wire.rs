@@ -4,7 +4,7 @@
 //! flight. Every length that the server sends is bounded; a packet that is not what was asked for ends the session.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -13,6 +13,8 @@ use crate::error::{Error, Kind, Result};
 
 /// No answer that we ask for is larger: OpenSSH's own limit is 256 KiB.
 const PACKET_BYTES_MAX: usize = 1024 * 1024;
+/// Requests that are sent together, as many as fit into one SSH packet.
+const TOGETHER_BYTES: usize = 32_000;
 
 const INIT: u8 = 1;
 const VERSION: u8 = 2;
@@ -28,6 +30,7 @@ const MKDIR: u8 = 14;
 const STAT: u8 = 17;
 const RENAME: u8 = 18;
 const EXTENDED: u8 = 200;
+const EXTENDED_REPLY: u8 = 201;
 const STATUS: u8 = 101;
 const HANDLE: u8 = 102;
 const DATA: u8 = 103;
@@ -103,11 +106,15 @@ pub(crate) enum Answer {
         /// The mode with the kind of file.
         mode: Option<u32>,
     },
+    /// What an extension answers.
+    Extended(Vec<u8>),
 }
 
 /// SFTP over a stream.
 pub(crate) struct Wire<S> {
-    stream: S,
+    stream: BufReader<S>,
+    /// Requests that are still to be sent.
+    unsent: Vec<u8>,
     next_id: u32,
     /// What the server is able to do beyond version 3.
     pub(crate) extensions: HashMap<String, Vec<u8>>,
@@ -200,7 +207,8 @@ impl<S: Read + Write> Wire<S> {
     /// Greets the server.
     pub(crate) fn start(mut stream: S) -> Result<Self> {
         stream.write_all(&[0, 0, 0, 5, INIT, 0, 0, 0, 3]).and_then(|()| stream.flush()).map_err(|e| lost(&e))?;
-        let mut wire = Self { stream, next_id: 1, extensions: HashMap::new(), early: HashMap::new() };
+        let stream = BufReader::with_capacity(TOGETHER_BYTES, stream);
+        let mut wire = Self { stream, unsent: Vec::new(), next_id: 1, extensions: HashMap::new(), early: HashMap::new() };
         let (kind, packet) = wire.packet()?;
         if kind != VERSION {
             return Err(garbled("it does not greet"));
@@ -214,7 +222,17 @@ impl<S: Read + Write> Wire<S> {
         Ok(wire)
     }
 
+    /// Sends what waits to be sent.
+    fn flush(&mut self) -> Result<()> {
+        if !self.unsent.is_empty() {
+            self.stream.get_mut().write_all(&self.unsent).map_err(|e| lost(&e))?;
+            self.unsent.clear();
+        }
+        Ok(())
+    }
+
     fn packet(&mut self) -> Result<(u8, Vec<u8>)> {
+        self.flush()?;
         let mut head = [0; 5];
         self.stream.read_exact(&mut head).map_err(|e| lost(&e))?;
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
@@ -226,17 +244,21 @@ impl<S: Read + Write> Wire<S> {
         Ok((head[4], body))
     }
 
-    /// Sends a request; gives its number, by which its answer is asked for.
+    /// Sends a request, with the next ones or when an answer is awaited; gives its number, by which its answer is asked for.
     pub(crate) fn send(&mut self, kind: u8, body: &Body) -> Result<u32> {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let length = (body.0.len() + 5) as u32;
-        let mut packet = Vec::with_capacity(body.0.len() + 9);
-        packet.extend_from_slice(&length.to_be_bytes());
-        packet.push(kind);
-        packet.extend_from_slice(&id.to_be_bytes());
-        packet.extend_from_slice(&body.0);
-        self.stream.write_all(&packet).map_err(|e| lost(&e))?;
+        if self.unsent.len() + body.0.len() > TOGETHER_BYTES {
+            self.flush()?;
+        }
+        self.unsent.extend_from_slice(&length.to_be_bytes());
+        self.unsent.push(kind);
+        self.unsent.extend_from_slice(&id.to_be_bytes());
+        self.unsent.extend_from_slice(&body.0);
+        if self.unsent.len() >= TOGETHER_BYTES {
+            self.flush()?;
+        }
         Ok(id)
     }
 
@@ -272,6 +294,7 @@ impl<S: Read + Write> Wire<S> {
                     }
                     Answer::Names(names)
                 }
+                EXTENDED_REPLY => Answer::Extended(fields.0.to_vec()),
                 other => return Err(garbled(&format!("it answers with packet {other}"))),
             };
             if self.early.len() > 4096 {
@@ -281,21 +304,41 @@ impl<S: Read + Write> Wire<S> {
         }
     }
 
-    fn call(&mut self, kind: u8, body: &Body) -> Result<Answer> {
-        let id = self.send(kind, body)?;
-        self.answer(id)
-    }
-
     fn status(&mut self, kind: u8, body: &Body) -> Result<Option<Status>> {
-        match self.call(kind, body)? {
+        let id = self.send(kind, body)?;
+        self.status_of(id)
+    }
+    /// Whether a request was carried out: none is yes.
+    pub(crate) fn status_of(&mut self, id: u32) -> Result<Option<Status>> {
+        match self.answer(id)? {
             Answer::Status(status) => Ok(status),
             _ => Err(garbled("it answers with the wrong kind of packet")),
         }
     }
 
+    /// Asks how much a request may carry, where the server tells (OpenSSH's PROTOCOL, 4.8), without waiting for the answer.
+    pub(crate) fn ask_limits(&mut self) -> Result<Option<u32>> {
+        if !self.extensions.contains_key("limits@openssh.com") {
+            return Ok(None);
+        }
+        self.send(EXTENDED, &Body::default().string(b"limits@openssh.com")).map(Some)
+    }
+    /// The bytes that one request may read and write, as [`Wire::ask_limits`] was answered; 0: as many as the server likes.
+    pub(crate) fn limits(&mut self, asked: u32) -> Result<Option<(u64, u64)>> {
+        let Answer::Extended(bytes) = self.answer(asked)? else { return Ok(None) };
+        let mut fields = Fields(&bytes);
+        fields.u64()?;
+        Ok(Some((fields.u64()?, fields.u64()?)))
+    }
+
     /// Opens a file.
     pub(crate) fn open(&mut self, path: &Path, flags: u32) -> Result<Result<Vec<u8>, Status>> {
-        self.handle(OPEN, &Body::default().path(path).u32(flags).u32(0))
+        let id = self.send_open(path, flags)?;
+        self.handle_of(id)
+    }
+    /// Opens a file without waiting for the answer.
+    pub(crate) fn send_open(&mut self, path: &Path, flags: u32) -> Result<u32> {
+        self.send(OPEN, &Body::default().path(path).u32(flags).u32(0))
     }
     /// Opens a file or folder for [`Wire::sync`]. OpenSSH gives a handle for a folder opened as a file for reading.
     pub(crate) fn open_folder(&mut self, path: &Path) -> Result<Result<Vec<u8>, Status>> {
@@ -306,7 +349,8 @@ impl<S: Read + Write> Wire<S> {
     }
     /// The next entries of an open folder; none at its end.
     pub(crate) fn read_folder(&mut self, handle: &[u8]) -> Result<Result<Option<Vec<Named>>, Status>> {
-        match self.call(READDIR, &Body::default().string(handle))? {
+        let id = self.send(READDIR, &Body::default().string(handle))?;
+        match self.answer(id)? {
             Answer::Names(names) => Ok(Ok(Some(names))),
             Answer::Status(Some(s)) if s.code == Status::EOF => Ok(Ok(None)),
             Answer::Status(Some(s)) => Ok(Err(s)),
@@ -314,7 +358,12 @@ impl<S: Read + Write> Wire<S> {
         }
     }
     pub(crate) fn handle(&mut self, kind: u8, body: &Body) -> Result<Result<Vec<u8>, Status>> {
-        match self.call(kind, body)? {
+        let id = self.send(kind, body)?;
+        self.handle_of(id)
+    }
+    /// The handle that a request opened.
+    pub(crate) fn handle_of(&mut self, id: u32) -> Result<Result<Vec<u8>, Status>> {
+        match self.answer(id)? {
             Answer::Handle(handle) => Ok(Ok(handle)),
             Answer::Status(Some(status)) => Ok(Err(status)),
             _ => Err(garbled("it opens without a handle")),
@@ -322,7 +371,12 @@ impl<S: Read + Write> Wire<S> {
     }
     /// Closes a handle; some servers report a full disk only here.
     pub(crate) fn close(&mut self, handle: &[u8]) -> Result<Option<Status>> {
-        self.status(CLOSE, &Body::default().string(handle))
+        let id = self.send_close(handle)?;
+        self.status_of(id)
+    }
+    /// Closes a handle without waiting for the answer.
+    pub(crate) fn send_close(&mut self, handle: &[u8]) -> Result<u32> {
+        self.send(CLOSE, &Body::default().string(handle))
     }
     /// Sends a piece of a file without waiting for its answer.
     pub(crate) fn send_write(&mut self, handle: &[u8], offset: u64, bytes: &[u8]) -> Result<u32> {
@@ -334,28 +388,47 @@ impl<S: Read + Write> Wire<S> {
     }
     /// Size and permissions; none if there is no such file.
     pub(crate) fn stat(&mut self, path: &Path) -> Result<Result<Option<Attributes>, Status>> {
-        match self.call(STAT, &Body::default().path(path))? {
+        let id = self.send_stat(path)?;
+        self.stat_of(id)
+    }
+    /// Asks for size and permissions without waiting for the answer.
+    pub(crate) fn send_stat(&mut self, path: &Path) -> Result<u32> {
+        self.send(STAT, &Body::default().path(path))
+    }
+    /// The answer to [`Wire::send_stat`].
+    pub(crate) fn stat_of(&mut self, id: u32) -> Result<Result<Option<Attributes>, Status>> {
+        match self.answer(id)? {
             Answer::Attrs { size, mode } => Ok(Ok(Some((size, mode)))),
             Answer::Status(Some(s)) if s.code == Status::NO_SUCH_FILE => Ok(Ok(None)),
             Answer::Status(Some(s)) => Ok(Err(s)),
             _ => Err(garbled("it answers with the wrong kind of packet")),
         }
     }
-    /// Sets the permissions of an open file.
-    pub(crate) fn set_mode(&mut self, handle: &[u8], mode: u32) -> Result<Option<Status>> {
-        self.status(FSETSTAT, &Body::default().string(handle).u32(4).u32(mode))
+    /// Sets the permissions of an open file without waiting for the answer.
+    pub(crate) fn send_mode(&mut self, handle: &[u8], mode: u32) -> Result<u32> {
+        self.send(FSETSTAT, &Body::default().string(handle).u32(4).u32(mode))
     }
     /// Renames; an existing name is refused by OpenSSH with a plain failure.
     pub(crate) fn rename(&mut self, from: &Path, to: &Path) -> Result<Option<Status>> {
-        self.status(RENAME, &Body::default().path(from).path(to))
+        let id = self.send_rename(from, to)?;
+        self.status_of(id)
     }
-    /// Renames and replaces atomically, where the server can.
-    pub(crate) fn posix_rename(&mut self, from: &Path, to: &Path) -> Result<Option<Status>> {
-        self.status(EXTENDED, &Body::default().string(b"posix-rename@openssh.com").path(from).path(to))
+    /// Renames without waiting for the answer.
+    pub(crate) fn send_rename(&mut self, from: &Path, to: &Path) -> Result<u32> {
+        self.send(RENAME, &Body::default().path(from).path(to))
+    }
+    /// Renames and replaces atomically, where the server can, without waiting for the answer.
+    pub(crate) fn send_posix_rename(&mut self, from: &Path, to: &Path) -> Result<u32> {
+        self.send(EXTENDED, &Body::default().string(b"posix-rename@openssh.com").path(from).path(to))
     }
     /// Makes an open file or folder survive a power cut of the server, where it can.
     pub(crate) fn sync(&mut self, handle: &[u8]) -> Result<Option<Status>> {
-        self.status(EXTENDED, &Body::default().string(b"fsync@openssh.com").string(handle))
+        let id = self.send_sync(handle)?;
+        self.status_of(id)
+    }
+    /// The same without waiting for the answer.
+    pub(crate) fn send_sync(&mut self, handle: &[u8]) -> Result<u32> {
+        self.send(EXTENDED, &Body::default().string(b"fsync@openssh.com").string(handle))
     }
     /// Removes a file.
     pub(crate) fn remove(&mut self, path: &Path) -> Result<Option<Status>> {

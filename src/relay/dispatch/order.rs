@@ -1,9 +1,42 @@
-//! The order of a route: which jobs may be published next, so that no later file overtakes an earlier one.
+//! The order of a route: which jobs may be prepared and published next, so that no later file overtakes an earlier one.
 
 use std::time::Instant;
 
-use super::{RUN_MAX, RouteState};
+use super::{RUN_MAX, RouteState, Slot};
 use crate::job::{JobId, Next, Progress};
+
+/// What takes more than its part of a run is handed around.
+const SMALL_BYTES: u64 = 1024 * 1024;
+
+/// How many bytes are sent in one run.
+const RUN_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The jobs that are prepared next, and whether they are sent at once. `share` is there if the route's one destination can
+/// be used now: among so many connections what is ready is shared; none: one file after the other.
+pub(super) fn prepare_run(r: &RouteState, now: Instant, halted: &dyn Fn(JobId) -> bool, share: Option<Option<usize>>) -> Option<(Vec<JobId>, bool)> {
+    let free = |slot: &Slot, what: Option<usize>| !slot.busy && slot.not_before.get(&what).is_none_or(|t| now >= *t);
+    let mut waiting = r.jobs.iter().filter(|(id, s)| free(s, None) && !halted(**id) && s.job.next() == Next::Prepare);
+    let (first, slot) = waiting.next()?;
+    let small = |slot: &Slot| share.is_some() && slot.job.found.size <= SMALL_BYTES && free(slot, Some(0));
+    let mut run = vec![*first];
+    // What failed once goes alone, so that it holds nobody back.
+    let joins = |slot: &Slot| small(slot) && slot.failures.is_empty();
+    if let Some(Some(connections)) = share
+        && joins(slot)
+    {
+        let ready = waiting.clone().filter(|(_, s)| joins(s)).count() + 1;
+        let most = ready.div_ceil(connections).clamp(1, RUN_MAX);
+        let mut bytes = slot.job.found.size;
+        for (id, slot) in waiting.filter(|(_, s)| joins(s)).take(most - 1) {
+            bytes += slot.job.found.size;
+            if bytes > RUN_BYTES {
+                break;
+            }
+            run.push(*id);
+        }
+    }
+    Some((run, small(slot)))
+}
 
 /// The jobs that may be published next at a destination: the first ones of the route, without a gap, all sent.
 pub(super) fn publish_run(r: &RouteState, destination: usize, now: Instant, halted: &dyn Fn(JobId) -> bool, halt: bool) -> Option<(Vec<JobId>, Next)> {

@@ -18,8 +18,8 @@ pub enum Work {
         /// The route's `before` command runs first.
         scheduled: bool,
     },
-    /// Seal and transform, and go on so far.
-    Prepare(Job, Reach),
+    /// Seal and transform a run, and go on so far.
+    Prepare(Vec<Job>, Reach),
     /// Send one delivery.
     Upload(Job, usize),
     /// Publish a run at this destination.
@@ -60,17 +60,28 @@ pub struct LookResult {
     pub again: Option<Duration>,
 }
 
+/// A job of a run that could not go on.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Its place in the run.
+    pub at: usize,
+    /// The destination that it failed at; none: before it came to one.
+    pub destination: Option<usize>,
+    /// Why.
+    pub error: Error,
+}
+
 /// What a worker gives back.
 #[derive(Debug)]
 pub enum Done {
     /// A look.
     Looked(String, Result<LookResult, Error>),
-    /// Jobs, as they are now, and the failure of one of them by its place. `destination` is what was worked on.
+    /// Jobs, as they are now, and which failed. `destination` is what was worked on.
     Jobs {
         /// All that were given.
         jobs: Vec<Job>,
-        /// Which one failed, and why.
-        failed: Option<(usize, Error)>,
+        /// Which failed, and why.
+        failed: Vec<Failure>,
         /// The destination that was worked on.
         destination: Option<usize>,
     },

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::World;
-use super::super::hashing::Hashing;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, run_after};
 use super::records::send_records;
+use super::upload::{Progressing, hash_at};
 use super::vanished;
-use crate::config::{DestinationConfig, IfExists, Route, Verify};
+use crate::config::{DestinationConfig, IfExists, Route};
 use crate::durable;
 use crate::endpoints::pool::Pool;
 use crate::endpoints::{Content, Direct, Followed, Rename, Session};
@@ -47,7 +48,7 @@ pub(super) fn target<'t>(w: &'t World, route: &'t Route, delivery: &Delivery) ->
 }
 
 /// What a delivery sends: the file, or its part of it.
-fn made_for(job: &Job, delivery: usize) -> Result<Made> {
+pub(super) fn made_for(job: &Job, delivery: usize) -> Result<Made> {
     let made = job.made.clone().ok_or_else(|| Error::relay("nothing was made yet"))?;
     let part = job.deliveries.get(delivery).and_then(|d| made.parts.get(d.part)).cloned();
     Ok(match part {
@@ -75,116 +76,18 @@ pub(super) fn payload(w: &World, job: &Job, delivery: usize) -> Result<(File, u6
     Ok((file, size, path))
 }
 
-/// Sends a delivery's temporary file, and verifies it.
-pub fn upload(w: &World, job: &mut Job, delivery: usize) -> Result<()> {
-    if !is_direct(w, job, delivery)? {
-        send(w, job, delivery)?;
-    }
-    w.record_one(job, Event::Uploaded { delivery })
-}
+/// The jobs of a run that could not be published, by their place in it, and why.
+pub(super) type Stopped = Vec<(usize, Error)>;
 
-/// Whether a delivery's destination takes a file under its final name alone.
-pub(super) fn is_direct(w: &World, job: &Job, delivery: usize) -> Result<bool> {
-    let route = w.route_of(job)?.clone();
-    Ok(target(w, &route, &job.deliveries[delivery])?.pool.direct())
-}
-
-/// Sends and verifies, and records nothing.
-pub(super) fn send(w: &World, job: &Job, delivery: usize) -> Result<()> {
-    let route = w.route_of(job)?.clone();
-    let t = target(w, &route, &job.deliveries[delivery])?;
-    let (mut file, size, _) = payload(w, job, delivery)?;
-    let hash = made_for(job, delivery)?.hash;
-    let result = w.with_session(t.d, |session| {
-        ensure_folders(session, &t)?;
-        let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
-        let sent = session.write(&t.temp, &mut from, size, t.d.mode)?;
-        if sent != size {
-            return Err(Error::endpoint(format!("{sent} of {size} bytes were sent")).kind_of(Kind::Lost));
-        }
-        verify(session, &t, size, &hash)
-    });
-    result.map_err(|e| e.at("upload"))
-}
-
-pub(super) struct Progressing<'p> {
-    inner: Followed<'p>,
-    tell: &'p dyn Fn(u64),
-}
-
-impl std::io::Read for Progressing<'_> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(to)?;
-        (self.tell)(n as u64);
-        Ok(n)
-    }
-}
-
-/// Makes the folders below the destination's that a recursive source needs, and the destination's own if it may.
-pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Result<()> {
-    let base = Path::new(&t.d.path);
-    let below = t.folder.strip_prefix(base).unwrap_or(Path::new(""));
-    if !t.d.create && below.as_os_str().is_empty() {
-        return Ok(());
-    }
-    let present = |session: &mut dyn Session, folder: &Path| -> Result<bool> { Ok(folder.as_os_str().is_empty() || session.stat(folder)?.is_some()) };
-    if present(session, &t.folder)? {
-        return Ok(());
-    }
-    if !t.d.create && !present(session, base)? {
-        return Err(crate::endpoints::missing_folder(base));
-    }
-    let mut missing = Vec::new();
-    for folder in t.folder.ancestors() {
-        if folder.as_os_str().is_empty() || folder == Path::new("/") || present(session, folder)? {
-            break;
-        }
-        missing.push(folder.to_owned());
-    }
-    missing.iter().rev().try_for_each(|folder| session.make_folder(folder))
-}
-
-/// Compares the temporary file with what was sent.
-pub(super) fn verify(session: &mut dyn Session, t: &Target<'_>, size: u64, hash: &str) -> Result<()> {
-    if t.d.verify == Verify::None || points::planted("no-verify") {
-        return Ok(());
-    }
-    let found = session.stat(&t.temp)?;
-    let wrong = |what: String| {
-        Err(Error::endpoint(format!("the temporary file {} {what}", shown(&t.temp))).hint("the connection or the server cut it: it is sent again by itself"))
-    };
-    match found.map(|f| f.size) {
-        None => return wrong("is gone right after it was written".into()),
-        Some(Some(n)) if n != size => return wrong(format!("has {n} bytes at the server instead of {size}")),
-        Some(_) => {}
-    }
-    if t.d.verify == Verify::Hash && hash_at(session, &t.temp)? != hash {
-        return wrong("has other bytes at the server than were sent".into());
-    }
-    Ok(())
-}
-
-/// The SHA-256 of a file at the server, read back.
-pub(super) fn hash_at(session: &mut dyn Session, path: &Path) -> Result<String> {
-    let mut hashing = Hashing::new(std::io::sink());
-    session.read(path, &mut hashing)?;
-    Ok(hashing.digest())
-}
-
-/// What publishing a run of jobs came to.
-pub struct Published {
-    /// The first job that could not be published, by its place in the run, and why; those after it were not tried.
-    pub stopped: Option<(usize, Error)>,
-}
-
-/// Publishes a run of jobs at one destination: one commit of the intents, the renames in order, one sync, one commit.
-pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Published> {
+/// Publishes a run of jobs at one destination: one commit of the intents, the renames in order, one sync, one commit. Gives
+/// the jobs that could not be published, by their place in the run, and why.
+pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Vec<(usize, Error)>> {
     publish_after(w, Vec::new(), run, destination)
 }
 
 /// The same, after facts that were taken ahead: they are recorded with the intents, or without them.
-pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], destination: usize) -> Result<Published> {
-    let Some(first) = run.first() else { return Ok(Published { stopped: None }) };
+pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], destination: usize) -> Result<Stopped> {
+    let Some(first) = run.first() else { return Ok(Vec::new()) };
     let route = w.route_of(first)?.clone();
     let numbers: Vec<usize> =
         run.iter().filter_map(|j| j.deliveries.iter().position(|d| d.destination == destination && d.progress != Progress::Published)).collect();
@@ -193,49 +96,17 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], de
     }
     let d = &route.destinations[destination];
     if w.pool(d)?.direct() {
-        return send_direct(w, &route, &mut run[0], numbers[0]).map(|e| Published { stopped: e.map(|e| (0, e)) });
+        return send_direct(w, &route, &mut run[0], numbers[0]).map(|e| e.into_iter().map(|e| (0, e)).collect());
     }
-    let mut stopped = None;
-    let mut names: Vec<Name> = Vec::new();
-    // The names that are free now: only for those an intent is written, so that waiting for B costs no journal.
-    let mut spoilt = None;
-    let looked = w.with_session(d, |session| {
-        for (i, job) in run.iter().enumerate() {
-            let t = target(w, &route, &job.deliveries[numbers[i]])?;
-            if !session.syncs() && spoilt_at(session, &t, job, &job.deliveries[numbers[i]])? {
-                spoilt = Some(i);
-                break;
-            }
-            // All parts of a file that was split, or none.
-            let others = job.deliveries.iter().skip(numbers[i] + 1).filter(|d| d.destination == destination && job.deliveries[numbers[i]].part == 0);
-            let mut taken = None;
-            for other in others {
-                if let Err(e) = free_name(session, &target(w, &route, other)?, &other.name)? {
-                    taken = Some(e);
-                    break;
-                }
-            }
-            if let Some(e) = taken {
-                stopped = Some((i, e));
-                break;
-            }
-            match free_name(session, &t, &job.deliveries[numbers[i]].name)? {
-                Ok(name) if names.contains(&name) => break,
-                Ok(name) => names.push(name),
-                Err(e) => {
-                    stopped = Some((i, e));
-                    break;
-                }
-            }
-        }
-        Ok(())
-    });
-    if looked.is_err() || names.is_empty() {
+    let mut looked = Looked::default();
+    let result = w.with_session(d, |session| look(w, &route, session, (run, &numbers), &mut looked));
+    let Looked { names, stopped, spoilt } = looked;
+    if result.is_err() || names.is_empty() {
         w.record_after(ahead, Vec::new())?;
         ahead = Vec::new();
     }
-    if let Err(e) = looked {
-        return Ok(Published { stopped: Some((names.len(), e.at("publish"))) });
+    if let Err(e) = result {
+        return Ok(vec![(names.len(), e.at("publish"))]);
     }
     if let Some(i) = spoilt {
         // Those before it have their intents recorded below.
@@ -243,64 +114,112 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], de
         tracing::warn!(job = run[i].id, "the temporary file is not whole at the destination any more: it is sent again");
         w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again: true, unknown: false })?;
     }
+    let stopped: Stopped = stopped.into_iter().map(|(i, e)| (i, e.at("publish"))).collect();
     if names.is_empty() {
-        return Ok(Published { stopped: stopped.map(|(i, e)| (i, e.at("publish"))) });
+        return Ok(stopped);
     }
-    let policies: Vec<IfExists> = numbers.iter().map(|_| route.destinations[destination].if_exists).collect();
-    let intents = run.iter_mut().zip(&numbers).zip(names.iter().zip(&policies));
-    let intents = intents.map(|((job, delivery), (name, policy))| (job, Event::Publishing { delivery: *delivery, policy: *policy, name: name.clone() }));
+    let policy = d.if_exists;
+    let intents = run.iter_mut().zip(&numbers).zip(&names);
+    let intents = intents.map(|((job, delivery), name)| (job, Event::Publishing { delivery: *delivery, policy, name: name.clone() }));
     w.record_after(ahead, intents.collect())?;
-    let mut done = 0;
     let mut synced = true;
-    let mut failed: Option<(usize, Error)> = None;
-    let renamed = w.with_session(d, |session| {
+    let mut renamed: Vec<Result<()>> = Vec::new();
+    let how = if policy == IfExists::Replace { Rename::Replace } else { Rename::New };
+    let result = w.with_session(d, |session| {
         synced = session.syncs();
+        let mut targets = Vec::with_capacity(names.len());
+        for (job, delivery) in run.iter().zip(&numbers).take(names.len()) {
+            targets.push(target(w, &route, &job.deliveries[*delivery])?);
+        }
+        let pairs: Vec<(PathBuf, PathBuf)> = targets.iter().map(|t| (t.temp.clone(), t.final_path.clone())).collect();
+        renamed = session.rename_all(&pairs, how);
+        if let Some(lost) = renamed.iter().filter_map(|r| r.as_ref().err()).find(|e| e.kind() == Kind::Lost)
+            && !points::planted("lost-is-failed")
+        {
+            return Err(lost.clone());
+        }
+        let done: Vec<usize> = (0..renamed.len()).filter(|i| renamed[*i].is_ok()).collect();
         let mut folders = BTreeSet::new();
-        for (i, job) in run.iter().enumerate().take(names.len()) {
-            let t = target(w, &route, &job.deliveries[numbers[i]])?;
-            let how = if t.d.if_exists == IfExists::Replace { Rename::Replace } else { Rename::New };
-            if let Err(e) = session.rename(&t.temp, &t.final_path, how) {
-                failed = Some((i, e.clone()));
-                if e.kind() == Kind::Lost && !points::planted("lost-is-failed") {
-                    return Err(e);
-                }
-                break;
-            }
+        for t in done.iter().map(|i| &targets[*i]) {
             folders.insert(t.folder.clone());
             if t.d.temp_path.is_some() {
                 folders.insert(t.temp.parent().unwrap_or(Path::new("")).to_owned());
             }
-            done = i + 1;
         }
         folders.iter().try_for_each(|f| session.sync_folder(f))?;
-        for (i, job) in run.iter().enumerate().take(done) {
-            let t = target(w, &route, &job.deliveries[numbers[i]])?;
-            announce(w, session, &t, job, &job.deliveries[numbers[i]])?;
-        }
-        Ok(())
+        done.iter().try_for_each(|i| announce(w, session, &targets[*i], &run[*i], &run[*i].deliveries[numbers[*i]]))
     });
-    if let Err(e) = renamed {
+    if let Err(e) = result {
         // Whatever was renamed is found by its evidence; nothing is called published that was not synced.
-        // Those behind a lost answer were never tried, and that is known.
-        let at = failed.map_or(0, |(i, _)| i.min(done));
-        never_tried(w, run, &numbers, at + 1, names.len().max(at + 1), done)?;
-        return Ok(Published { stopped: Some((at, e.at("publish"))) });
+        let at = renamed.iter().position(Result::is_err).unwrap_or(renamed.len().saturating_sub(1));
+        never_tried(w, run, &numbers, renamed.len()..names.len())?;
+        return Ok(vec![(at, e.at("publish"))]);
     }
-    let facts = run.iter_mut().zip(&numbers).take(done).map(|(job, delivery)| (job, Event::Published { delivery: *delivery, synced }));
-    w.record(facts.collect())?;
-    let Some((i, e)) = failed else { return Ok(Published { stopped: stopped.map(|(i, e)| (i, e.at("publish"))) }) };
-    // A clear answer: nothing was renamed. (Unless an earlier attempt was carried out late: its outcome is found out.)
-    let again = e.kind() == Kind::NotFound;
-    if again && run[i].deliveries[numbers[i]].unknown {
-        never_tried(w, run, &numbers, i + 1, names.len(), done)?;
-        return Ok(Published { stopped: Some((i, e.at("publish"))) });
+    let facts = run.iter_mut().zip(&numbers).zip(&renamed).filter(|(_, renamed)| renamed.is_ok());
+    w.record(facts.map(|((job, delivery), _)| (job, Event::Published { delivery: *delivery, synced })).collect())?;
+    let mut failed: Stopped = Vec::new();
+    for (i, e) in renamed.iter().enumerate().filter_map(|(i, r)| Some((i, r.as_ref().err()?))) {
+        // A clear answer: nothing was renamed. (Unless an earlier attempt was carried out late: its outcome is found out.)
+        let again = e.kind() == Kind::NotFound;
+        failed.push((i, e.clone().at("publish")));
+        if again && run[i].deliveries[numbers[i]].unknown {
+            continue;
+        }
+        if again {
+            tracing::warn!(job = run[i].id, "the temporary file was removed by somebody at the destination: it is sent again");
+        }
+        w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again, unknown: false })?;
     }
-    if again {
-        tracing::warn!(job = run[i].id, "the temporary file was removed by somebody at the destination: it is sent again");
+    never_tried(w, run, &numbers, renamed.len()..names.len())?;
+    failed.extend(stopped);
+    Ok(failed)
+}
+
+/// What was found before a run is published.
+#[derive(Default)]
+struct Looked {
+    /// The names that are free now: only for those an intent is written, so that waiting for B costs no journal.
+    names: Vec<Name>,
+    /// The job behind them whose name is not free, and why.
+    stopped: Option<(usize, Error)>,
+    /// The job behind them whose temporary file must be sent again.
+    spoilt: Option<usize>,
+}
+
+/// Finds the names of a run that are free, in its order up to the first that is not.
+fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[Job], &[usize]), looked: &mut Looked) -> Result<()> {
+    let mut targets = Vec::with_capacity(run.len());
+    for (job, delivery) in run.iter().zip(numbers) {
+        targets.push(target(w, route, &job.deliveries[*delivery])?);
     }
-    w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again, unknown: false })?;
-    never_tried(w, run, &numbers, i + 1, names.len(), done)?;
-    Ok(Published { stopped: Some((i, e.at("publish"))) })
+    let asks = targets.first().is_some_and(|t| t.d.if_exists != IfExists::Replace);
+    let finals: Vec<PathBuf> = targets.iter().map(|t| t.final_path.clone()).collect();
+    let there = if asks { session.stat_all(&finals)? } else { vec![None; finals.len()] };
+    for (i, job) in run.iter().enumerate() {
+        let (t, delivery) = (&targets[i], &job.deliveries[numbers[i]]);
+        if !session.syncs() && spoilt_at(session, t, job, delivery)? {
+            looked.spoilt = Some(i);
+            break;
+        }
+        // All parts of a file that was split, or none.
+        let others = job.deliveries.iter().skip(numbers[i] + 1).filter(|d| d.destination == delivery.destination && delivery.part == 0);
+        for other in others {
+            let t = target(w, route, other)?;
+            if let Err(e) = free_name(session, &t, &other.name)? {
+                looked.stopped = Some((i, e));
+                return Ok(());
+            }
+        }
+        match if there[i].is_none() { Ok(delivery.name.clone()) } else { other_name(session, t, &delivery.name)? } {
+            Ok(name) if looked.names.contains(&name) => break,
+            Ok(name) => looked.names.push(name),
+            Err(e) => {
+                looked.stopped = Some((i, e));
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether the temporary file is not what was verified any more: a server that does not sync may have lost it meanwhile.
@@ -313,22 +232,23 @@ fn spoilt_at(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &De
     })
 }
 
-/// Records that the jobs from `first` on (those beyond `done`) were never tried: an intent that stays would be taken for
-/// an attempt whose outcome is unknown.
-fn never_tried(w: &World, run: &mut [Job], numbers: &[usize], first: usize, end: usize, done: usize) -> Result<()> {
-    let facts = run.iter_mut().zip(numbers).take(end).skip(first.max(done));
+/// Records that these jobs were never tried: an intent that stays would be taken for an attempt whose outcome is unknown.
+fn never_tried(w: &World, run: &mut [Job], numbers: &[usize], which: Range<usize>) -> Result<()> {
+    let facts = run.iter_mut().zip(numbers).take(which.end).skip(which.start);
     w.record(facts.map(|(job, delivery)| (job, Event::NotPublished { delivery: *delivery, again: false, unknown: false })).collect())
 }
 
 /// The name to publish under, or why there is none now.
 pub(super) fn free_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) -> Result<std::result::Result<Name, Error>> {
-    if t.d.if_exists == IfExists::Replace {
+    if t.d.if_exists == IfExists::Replace || session.stat(&t.final_path)?.is_none() {
         return Ok(Ok(name.clone()));
     }
+    other_name(session, t, name)
+}
+
+/// The name to publish under when its own is taken, or why there is none now.
+fn other_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) -> Result<std::result::Result<Name, Error>> {
     let shown_final = shown(&t.final_path);
-    if session.stat(&t.final_path)?.is_none() {
-        return Ok(Ok(name.clone()));
-    }
     match t.d.if_exists {
         IfExists::Rename => {
             for n in 1..=RENAMES_MAX {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, Zoned};
 
-use super::super::dispatch::Reach;
+use super::super::dispatch::{Failure, Reach};
 use super::super::intents::Line;
 use super::super::{World, take_ahead};
 use super::deliver::part_name;
 use super::finish::packed_name;
+use super::upload::{is_direct, send, send_run};
 use super::{local, vanished};
 use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
 use crate::durable;
@@ -32,35 +33,79 @@ use crate::transform::rejects::{Rejects, RejectsCsv};
 use crate::transform::{Counts, Outcome, Parts, Refused, Source, Work};
 use crate::watch::digest_of;
 
-/// Seals the original and makes the file for B; goes on as far as it may, if that is small work for one destination. Gives
-/// the destination it came to, and what failed there.
-pub fn prepare(w: &World, job: &mut Job, reach: Reach) -> Result<(Option<usize>, Option<Error>)> {
-    let file = job.file.clone();
-    assert!(!(points::planted("panic") && file.0.starts_with(b"panic")), "a planted panic");
-    let events = prepare_steps(w, job).map_err(|e| if e.blame() == Blame::File { e.on_file(file.path()) } else { e })?;
-    let mut ahead = job.clone();
-    let mut facts = take_ahead(&mut ahead, events)?;
+/// What is made of a run of small files may be larger; beyond this its files are sent one by one.
+const TOGETHER_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Seals the originals and makes the files for B; goes on as far as it may with what is small work for one destination: a
+/// run goes there together. Gives the destination it came to, and what failed there or before.
+pub fn prepare(w: &World, run: &mut [Job], reach: Reach) -> Result<(Option<usize>, Vec<Failure>)> {
+    let mut failed: Vec<Failure> = Vec::new();
+    let mut facts = Vec::new();
+    let mut ahead: Vec<Option<Job>> = Vec::with_capacity(run.len());
+    let mut sending = Vec::new();
     // Tests plant `large` to see every file handed around.
     let stop = reach == Reach::Prepared || points::planted("large");
-    if stop || ahead.deliveries.len() != 1 || ahead.next() != Next::Upload(0) || super::deliver::is_direct(w, &ahead, 0)? {
-        w.record_after(facts, Vec::new())?;
-        *job = ahead;
-        return Ok((None, None));
+    for (at, job) in run.iter_mut().enumerate() {
+        let file = job.file.clone();
+        assert!(!(points::planted("panic") && file.0.starts_with(b"panic")), "a planted panic");
+        let events = prepare_steps(w, job).map_err(|e| if e.blame() == Blame::File { e.on_file(file.path()) } else { e });
+        let mut next = job.clone();
+        match events.and_then(|events| take_ahead(&mut next, events)) {
+            Ok(more) => facts.extend(more),
+            Err(error) => {
+                failed.push(Failure { at, destination: None, error });
+                ahead.push(None);
+                continue;
+            }
+        }
+        if !stop && next.deliveries.len() == 1 && next.next() == Next::Upload(0) && !is_direct(w, &next, 0)? {
+            sending.push(at);
+        }
+        ahead.push(Some(next));
     }
-    let destination = ahead.deliveries[0].destination;
-    let sent = super::deliver::send(w, &ahead, 0);
-    if sent.is_ok() {
-        facts.extend(take_ahead(&mut ahead, vec![Event::Uploaded { delivery: 0 }])?);
+    let destination = sending.first().and_then(|at| Some(ahead[*at].as_ref()?.deliveries[0].destination));
+    let sent = send_together(w, &ahead, &sending);
+    for (at, sent) in sending.iter().zip(sent) {
+        match (sent, &mut ahead[*at]) {
+            (Ok(()), Some(next)) => facts.extend(take_ahead(next, vec![Event::Uploaded { delivery: 0 }])?),
+            (Err(error), _) => failed.push(Failure { at: *at, destination, error }),
+            (Ok(()), None) => {}
+        }
     }
-    let failed = if sent.is_ok() && reach == Reach::Published {
-        let published = super::deliver::publish_after(w, facts, std::slice::from_mut(&mut ahead), destination)?;
-        published.stopped.map(|(_, e)| e)
-    } else {
-        w.record_after(facts, Vec::new())?;
-        sent.err()
-    };
-    *job = ahead;
-    Ok((Some(destination), failed))
+    let published = if failed.is_empty() && reach == Reach::Published { destination } else { None };
+    match (published, ahead.first_mut()) {
+        (Some(destination), Some(Some(next))) => {
+            let stopped = super::deliver::publish_after(w, facts, std::slice::from_mut(next), destination)?;
+            failed.extend(stopped.into_iter().map(|(at, error)| Failure { at, destination: Some(destination), error }));
+        }
+        _ => w.record_after(facts, Vec::new())?,
+    }
+    for (job, next) in run.iter_mut().zip(ahead) {
+        *job = next.unwrap_or_else(|| job.clone());
+    }
+    Ok((destination, failed))
+}
+
+/// Sends those of a run that go to its destination now. When the run as a whole fails, each is sent for itself, so that it
+/// answers for itself, up to one that the server does not let through; those behind it were not tried, and have no answer.
+fn send_together(w: &World, ahead: &[Option<Job>], sending: &[usize]) -> Vec<Result<()>> {
+    let jobs: Vec<&Job> = sending.iter().filter_map(|at| ahead[*at].as_ref()).collect();
+    let bytes: u64 = jobs.iter().filter_map(|j| Some(j.made.as_ref()?.size)).sum();
+    if jobs.len() > 1
+        && bytes <= TOGETHER_BYTES
+        && let Ok(sent) = send_run(w, &jobs)
+        && sent.len() == jobs.len()
+    {
+        return sent;
+    }
+    let mut sent = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        sent.push(send(w, job, 0));
+        if sent.last().and_then(|s| s.as_ref().err()).is_some_and(|e| e.blame() != Blame::File) {
+            break;
+        }
+    }
+    sent
 }
 
 /// Seals and transforms; gives the facts that are still to be recorded.

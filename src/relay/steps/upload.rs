@@ -1,0 +1,173 @@
+//! Sending under temporary names, one file or a run of small ones, and comparing what arrived.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::super::World;
+use super::super::hashing::Hashing;
+use super::deliver::{Target, made_for, payload, target};
+use crate::config::Verify;
+use crate::endpoints::{Followed, Outgoing, Session, Stat};
+use crate::error::{Error, Kind, Result, shown};
+use crate::job::{Event, Job};
+use crate::points;
+
+/// Sends a delivery's temporary file, and verifies it.
+pub fn upload(w: &World, job: &mut Job, delivery: usize) -> Result<()> {
+    if !is_direct(w, job, delivery)? {
+        send(w, job, delivery)?;
+    }
+    w.record_one(job, Event::Uploaded { delivery })
+}
+
+/// Whether a delivery's destination takes a file under its final name alone.
+pub(super) fn is_direct(w: &World, job: &Job, delivery: usize) -> Result<bool> {
+    let route = w.route_of(job)?.clone();
+    Ok(target(w, &route, &job.deliveries[delivery])?.pool.direct())
+}
+
+/// Sends and verifies, and records nothing.
+pub(super) fn send(w: &World, job: &Job, delivery: usize) -> Result<()> {
+    let route = w.route_of(job)?.clone();
+    let t = target(w, &route, &job.deliveries[delivery])?;
+    let (mut file, size, _) = payload(w, job, delivery)?;
+    let hash = made_for(job, delivery)?.hash;
+    let result = w.with_session(t.d, |session| {
+        ensure_folders(session, &t)?;
+        let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
+        let sent = session.write(&t.temp, &mut from, size, t.d.mode)?;
+        if sent != size {
+            return Err(cut(sent, size));
+        }
+        verify(session, &t, size, &hash)
+    });
+    result.map_err(|e| e.at("upload"))
+}
+
+fn cut(sent: u64, size: u64) -> Error {
+    Error::endpoint(format!("{sent} of {size} bytes were sent")).kind_of(Kind::Lost)
+}
+
+pub(super) struct Progressing<'p> {
+    pub(super) inner: Followed<'p>,
+    pub(super) tell: &'p dyn Fn(u64),
+}
+
+impl std::io::Read for Progressing<'_> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(to)?;
+        (self.tell)(n as u64);
+        Ok(n)
+    }
+}
+
+/// Makes the folders below the destination's that a recursive source needs, and the destination's own if it may.
+pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Result<()> {
+    let base = Path::new(&t.d.path);
+    let below = t.folder.strip_prefix(base).unwrap_or(Path::new(""));
+    if !t.d.create && below.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let present = |session: &mut dyn Session, folder: &Path| -> Result<bool> { Ok(folder.as_os_str().is_empty() || session.stat(folder)?.is_some()) };
+    if present(session, &t.folder)? {
+        return Ok(());
+    }
+    if !t.d.create && !present(session, base)? {
+        return Err(crate::endpoints::missing_folder(base));
+    }
+    let mut missing = Vec::new();
+    for folder in t.folder.ancestors() {
+        if folder.as_os_str().is_empty() || folder == Path::new("/") || present(session, folder)? {
+            break;
+        }
+        missing.push(folder.to_owned());
+    }
+    missing.iter().rev().try_for_each(|folder| session.make_folder(folder))
+}
+
+/// Compares the temporary file with what was sent.
+pub(super) fn verify(session: &mut dyn Session, t: &Target<'_>, size: u64, hash: &str) -> Result<()> {
+    let found = if looks(t) { session.stat(&t.temp)? } else { None };
+    compare(session, t, (size, hash), found)
+}
+
+/// Whether temporary files are looked at again.
+fn looks(t: &Target<'_>) -> bool {
+    t.d.verify != Verify::None && !points::planted("no-verify")
+}
+
+/// Compares what was found under the temporary name with what was sent.
+fn compare(session: &mut dyn Session, t: &Target<'_>, (size, hash): (u64, &str), found: Option<Stat>) -> Result<()> {
+    if !looks(t) {
+        return Ok(());
+    }
+    let wrong = |what: String| {
+        Err(Error::endpoint(format!("the temporary file {} {what}", shown(&t.temp))).hint("the connection or the server cut it: it is sent again by itself"))
+    };
+    match found.map(|f| f.size) {
+        None => return wrong("is gone right after it was written".into()),
+        Some(Some(n)) if n != size => return wrong(format!("has {n} bytes at the server instead of {size}")),
+        Some(_) => {}
+    }
+    if t.d.verify == Verify::Hash && hash_at(session, &t.temp)? != hash {
+        return wrong("has other bytes at the server than were sent".into());
+    }
+    Ok(())
+}
+
+/// The SHA-256 of a file at the server, read back.
+pub(super) fn hash_at(session: &mut dyn Session, path: &Path) -> Result<String> {
+    let mut hashing = Hashing::new(std::io::sink());
+    session.read(path, &mut hashing)?;
+    Ok(hashing.digest())
+}
+
+/// Sends and verifies a run of small files for one destination on one connection, and records nothing. Gives what became of
+/// each; a failure of the run as a whole says nothing of any.
+pub(super) fn send_run(w: &World, jobs: &[&Job]) -> Result<Vec<Result<()>>> {
+    let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+    let route = w.route_of(first)?.clone();
+    let mut targets = Vec::with_capacity(jobs.len());
+    let mut files = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        targets.push(target(w, &route, &job.deliveries[0])?);
+        files.push((payload(w, job, 0)?, made_for(job, 0)?.hash));
+    }
+    let d = targets[0].d;
+    w.with_session(d, |session| {
+        let mut folders = BTreeSet::new();
+        for t in targets.iter().filter(|t| folders.insert(t.folder.clone())) {
+            ensure_folders(session, t)?;
+        }
+        let progress: Vec<_> = jobs.iter().map(|job| |n| (w.progress)(job, n)).collect();
+        let mut bytes: Vec<Progressing<'_>> = files
+            .iter_mut()
+            .zip(&targets)
+            .zip(&progress)
+            .map(|((((file, ..), _), t), tell)| Progressing { inner: Followed::new(file, &w.stop, t.pool.rate()), tell })
+            .collect();
+        let sizes: Vec<u64> = jobs.iter().map(|j| j.made.as_ref().map_or(0, |m| m.size)).collect();
+        let mut outgoing: Vec<Outgoing<'_>> = bytes
+            .iter_mut()
+            .zip(&targets)
+            .zip(&sizes)
+            .map(|((from, t), size)| Outgoing { path: &t.temp, from: from as &mut dyn Read, size: *size, mode: t.d.mode })
+            .collect();
+        let written = session.write_all(&mut outgoing)?;
+        let temps: Vec<PathBuf> = targets.iter().map(|t| t.temp.clone()).collect();
+        let found = if looks(&targets[0]) { session.stat_all(&temps[..written.len()])? } else { vec![None; written.len()] };
+        let mut results = Vec::with_capacity(written.len());
+        for (at, written) in written.into_iter().enumerate() {
+            let (t, size) = (&targets[at], sizes[at]);
+            results.push(match written {
+                Ok(sent) if sent != size => Err(cut(sent, size)),
+                Ok(_) => compare(session, t, (size, &files[at].1), found[at]),
+                Err(e) => Err(e),
+            });
+        }
+        Ok(results)
+    })
+    .map(|results| results.into_iter().map(|r| r.map_err(|e| e.at("upload"))).collect())
+    .map_err(|e| e.at("upload"))
+}
