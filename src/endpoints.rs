@@ -77,6 +77,17 @@ pub enum Rename {
     New,
 }
 
+/// How a file that is there may be written on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumes {
+    /// Not at all: it is written anew.
+    Never,
+    /// On one connection, from some byte on to its end.
+    ToItsEnd,
+    /// In any part, also over several connections at once.
+    Anywhere,
+}
+
 /// What a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -139,6 +150,14 @@ pub trait Session: Send {
     }
     /// Writes a file of ours of `size` bytes, emptying one of that name, and syncs it where the server can. A failure may leave a part of it.
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64>;
+    /// Whether [`Session::write_on`] may be asked for.
+    fn resumes(&self) -> Resumes {
+        Resumes::Never
+    }
+    /// Writes on in a file that is there, from that byte on, and syncs it where the server can.
+    fn write_on(&mut self, path: &Path, _from_byte: u64, _from: &mut dyn Read, _mode: Option<u32>) -> Result<u64> {
+        Err(Error::endpoint(format!("this server does not write on in {}", path.display())).at("upload").kind_of(Kind::Unsupported))
+    }
     /// Writes some small files, each like [`Session::write`]; where the server takes many requests at once, none waits for
     /// the answers to another. Each may fail on its own.
     fn write_all(&mut self, files: &mut [Outgoing<'_>]) -> Result<Vec<Result<u64>>> {

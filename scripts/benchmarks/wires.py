@@ -131,10 +131,10 @@ def ftp(where):
         if tls:
             servers.certificate(wire.where)
         with servers.vsftpd(wire.where, tls) as server:
-            scheme, how = ("ftpes", f'ca_file = "server.pem"\n') if tls else ("ftp", "")
+            scheme, how = ("ftps", f'ca_file = "server.pem"\n') if tls else ("ftp", "")
             wire.configure(f'url = "{scheme}://anonymous@localhost:{server.port}/out"\npassword = "x@example"\n{how}')
             secure = f"set ssl:ca-file {wire.where}/server.pem; set ftp:ssl-force true; set ftp:ssl-protect-data true; " if tls else "set ftp:ssl-allow false; "
-            lftp = ["lftp", "-c", f"{secure}open -u anonymous,x@example -p {server.port} localhost; mirror -R --parallel=4 {wire.where}/files /out"]
+            lftp = ["lftp", "-c", f"{secure}open -u anonymous,x@example -p {server.port} localhost; mirror -R --no-perms --parallel=4 {wire.where}/files/ out/"]
             what = f"one file of {common.args.large} MiB" if count == 1 else f"{count:,} files of 4 KiB; ours with 4 connections"
             wire.measure(f"{'FTPS' if tls else 'FTP'}, {what}", [("lftp mirror -P4", lftp)])
         shutil.rmtree(wire.where)
@@ -153,7 +153,7 @@ def http(where):
                 curl = ["curl", "-sf", "-T", f"{wire.where}/files/f00000.dat", f"{url}/f00000.dat"]
                 wire.measure(f"HTTP PUT, one file of {common.args.large} MiB", [("curl -T", curl)])
             else:
-                wire.configure(f'url = "{url.replace("http://", "webdav://")}/"\n')
+                wire.configure(f'url = "{url}/"\npublish = "move"\n')
                 rclone = ["rclone", "copy", "--config", "", "--transfers", "8", f"{wire.where}/files", f':webdav,url="{url}":']
                 wire.measure(f"WebDAV with MOVE, {count:,} files of 4 KiB; ours with 4 connections", [("rclone copy --transfers 8", rclone)])
         shutil.rmtree(wire.where)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::reach::Told;
-use super::{Direct, Endpoint, Entry, Listed, Rename, Session, Stat, Version};
+use super::{Direct, Endpoint, Entry, Listed, Rename, Resumes, Session, Stat, Version};
 use crate::config::names::Names;
 use crate::error::Result;
 use crate::stop::Stop;
@@ -59,6 +59,12 @@ impl Session for EncodedSession {
     }
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64> {
         self.session.write(&self.names.there(path)?, from, size, mode)
+    }
+    fn resumes(&self) -> Resumes {
+        self.session.resumes()
+    }
+    fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
+        self.session.write_on(&self.names.there(path)?, from_byte, from, mode)
     }
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64> {
         self.session.read(&self.names.there(path)?, to)

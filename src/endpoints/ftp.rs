@@ -23,7 +23,7 @@ use listing::{LINE_BYTES_MAX, Line, entry, listed_by_looks, pasv_address};
 use secure::{Tls, TlsData};
 
 use super::reach::{self, Told, connect_tcp};
-use super::{Direct, Endpoint, Listed, Rename, Session, Stat, Transport, lost, missing_folder, pump, source_error, tls};
+use super::{Direct, Endpoint, Listed, Rename, Resumes, Session, Stat, Transport, lost, missing_folder, pump, source_error, tls};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -290,6 +290,35 @@ impl FtpSession {
         if missing { missing_folder(folder) } else { error.hint("ask the server's keeper for the right to write, rename and delete there") }
     }
 
+    /// Stores a stream, from that byte of the file on (REST, RFC 3659, 5).
+    fn store(&mut self, path: &Path, from_byte: usize, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
+        let name = self.at(path)?;
+        let opened = self.open_data(|stream| {
+            stream.resume_transfer(from_byte)?;
+            stream.put_with_stream(&name)
+        });
+        let mut data = match opened {
+            Ok(data) => data,
+            Err(e) => return Err(self.refused(ftp_error(&e, "upload"), path)),
+        };
+        let total = pump(from, &mut |bytes| data.write_all(bytes).map_err(|e| lost(&e).at("upload")))?;
+        data.flush().map_err(|e| lost(&e).at("upload"))?;
+        data.finish().map_err(|e| ftp_error(&e, "upload"))?;
+        if let Some(mode) = mode {
+            match self.stream.site(format!("CHMOD {mode:o} {name}")) {
+                Ok(_) => {}
+                Err(FtpError::UnexpectedResponse(r)) => {
+                    return Err(Error::endpoint(format!("the server can't set permissions: {}", words(&r.body)))
+                        .at("upload")
+                        .kind_of(Kind::Unsupported)
+                        .hint("leave `mode` out of this destination"));
+                }
+                Err(e) => return Err(ftp_error(&e, "upload")),
+            }
+        }
+        Ok(total)
+    }
+
     fn exists(&mut self, path: &Path) -> Result<bool> {
         Ok(self.stat(path)?.is_some())
     }
@@ -357,33 +386,22 @@ impl Session for FtpSession {
         Some(out)
     }
 
+    fn resumes(&self) -> Resumes {
+        Resumes::ToItsEnd
+    }
+
+    fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
+        let offset = usize::try_from(from_byte).map_err(|_| Error::endpoint("the file is too large to go on with").kind_of(Kind::Unsupported))?;
+        self.store(path, offset, from, mode)
+    }
+
     fn write(&mut self, path: &Path, from: &mut dyn Read, _: u64, mode: Option<u32>) -> Result<u64> {
-        let name = self.at(path)?;
-        let mut data = match self.open_data(|stream| stream.put_with_stream(&name)) {
-            Ok(data) => data,
-            Err(e) => return Err(self.refused(ftp_error(&e, "upload"), path)),
-        };
-        let total = pump(from, &mut |bytes| data.write_all(bytes).map_err(|e| lost(&e).at("upload")))?;
-        data.flush().map_err(|e| lost(&e).at("upload"))?;
-        data.finish().map_err(|e| ftp_error(&e, "upload"))?;
-        if let Some(mode) = mode {
-            match self.stream.site(format!("CHMOD {mode:o} {name}")) {
-                Ok(_) => {}
-                Err(FtpError::UnexpectedResponse(r)) => {
-                    return Err(Error::endpoint(format!("the server can't set permissions: {}", words(&r.body)))
-                        .at("upload")
-                        .kind_of(Kind::Unsupported)
-                        .hint("leave `mode` out of this destination"));
-                }
-                Err(e) => return Err(ftp_error(&e, "upload")),
-            }
-        }
-        Ok(total)
+        self.store(path, 0, from, mode)
     }
 
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64> {
         let name = self.at(path)?;
-        let mut data = self.stream.retr_as_stream(&name).map_err(|e| ftp_error(&e, "read"))?;
+        let mut data = self.open_data(|stream| stream.retr_as_stream(&name)).map_err(|e| ftp_error(&e, "read"))?;
         let mut buf = vec![0; 256 * 1024];
         let mut total = 0;
         loop {

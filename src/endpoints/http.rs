@@ -51,7 +51,7 @@ impl Endpoint for Server {
         if !proxied() {
             connect_tcp(&self.config, told)?;
         }
-        Ok(Box::new(HttpSession { easy: Easy::new(), config: self.config.clone(), stop: stop.clone() }))
+        Ok(Box::new(HttpSession::new(&self.config, stop)))
     }
     fn greet(&self, stop: &Stop, told: &mut Told<'_>) -> Result<()> {
         let config = &self.config;
@@ -61,7 +61,7 @@ impl Endpoint for Server {
             let stream = connector.connect(&config.host(), tcp).map_err(|e| tls::error(&tls::reason(&e)))?;
             told("handshake", tls::described(stream.ssl()));
         }
-        let mut session = HttpSession { easy: Easy::new(), config: config.clone(), stop: stop.clone() };
+        let mut session = HttpSession::new(config, stop);
         let url = format!("{}/", session.url(Path::new("")));
         let answer = session.request("OPTIONS", &url, &[], None, None)?;
         if config.url.scheme() == "http" {
@@ -99,6 +99,8 @@ struct HttpSession {
     easy: Easy,
     config: Arc<EndpointConfig>,
     stop: Stop,
+    /// Folders are there to PROPFIND alone: HEAD answers that there is nothing (Apache without an index).
+    hides_folders: Option<bool>,
 }
 
 /// A request's body: its stream and its size.
@@ -108,6 +110,10 @@ struct Body<'b> {
 }
 
 impl HttpSession {
+    fn new(config: &Arc<EndpointConfig>, stop: &Stop) -> Self {
+        Self { easy: Easy::new(), config: config.clone(), stop: stop.clone(), hides_folders: None }
+    }
+
     fn url(&self, path: &Path) -> String {
         let base = self.config.url.as_str().trim_end_matches('/');
         let path = path.as_os_str().as_bytes();
@@ -269,13 +275,35 @@ impl HttpSession {
         self.request(method, &url, headers, None, None)
     }
 
+    /// Whether the server's folders are seen by PROPFIND alone, as that of the endpoint tells.
+    fn hides_folders(&mut self) -> Result<bool> {
+        if let Some(known) = self.hides_folders {
+            return Ok(known);
+        }
+        let base = format!("{}/", self.url(Path::new("")).trim_end_matches('/'));
+        let seen = !matches!(self.request("HEAD", &base, &[], None, None)?.code, 403..=405);
+        let hides = !seen && self.folder_at(&base)?.is_some();
+        self.hides_folders = Some(hides);
+        Ok(hides)
+    }
+
+    /// The folder of that address, as WebDAV tells (RFC 4918, 9.1, depth 0); none: there is no folder.
+    fn folder_at(&mut self, url: &str) -> Result<Option<Stat>> {
+        let ask = propfind::ASK.as_bytes();
+        let headers = ["Depth: 0".to_owned(), "Content-Type: application/xml".to_owned()];
+        let mut sink = std::io::sink();
+        let answer = self.request("PROPFIND", url, &headers, Some(Body { from: &mut &*ask, size: ask.len() as u64 }), Some(&mut sink))?;
+        Ok((answer.code == 207).then_some(Stat { size: None, folder: true }))
+    }
+
     /// Why a file was refused: a missing folder, which servers answer in many ways, is told as such.
     fn refused(&mut self, answer: &Answer, what: &str, path: &Path) -> Error {
         if matches!(answer.code, 403 | 404 | 409 | 500) && what == "PUT" {
             let mut folder = path.parent().unwrap_or(Path::new("")).as_os_str().to_owned();
             folder.push("/");
             let url = format!("{}/", self.url(Path::new(&folder)).trim_end_matches('/'));
-            if self.request("HEAD", &url, &[], None, None).is_ok_and(|a| a.code == 404) {
+            let gone = self.request("HEAD", &url, &[], None, None).is_ok_and(|a| a.code == 404);
+            if gone && self.folder_at(&url).is_ok_and(|found| found.is_none()) {
                 return missing_folder(Path::new(&url));
             }
         }
@@ -296,6 +324,10 @@ impl Session for HttpSession {
         let answer = self.plain("HEAD", path, &[])?;
         match answer.code {
             200..=299 => Ok(Some(Stat { size: answer.head.length, folder: false })),
+            404 | 410 if self.hides_folders()? => {
+                let url = self.url(path);
+                self.folder_at(&url)
+            }
             404 | 410 => Ok(None),
             // A folder without its slash is redirected to the one with it.
             300..=399 => Ok(Some(Stat { size: None, folder: true })),

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Direct, Listed, Outgoing, Rename, Session, Stat, Version, lost};
+use super::{Direct, Listed, Outgoing, Rename, Resumes, Session, Stat, Version, lost};
 use crate::error::{Kind, Result};
 use crate::points;
 use crate::stop::Stop;
@@ -43,10 +43,19 @@ impl Session for Numbered {
         let mut halves = Halves { from, path, read: 0 };
         request("upload", path, || self.0.write(path, &mut halves, size, mode))
     }
+    fn resumes(&self) -> Resumes {
+        self.0.resumes()
+    }
+    fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
+        let mut halves = Halves { from, path, read: 0 };
+        request("upload", path, || self.0.write_on(path, from_byte, &mut halves, mode))
+    }
     fn write_all(&mut self, files: &mut [Outgoing<'_>]) -> Result<Vec<Result<u64>>> {
         let Some(first) = files.first().map(|f| f.path.to_owned()) else { return Ok(Vec::new()) };
-        let mut halves: Vec<(Halves<'_>, u64, Option<u32>)> = files.iter_mut().map(|f| (Halves { from: &mut *f.from, path: f.path, read: 0 }, f.size, f.mode)).collect();
-        let mut numbered: Vec<Outgoing<'_>> = halves.iter_mut().map(|(from, size, mode)| Outgoing { path: from.path, from, size: *size, mode: *mode }).collect();
+        let mut halves: Vec<(Halves<'_>, u64, Option<u32>)> =
+            files.iter_mut().map(|f| (Halves { from: &mut *f.from, path: f.path, read: 0 }, f.size, f.mode)).collect();
+        let mut numbered: Vec<Outgoing<'_>> =
+            halves.iter_mut().map(|(from, size, mode)| Outgoing { path: from.path, from, size: *size, mode: *mode }).collect();
         request("upload", &first, || self.0.write_all(&mut numbered))
     }
     fn stat_all(&mut self, paths: &[PathBuf]) -> Result<Vec<Option<Stat>>> {

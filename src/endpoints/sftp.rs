@@ -18,11 +18,11 @@ use secrecy::ExposeSecret;
 use ssh2::{KeyboardInteractivePrompt, Prompt};
 
 use super::reach::{Told, connect_tcp};
-use super::{Direct, Endpoint, Entry, Listed, Outgoing, Rename, Session, Stat, Transport, missing_folder, source_error};
+use super::{Direct, Endpoint, Entry, Listed, Outgoing, Rename, Resumes, Session, Stat, Transport, missing_folder, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
-use wire::{Answer, FOR_READING, FOR_WRITING, Status, Wire};
+use wire::{Answer, FOR_READING, FOR_WRITING, FOR_WRITING_ON, Status, Wire};
 
 /// Bytes of one request: every server takes 32 KiB, in one SSH packet with what stands around them.
 const PIECE_BYTES: usize = 32 * 1000;
@@ -253,11 +253,12 @@ impl SftpSession {
         error
     }
 
-    fn write_pieces(&mut self, handle: &[u8], from: &mut dyn Read, path: &Path) -> Result<u64> {
+    /// Writes a stream into an open file, from that byte on; gives how many bytes there were.
+    fn write_pieces(&mut self, handle: &[u8], first: u64, from: &mut dyn Read, path: &Path) -> Result<u64> {
         let mut pending: VecDeque<u32> = VecDeque::new();
         let (_, most) = self.pieces()?;
         let mut piece = vec![0; most];
-        let mut offset = 0u64;
+        let mut offset = first;
         loop {
             let mut filled = 0;
             while filled < piece.len() {
@@ -281,7 +282,7 @@ impl SftpSession {
                 }
             }
             if last {
-                return Ok(offset);
+                return Ok(offset - first);
             }
         }
     }
@@ -325,7 +326,19 @@ impl Session for SftpSession {
             Ok(handle) => handle,
             Err(status) => return Err(self.fail_in_folder(&status, "create", &path)),
         };
-        let written = self.write_pieces(&handle, from, &path)?;
+        let written = self.write_pieces(&handle, 0, from, &path)?;
+        let ending = self.send_end(&handle, mode)?;
+        self.end(ending, &path).map(|()| written)
+    }
+
+    fn resumes(&self) -> Resumes {
+        Resumes::Anywhere
+    }
+
+    fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
+        let path = self.at(path);
+        let handle = self.wire.open(&path, FOR_WRITING_ON)?.map_err(|status| status.error("write on in", &path))?;
+        let written = self.write_pieces(&handle, from_byte, from, &path)?;
         let ending = self.send_end(&handle, mode)?;
         self.end(ending, &path).map(|()| written)
     }

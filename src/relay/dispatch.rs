@@ -53,7 +53,7 @@ pub struct Dispatcher {
     workers: usize,
     busy: usize,
     /// The endpoint of the work that is being handed out.
-    occupied: Option<String>,
+    occupied: Option<(String, usize)>,
     /// `run --once`: everything is tried once.
     once: bool,
 }
@@ -249,21 +249,23 @@ impl Dispatcher {
             let run = publish_run(r, destination, now, &halted, self.halts.get(name).copied().unwrap_or(false));
             if let Some((ids, next)) = run.filter(|(ids, _)| !held(r, ids, now)) {
                 let key = key.clone();
-                self.occupy(&key, take);
+                self.occupy(&key, 1, take);
                 return match next {
                     Next::Resolve(delivery) => self.take(name, &ids, take, |mut j| Work::Resolve(j.remove(0), delivery)),
                     _ => self.take(name, &ids, take, |j| Work::Publish(j, destination)),
                 };
             }
-            let upload = r.jobs.iter().find_map(|(id, s)| {
+            let mut uploads = r.jobs.iter().filter_map(|(id, s)| {
                 let at = s.job.deliveries.iter().position(|d| d.destination == destination && d.progress == Progress::Waiting)?;
                 (free(s, Some(destination)) && !halted(*id) && s.job.next_of(at) == Next::Upload(at) && !s.job.failing && !s.job.state.at_rest())
                     .then_some((*id, at))
             });
-            if let Some((id, at)) = upload {
+            if let Some((id, at)) = uploads.next() {
+                // Connections that nobody else waits for make one file faster.
+                let connections = self.share(key).map_or(1, |free| free / (uploads.count() + 1)).max(1);
                 let key = key.clone();
-                self.occupy(&key, take);
-                return self.take(name, &[id], take, |mut j| Work::Upload(j.remove(0), at));
+                self.occupy(&key, connections, take);
+                return self.take(name, &[id], take, |mut j| Work::Upload(j.remove(0), at, connections));
             }
         }
         let key = self.keys.get(&(name.to_owned(), 0)).filter(|k| destinations == 1 && self.endpoint_free(k, now)).cloned();
@@ -273,7 +275,7 @@ impl Dispatcher {
             None => Reach::Prepared,
             Some(key) => {
                 let alone = r.jobs.len() == 1;
-                self.occupy(&key, take);
+                self.occupy(&key, 1, take);
                 if alone { Reach::Published } else { Reach::Uploaded }
             }
         };
@@ -299,12 +301,12 @@ impl Dispatcher {
         }
     }
 
-    fn occupy(&mut self, key: &str, take: Take) {
+    fn occupy(&mut self, key: &str, connections: usize, take: Take) {
         if take == Take::Start
             && let Some(e) = self.endpoints.get_mut(key)
         {
-            e.in_flight += 1;
-            self.occupied = Some(key.to_owned());
+            e.in_flight += connections;
+            self.occupied = Some((key.to_owned(), connections));
         }
     }
 
@@ -370,8 +372,8 @@ impl Dispatcher {
         let endpoint = self.routes.get_mut(&name).zip(first).and_then(|(r, id)| r.jobs.get_mut(&id)?.key.take());
         let retry = self.retries.get(&name).cloned();
         let trouble = failed.iter().map(|f| &f.error).find(|e| destination.is_some() && is_the_servers(e, self.once));
-        if let Some(e) = endpoint.as_ref().and_then(|k| self.endpoints.get_mut(k)) {
-            e.in_flight = e.in_flight.saturating_sub(1);
+        if let Some((e, connections)) = endpoint.and_then(|(key, n)| Some((self.endpoints.get_mut(&key)?, n))) {
+            e.in_flight = e.in_flight.saturating_sub(connections);
             match &trouble {
                 Some(error) => {
                     e.failures += 1;

@@ -6,6 +6,7 @@
 mod after;
 mod deliver;
 mod finish;
+mod large;
 mod late;
 mod prepare;
 mod records;
@@ -15,8 +16,8 @@ mod upload;
 pub use deliver::{publish, resolve_delivery};
 pub use finish::{companions, fail, finish, is_companion, note_is_of, note_path, uncompressed_name};
 pub use late::{CONFIRM_SPANS, late_check, taken_pause};
-pub use upload::upload;
 pub use prepare::{LookupCache, member_name, prepare};
+pub use upload::upload;
 
 pub(super) use records::FOLDER as SENT_FOLDER;
 

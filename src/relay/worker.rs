@@ -35,7 +35,7 @@ pub(super) fn spare_of(work: &Work) -> Spare {
         Work::Look { route, .. } => Spare::Look(route.clone()),
         Work::Prepare(j, _) | Work::Finish(j) => Spare::Jobs(j.clone(), None),
         Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
-        Work::Upload(j, d) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
+        Work::Upload(j, d, _) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
         Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
         Work::LateCheck(_) => Spare::LateCheck,
         Work::KeepHouse => Spare::KeepHouse,
@@ -79,9 +79,9 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
             Done::Jobs { jobs, failed, destination }
         }
         Work::Fail(job) => one(job, None, &|j| steps::fail(w, j).map(|()| None)),
-        Work::Upload(job, delivery) => {
+        Work::Upload(job, delivery, connections) => {
             let destination = destination_of(&job, delivery);
-            one(job, destination, &|j| steps::upload(w, j, delivery).map(|()| None))
+            one(job, destination, &|j| steps::upload(w, j, delivery, connections).map(|()| None))
         }
         Work::Resolve(job, delivery) => {
             let destination = destination_of(&job, delivery);

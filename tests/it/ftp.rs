@@ -147,3 +147,20 @@ fn the_folder_is_made_when_asked_for() {
     w.once().ok();
     assert_eq!(std::fs::read(server.dir.path().join("root/in/new/deep/x")).unwrap(), b"1");
 }
+
+#[test]
+fn a_large_file_goes_on_where_it_was_cut_over_ftp() {
+    let ca = Ca::new();
+    let server = Vsftpd::tls(&ca, "");
+    let endpoint = format!("{}{}", server.endpoint("b", "ftps"), ca.ca_file());
+    let w = world(&endpoint.replace("[endpoints.b]\n", "[endpoints.b]\nlimit_rate = \"30MB\"\n"), "verify = \"hash\"\n");
+    let bytes: Vec<u8> = (0..48_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    w.write("a/x", &bytes);
+    let mut relay = w.start();
+    w.until("sending", || server.files().iter().any(|(n, b)| n.ends_with(".part") && b.len() > 12_000_000));
+    relay.signal("KILL");
+    relay.wait();
+    w.config(&w.read("passerelle.toml").replace("limit_rate = \"30MB\"\n", ""));
+    w.once().ok().says("are at the destination already");
+    assert!(server.files()["x"] == bytes);
+}

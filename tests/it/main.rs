@@ -18,6 +18,7 @@ mod housekeeping; // archive.keep, archive.compress, history.keep
 mod http; // nginx with WebDAV, and a server that is cut
 mod nested; // types, order and groups of what stands inside records
 mod operators; // retry, replay, pause, errors folder, beside a relay and without one
+mod others; // ProFTPD and Apache, with their defaults
 mod relay; // intake, order, archive, errors of local routes
 mod remote; // sources on servers
 mod samba; // A on Windows, through a share of the relay's host

@@ -287,3 +287,54 @@ fn a_stop_in_the_middle_of_an_upload_takes_seconds_and_the_file_follows_later() 
     assert!(server.files()["x"] == vec![7; 20_000_000]);
     assert_eq!(server.files().len(), 1, "the temporary file was used again");
 }
+
+/// A file that is worth going on with.
+fn large() -> Vec<u8> {
+    (0..48_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[test]
+fn a_large_file_goes_over_all_connections_that_are_free_and_arrives_whole() {
+    let server = Sshd::start();
+    let w = world(&server, "verify = \"hash\"\nmode = \"0640\"\n");
+    let bytes = large();
+    w.write("a/x", &bytes);
+    w.once().ok();
+    assert!(server.files()["x"] == bytes);
+    assert_eq!(fs::metadata(server.dir.path().join("in/x")).unwrap().permissions().mode() & 0o777, 0o640);
+    // A server with room for one connection alone takes it too.
+    let narrow = Sshd::with("MaxStartups 1:100:1", "");
+    let w = world(&narrow, "");
+    w.write("a/x", &bytes);
+    w.once().ok();
+    assert!(narrow.files()["x"] == bytes);
+}
+
+#[test]
+fn a_large_file_goes_on_where_it_was_cut_after_what_is_there_was_read_back() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    let text = w.read("passerelle.toml");
+    for (connections, damage) in [(1, None), (4, None), (1, Some(0)), (1, Some(9_000_000))] {
+        let bytes = large();
+        w.config(&text.replace("[endpoints.b]\n", &format!("[endpoints.b]\nlimit_rate = \"30MB\"\nconnections = {connections}\n")));
+        w.write("a/x", &bytes);
+        let mut relay = w.start();
+        let part = || server.files().into_iter().find(|(n, b)| n.ends_with(".part") && b.len() > 12_000_000).map(|(n, _)| n);
+        w.until("sending", || part().is_some());
+        relay.signal("KILL");
+        relay.wait();
+        let part = server.dir.path().join("in").join(part().unwrap());
+        if let Some(at) = damage {
+            use std::os::unix::fs::FileExt;
+            fs::OpenOptions::new().write(true).open(&part).unwrap().write_all_at(b"damage", at).unwrap();
+        }
+        w.config(&text.replace("[endpoints.b]\n", &format!("[endpoints.b]\nconnections = {connections}\n")));
+        let out = w.once().ok();
+        let goes_on = out.stderr.contains("are at the destination already");
+        // Less than what is worth it is sent anew; over several connections, what is in one row is less than what is there.
+        assert!(if connections == 1 { goes_on == (damage != Some(0)) } else { true }, "{connections} {damage:?}: {}", out.stderr);
+        assert!(server.files()["x"] == bytes, "{connections} {damage:?}");
+        fs::remove_file(server.dir.path().join("in/x")).unwrap();
+    }
+}

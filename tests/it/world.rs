@@ -178,6 +178,7 @@ impl Relay {
     pub fn signal(&self, name: &str) {
         let signal = match name {
             "TERM" => rustix::process::Signal::TERM,
+            "KILL" => rustix::process::Signal::KILL,
             "HUP" => rustix::process::Signal::HUP,
             other => panic!("no signal {other}"),
         };

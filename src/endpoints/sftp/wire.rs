@@ -39,6 +39,8 @@ const ATTRS: u8 = 105;
 
 /// `SSH_FXF_WRITE | SSH_FXF_CREAT | SSH_FXF_TRUNC`
 pub(crate) const FOR_WRITING: u32 = 0x02 | 0x08 | 0x10;
+/// `SSH_FXF_WRITE`: of a file that is there.
+pub(crate) const FOR_WRITING_ON: u32 = 0x02;
 /// `SSH_FXF_READ`
 pub(crate) const FOR_READING: u32 = 0x01;
 

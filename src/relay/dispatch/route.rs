@@ -17,8 +17,8 @@ pub(super) struct Slot {
     pub(super) busy: bool,
     /// When it came to where it is.
     pub(super) since: Instant,
-    /// The endpoint that its work in hand occupies.
-    pub(super) key: Option<String>,
+    /// The endpoint that its work in hand occupies, and how many of its connections.
+    pub(super) key: Option<(String, usize)>,
     /// Not before this time, by destination; the last one is for the job as a whole.
     pub(super) not_before: HashMap<Option<usize>, Instant>,
     pub(super) failures: HashMap<Option<usize>, u32>,

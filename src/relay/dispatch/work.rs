@@ -20,8 +20,8 @@ pub enum Work {
     },
     /// Seal and transform a run, and go on so far.
     Prepare(Vec<Job>, Reach),
-    /// Send one delivery.
-    Upload(Job, usize),
+    /// Send one delivery, over so many connections at most.
+    Upload(Job, usize, usize),
     /// Publish a run at this destination.
     Publish(Vec<Job>, usize),
     /// Find out what became of a rename.

@@ -100,7 +100,7 @@ fn send_together(w: &World, ahead: &[Option<Job>], sending: &[usize]) -> Vec<Res
     }
     let mut sent = Vec::with_capacity(jobs.len());
     for job in jobs {
-        sent.push(send(w, job, 0));
+        sent.push(send(w, job, 0, 1));
         if sent.last().and_then(|s| s.as_ref().err()).is_some_and(|e| e.blame() != Blame::File) {
             break;
         }

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use super::super::World;
 use super::super::hashing::Hashing;
 use super::deliver::{Target, made_for, payload, target};
+use super::large::{self, Large, is_large};
 use crate::config::Verify;
 use crate::endpoints::{Followed, Outgoing, Session, Stat};
 use crate::error::{Error, Kind, Result, shown};
 use crate::job::{Event, Job};
 use crate::points;
 
-/// Sends a delivery's temporary file, and verifies it.
-pub fn upload(w: &World, job: &mut Job, delivery: usize) -> Result<()> {
+/// Sends a delivery's temporary file over so many connections at most, and verifies it.
+pub fn upload(w: &World, job: &mut Job, delivery: usize, connections: usize) -> Result<()> {
     if !is_direct(w, job, delivery)? {
-        send(w, job, delivery)?;
+        send(w, job, delivery, connections)?;
     }
     w.record_one(job, Event::Uploaded { delivery })
 }
@@ -28,11 +29,15 @@ pub(super) fn is_direct(w: &World, job: &Job, delivery: usize) -> Result<bool> {
 }
 
 /// Sends and verifies, and records nothing.
-pub(super) fn send(w: &World, job: &Job, delivery: usize) -> Result<()> {
+pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) -> Result<()> {
     let route = w.route_of(job)?.clone();
     let t = target(w, &route, &job.deliveries[delivery])?;
     let (mut file, size, _) = payload(w, job, delivery)?;
     let hash = made_for(job, delivery)?.hash;
+    if is_large(size) {
+        let sent = large::write(w, &t, Large { job, file: &file, size, connections });
+        return sent.and_then(|()| w.with_session(t.d, |session| verify(session, &t, size, &hash))).map_err(|e| e.at("upload"));
+    }
     let result = w.with_session(t.d, |session| {
         ensure_folders(session, &t)?;
         let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
@@ -45,7 +50,7 @@ pub(super) fn send(w: &World, job: &Job, delivery: usize) -> Result<()> {
     result.map_err(|e| e.at("upload"))
 }
 
-fn cut(sent: u64, size: u64) -> Error {
+pub(super) fn cut(sent: u64, size: u64) -> Error {
     Error::endpoint(format!("{sent} of {size} bytes were sent")).kind_of(Kind::Lost)
 }
 
@@ -69,7 +74,13 @@ pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Resul
     if !t.d.create && below.as_os_str().is_empty() {
         return Ok(());
     }
-    let present = |session: &mut dyn Session, folder: &Path| -> Result<bool> { Ok(folder.as_os_str().is_empty() || session.stat(folder)?.is_some()) };
+    let present = |session: &mut dyn Session, folder: &Path| -> Result<bool> {
+        if !folder.as_os_str().is_empty() {
+            return Ok(session.stat(folder)?.is_some());
+        }
+        // The endpoint's own folder: a server that can't tell has it, or says so with the file.
+        Ok(!t.d.create || session.stat(folder).map_or(true, |found| found.is_some()))
+    };
     if present(session, &t.folder)? {
         return Ok(());
     }
@@ -78,7 +89,7 @@ pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Resul
     }
     let mut missing = Vec::new();
     for folder in t.folder.ancestors() {
-        if folder.as_os_str().is_empty() || folder == Path::new("/") || present(session, folder)? {
+        if folder == Path::new("/") || present(session, folder)? {
             break;
         }
         missing.push(folder.to_owned());
