@@ -134,6 +134,10 @@ pub trait Endpoint: Send + Sync {
     fn direct(&self) -> bool;
     /// A request that was cut may safely be sent again (PUT).
     fn repeatable(&self) -> bool;
+    /// Whether [`Session::write_on`] may be asked for.
+    fn resumes(&self) -> Resumes {
+        Resumes::Never
+    }
 }
 
 /// One connection, owned by one worker. A call that fails with [`Kind::Lost`] leaves its outcome unknown.
@@ -150,11 +154,7 @@ pub trait Session: Send {
     }
     /// Writes a file of ours of `size` bytes, emptying one of that name, and syncs it where the server can. A failure may leave a part of it.
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64>;
-    /// Whether [`Session::write_on`] may be asked for.
-    fn resumes(&self) -> Resumes {
-        Resumes::Never
-    }
-    /// Writes on in a file that is there, from that byte on, and syncs it where the server can.
+    /// Writes on in a file that is there, from that byte on, and syncs it where the server can ([`Endpoint::resumes`]).
     fn write_on(&mut self, path: &Path, _from_byte: u64, _from: &mut dyn Read, _mode: Option<u32>) -> Result<u64> {
         Err(Error::endpoint(format!("this server does not write on in {}", path.display())).at("upload").kind_of(Kind::Unsupported))
     }

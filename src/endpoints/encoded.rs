@@ -32,6 +32,9 @@ impl Endpoint for Encoded {
     fn repeatable(&self) -> bool {
         self.server.repeatable()
     }
+    fn resumes(&self) -> Resumes {
+        self.server.resumes()
+    }
 }
 
 struct EncodedSession {
@@ -59,9 +62,6 @@ impl Session for EncodedSession {
     }
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64> {
         self.session.write(&self.names.there(path)?, from, size, mode)
-    }
-    fn resumes(&self) -> Resumes {
-        self.session.resumes()
     }
     fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
         self.session.write_on(&self.names.there(path)?, from_byte, from, mode)

@@ -94,13 +94,13 @@ impl Endpoint for Server {
         stream.set_encoding(Bytes);
         let greeting = words(stream.get_welcome_msg().unwrap_or_default().as_bytes());
         let secured = agreed.map_or_else(|| "no TLS: password and files go in clear".to_owned(), |a| a.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        told("handshake", format!("{secured}; {greeting}"));
+        told("handshake", format!("{secured}; {greeting}"))?;
         let password = config.password.as_ref().map_or("", |p| p.expose_secret());
         let user = if config.user.is_empty() { "anonymous" } else { config.user.as_str() };
         stream.login(latin(user.as_bytes()), latin(password.as_bytes())).map_err(|e| login_error(&e, user, secure))?;
         stream.transfer_type(FileType::Binary).map_err(|e| ftp_error(&e, "login"))?;
         let able = features(stream.feat().unwrap_or_default().into_keys());
-        told("login", format!("{user}, by password; {able}"));
+        told("login", format!("{user}, by password; {able}"))?;
         let data = Arc::new(Mutex::new(None));
         let opened = data.clone();
         let (connect_timeout, timeout) = (config.connect_timeout, config.timeout);
@@ -130,6 +130,9 @@ impl Endpoint for Server {
     }
     fn repeatable(&self) -> bool {
         true
+    }
+    fn resumes(&self) -> Resumes {
+        Resumes::ToItsEnd
     }
 }
 
@@ -204,6 +207,7 @@ fn ftp_error(e: &FtpError, step: &'static str) -> Error {
             let error = Error::endpoint(format!("the server answers {code}: {}", words(&r.body)));
             match code {
                 552 | 452 => error.kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
+                451 => error.hint("the server could not work on it: most often a full disk or a quota; ask its keeper"),
                 421 => error.kind_of(Kind::Lost),
                 522 => error.at("data channel").hint("the server wants the TLS session of the control connection on data connections; it is offered, and the server does not take it: ask its keeper (require_ssl_reuse of vsftpd, NoSessionReuseRequired of ProFTPD)"),
                 425 | 426 => error.at("data channel").hint("the data connection failed: ask the firewall's keeper for the server's passive ports, or in active mode for connections from the server to this host"),
@@ -384,10 +388,6 @@ impl Session for FtpSession {
             out.push_str(&format!("; to PASV the server names {named} (it stands behind NAT), which is not used"));
         }
         Some(out)
-    }
-
-    fn resumes(&self) -> Resumes {
-        Resumes::ToItsEnd
     }
 
     fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {

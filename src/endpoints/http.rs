@@ -56,10 +56,10 @@ impl Endpoint for Server {
     fn greet(&self, stop: &Stop, told: &mut Told<'_>) -> Result<()> {
         let config = &self.config;
         if config.url.scheme() == "https" && !proxied() {
-            let tcp = connect_tcp(config, &mut |_, _| {})?;
+            let tcp = connect_tcp(config, &mut |_, _| Ok(()))?;
             let connector = tls::connector(config)?.build();
             let stream = connector.connect(&config.host(), tcp).map_err(|e| tls::error(&tls::reason(&e)))?;
-            told("handshake", tls::described(stream.ssl()));
+            told("handshake", tls::described(stream.ssl()))?;
         }
         let mut session = HttpSession::new(config, stop);
         let url = format!("{}/", session.url(Path::new("")));
@@ -71,13 +71,13 @@ impl Endpoint for Server {
                     .at("handshake")
                     .hint("the port wants TLS: use https://"));
             }
-            told("handshake", "no TLS: everything goes in clear".to_owned());
+            told("handshake", "no TLS: everything goes in clear".to_owned())?;
         }
         match answer.code {
             401 | 403 | 407 => Err(session.fail(&answer, "OPTIONS", Path::new("")).at("login")),
             code => {
                 let who = if config.user.is_empty() { "no user is configured" } else { config.user.as_str() };
-                told("login", format!("{who}; the server answers {code}"));
+                told("login", format!("{who}; the server answers {code}"))?;
                 Ok(())
             }
         }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Direct, Listed, Outgoing, Rename, Resumes, Session, Stat, Version, lost};
+use super::{Direct, Listed, Outgoing, Rename, Session, Stat, Version, lost};
 use crate::error::{Kind, Result};
 use crate::points;
 use crate::stop::Stop;
@@ -42,9 +42,6 @@ impl Session for Numbered {
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, mode: Option<u32>) -> Result<u64> {
         let mut halves = Halves { from, path, read: 0 };
         request("upload", path, || self.0.write(path, &mut halves, size, mode))
-    }
-    fn resumes(&self) -> Resumes {
-        self.0.resumes()
     }
     fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
         let mut halves = Halves { from, path, read: 0 };

@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, Session};
+use super::{Endpoint, Resumes, Session};
 use crate::config::EndpointConfig;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
 
 /// An idle connection older than this is closed rather than used again: most servers cut idle ones after five minutes.
@@ -19,12 +19,22 @@ struct Idle {
     since: Instant,
 }
 
+/// What became of the logins at an endpoint.
+#[derive(Default)]
+struct Logins {
+    /// The last one was taken.
+    taken: bool,
+    /// When one was refused last, and why.
+    refused: Option<(Instant, Error)>,
+}
+
 /// An endpoint's connections.
 pub struct Pool {
     /// Its configuration; none: local folders.
     pub config: Option<Arc<EndpointConfig>>,
     endpoint: Arc<dyn Endpoint>,
     idle: Mutex<Vec<Idle>>,
+    logins: Mutex<Logins>,
     rate: Option<Rate>,
 }
 
@@ -37,11 +47,17 @@ impl std::fmt::Debug for Pool {
 impl Pool {
     /// The pool of local folders.
     pub fn local() -> Self {
-        Self { config: None, endpoint: Arc::new(super::local::Local), idle: Mutex::default(), rate: None }
+        Self { config: None, endpoint: Arc::new(super::local::Local), idle: Mutex::default(), logins: Mutex::default(), rate: None }
     }
     /// The pool of a server.
     pub fn new(config: &Arc<EndpointConfig>) -> Result<Self> {
-        Ok(Self { endpoint: super::open(config)?, idle: Mutex::default(), rate: config.limit_rate.map(Rate::new), config: Some(config.clone()) })
+        Ok(Self {
+            endpoint: super::open(config)?,
+            idle: Mutex::default(),
+            logins: Mutex::default(),
+            rate: config.limit_rate.map(Rate::new),
+            config: Some(config.clone()),
+        })
     }
     /// Files go straight to their final name.
     pub fn direct(&self) -> bool {
@@ -50,6 +66,10 @@ impl Pool {
     /// A cut request may be sent again.
     pub fn repeatable(&self) -> bool {
         self.endpoint.repeatable()
+    }
+    /// How a file that is there may be written on.
+    pub fn resumes(&self) -> Resumes {
+        self.endpoint.resumes()
     }
     /// The rate its files share.
     pub fn rate(&self) -> Option<&Rate> {
@@ -76,16 +96,42 @@ impl Pool {
         })
     }
 
-    #[cfg(debug_assertions)]
+    /// Connects and logs in. As long as no login was taken, one is tried at a time, and those that waited for one that was
+    /// refused are refused with it: a wrong password on every connection at once would lock an account.
     fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>> {
-        let session = self.endpoint.connect(stop, &mut |_, _| {})?;
-        // What a local session does is numbered where it is done.
-        Ok(if self.config.is_some() { Box::new(super::numbered::Numbered(session)) } else { session })
+        let asked = Instant::now();
+        let logins = || self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = None;
+        let session = self.endpoint.connect(stop, &mut |step, _| {
+            if step == "handshake" {
+                let logins = logins();
+                match &logins.refused {
+                    Some((at, e)) if *at >= asked => return Err(e.clone()),
+                    _ if logins.taken => {}
+                    _ => turn = Some(logins),
+                }
+            }
+            Ok(())
+        });
+        let mut logins = turn.unwrap_or_else(logins);
+        match &session {
+            Ok(_) => logins.taken = true,
+            Err(e) if e.kind() == Kind::Login => *logins = Logins { taken: false, refused: Some((Instant::now(), e.clone())) },
+            Err(_) => {}
+        }
+        drop(logins);
+        session.map(|session| self.numbered(session))
+    }
+
+    /// What a local session does is numbered where it is done.
+    #[cfg(debug_assertions)]
+    fn numbered(&self, session: Box<dyn Session>) -> Box<dyn Session> {
+        if self.config.is_some() { Box::new(super::numbered::Numbered(session)) } else { session }
     }
 
     #[cfg(not(debug_assertions))]
-    fn connect(&self, stop: &Stop) -> Result<Box<dyn Session>> {
-        self.endpoint.connect(stop, &mut |_, _| {})
+    fn numbered(&self, session: Box<dyn Session>) -> Box<dyn Session> {
+        session
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result, reason, shown_bytes};
 
-/// Is told of each stage of a connection that was passed: its name, and what was found.
-pub type Told<'t> = dyn FnMut(&'static str, String) + 't;
+/// Is told of each stage of a connection that was passed: its name, and what was found. An error ends the connection there.
+pub type Told<'t> = dyn FnMut(&'static str, String) -> Result<()> + 't;
 
 /// How long a server may take to say what it is.
 const GREETING_TIME: Duration = Duration::from_secs(2);
@@ -28,12 +28,12 @@ pub fn connect_tcp(config: &EndpointConfig, told: &mut Told<'_>) -> Result<TcpSt
         .collect();
     let mut shown: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
     shown.dedup();
-    told("name", if shown == [host.as_str()] { host.clone() } else { format!("{host} is {}", shown.join(", ")) });
+    told("name", if shown == [host.as_str()] { host.clone() } else { format!("{host} is {}", shown.join(", ")) })?;
     let mut last = None;
     for address in &addresses {
         match dial(address, config) {
             Ok(stream) => {
-                told("port", format!("{address} takes connections"));
+                told("port", format!("{address} takes connections"))?;
                 return Ok(stream);
             }
             Err(e) => last = Some((*address, e)),

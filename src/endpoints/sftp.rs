@@ -88,14 +88,14 @@ impl Endpoint for Server {
         let config = &self.config;
         let session = handshake(config, told)?;
         trust::check(&session, config)?;
-        told("handshake", agreed(&session));
+        told("handshake", agreed(&session))?;
         let how = login(&session, config)?;
         let mut channel = session.channel_session().map_err(|e| ssh_error(&e, "login"))?;
         channel.subsystem("sftp").map_err(|e| ssh_error(&e, "login").hint("the server has no SFTP subsystem for this user: ask its keeper"))?;
         let mut wire = Wire::start(channel).map_err(|e| e.at("login"))?;
         let mut able: Vec<&str> = wire.extensions.keys().map(String::as_str).filter(|n| n.ends_with("@openssh.com")).collect();
         able.sort_unstable();
-        told("login", format!("{how}; SFTP with {}", if able.is_empty() { "no extensions".to_owned() } else { able.join(", ") }));
+        told("login", format!("{how}; SFTP with {}", if able.is_empty() { "no extensions".to_owned() } else { able.join(", ") }))?;
         let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the root, or with /~/ from the login folder.
         let base = match path.strip_prefix("/~/").or(if path == "/~" { Some("") } else { None }) {
@@ -112,6 +112,9 @@ impl Endpoint for Server {
     }
     fn repeatable(&self) -> bool {
         true
+    }
+    fn resumes(&self) -> Resumes {
+        Resumes::Anywhere
     }
 }
 
@@ -329,10 +332,6 @@ impl Session for SftpSession {
         let written = self.write_pieces(&handle, 0, from, &path)?;
         let ending = self.send_end(&handle, mode)?;
         self.end(ending, &path).map(|()| written)
-    }
-
-    fn resumes(&self) -> Resumes {
-        Resumes::Anywhere
     }
 
     fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {

@@ -8,3 +8,4 @@ mod detection;
 mod disk;
 mod names;
 mod operators;
+mod wires;

@@ -6,7 +6,10 @@ use crate::servers::Ca;
 use crate::servers::others::{Apache, ProFtpd};
 use crate::world::World;
 
-const POLICIES: [(&str, i32, &[(&str, &str)]); 4] =
+/// A policy, its exit status, and what B has then: names and contents.
+type Policy = (&'static str, i32, &'static [(&'static str, &'static str)]);
+
+const POLICIES: [Policy; 4] =
     [("wait", 3, &[("x", "old")]), ("replace", 0, &[("x", "new")]), ("rename", 0, &[("x", "old"), ("x-1", "new")]), ("fail", 1, &[("x", "old")])];
 
 /// Files there and back, each policy, and a check, whatever the server is.

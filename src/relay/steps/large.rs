@@ -44,18 +44,24 @@ pub(super) struct Large<'l> {
 /// Writes the temporary file; it is whole and synced, as far as the server can, when this succeeds.
 pub(super) fn write(w: &World, t: &Target<'_>, large: Large<'_>) -> Result<()> {
     let size = large.size;
-    let mut resumes = Resumes::Never;
-    let there = w.with_session(t.d, |session| {
-        ensure_folders(session, t)?;
-        resumes = session.resumes();
-        Ok(if resumes == Resumes::Never { None } else { session.stat(&t.temp)?.and_then(|found| found.size) })
+    let resumes = t.pool.resumes();
+    // A file that nobody may write any more can't be opened again.
+    let ranges = resumes == Resumes::Anywhere && large.connections > 1 && t.d.mode.is_none_or(|mode| mode & 0o200 != 0);
+    let lanes = if ranges { (size / range_bytes()).clamp(1, large.connections as u64) } else { 1 };
+    let there = std::thread::scope(|scope| {
+        // The other connections log in meanwhile; one that can't is told when it is used.
+        for _ in 1..lanes {
+            scope.spawn(|| w.with_session(t.d, |_| Ok(())));
+        }
+        w.with_session(t.d, |session| {
+            ensure_folders(session, t)?;
+            Ok(if resumes == Resumes::Never { None } else { session.stat(&t.temp)?.and_then(|found| found.size) })
+        })
     })?;
     let proven = match there {
         Some(n) if (range_bytes()..=size).contains(&n) => proven(w, t, large.file)?,
         _ => 0,
     };
-    // A file that nobody may write any more can't be opened again.
-    let ranges = resumes == Resumes::Anywhere && large.connections > 1 && t.d.mode.is_none_or(|mode| mode & 0o200 != 0);
     let rest = size - proven;
     if proven >= range_bytes() {
         tracing::info!(job = large.job.id, "{proven} of {size} bytes are at the destination already: the rest is sent");
@@ -82,18 +88,18 @@ pub(super) fn write(w: &World, t: &Target<'_>, large: Large<'_>) -> Result<()> {
 
 fn whole(w: &World, t: &Target<'_>, large: Large<'_>, session: &mut dyn Session) -> Result<()> {
     let mut slice = Slice { file: large.file, range: 0..large.size };
-    let sent = session.write(&t.temp, &mut followed(w, t, large, &mut slice, &|n| (w.progress)(large.job, n)), large.size, t.d.mode)?;
+    let sent = session.write(&t.temp, &mut followed(w, t, &mut slice, &|n| (w.progress)(large.job, n)), large.size, t.d.mode)?;
     if sent == large.size { Ok(()) } else { Err(cut(sent, large.size)) }
 }
 
 fn range(w: &World, t: &Target<'_>, large: Large<'_>, session: &mut dyn Session, range: Range<u64>) -> Result<()> {
     let wanted = range.end - range.start;
     let mut slice = Slice { file: large.file, range: range.clone() };
-    let sent = session.write_on(&t.temp, range.start, &mut followed(w, t, large, &mut slice, &|n| (w.progress)(large.job, n)), t.d.mode)?;
+    let sent = session.write_on(&t.temp, range.start, &mut followed(w, t, &mut slice, &|n| (w.progress)(large.job, n)), t.d.mode)?;
     if sent == wanted { Ok(()) } else { Err(cut(sent, wanted)) }
 }
 
-fn followed<'f>(w: &'f World, t: &'f Target<'_>, _: Large<'_>, slice: &'f mut Slice<'_>, tell: &'f dyn Fn(u64)) -> Progressing<'f> {
+fn followed<'f>(w: &'f World, t: &'f Target<'_>, slice: &'f mut Slice<'_>, tell: &'f dyn Fn(u64)) -> Progressing<'f> {
     Progressing { inner: Followed::new(slice, &w.stop, t.pool.rate()), tell }
 }
 
@@ -116,7 +122,7 @@ fn in_ranges(w: &World, t: &Target<'_>, large: Large<'_>, from: u64) -> Result<(
         (began, result)
     };
     let results = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..count).map(|_| scope.spawn(&lane)).collect();
+        let others: Vec<_> = (1..count).map(|_| scope.spawn(lane)).collect();
         let mut results = vec![lane()];
         // A panic in there is this job's, as everywhere in a step.
         results.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));

@@ -80,7 +80,7 @@ fn a15_files_from_before_a_power_cut_are_told_once_with_their_sizes() {
 }
 
 /// Fills a disk but for so many bytes.
-fn fill(disk: &Disk, left: u64) {
+pub(super) fn fill(disk: &Disk, left: u64) {
     let free = rustix::fs::statvfs(&disk.mount).map(|s| s.f_bavail * s.f_frsize).unwrap();
     let file = std::fs::File::create(disk.mount.join("filler")).unwrap();
     rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, free - left).unwrap();

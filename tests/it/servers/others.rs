@@ -41,7 +41,7 @@ impl ProFtpd {
         let group = String::from_utf8(Command::new("id").arg("-gn").output().unwrap().stdout).unwrap();
         let (server, modules) = proftpd();
         let config = format!(
-            "ServerType standalone\nDefaultAddress 127.0.0.1\nPort {port}\nUseIPv6 off\nUseReverseDNS off\nUser {}\nGroup {}\nRootLogin on\nModulePath {}\nAuthOrder mod_auth_file.c\nAuthUserFile {d}/passwords\nRequireValidShell off\nPidFile {d}/pid\nScoreboardFile {d}/score\nDelayEngine off\nWtmpLog off\nAllowOverwrite on\nSystemLog {d}/system.log\n{}\n",
+            "ServerType standalone\nDefaultAddress 127.0.0.1\nPort {port}\nUseIPv6 off\nUseReverseDNS off\nUser {}\nGroup {}\nRootLogin on\nModulePath {}\nAuthOrder mod_auth_file.c\nAuthUserFile {d}/passwords\nRequireValidShell off\nPidFile {d}/pid\nScoreboardFile {d}/score\nDelayEngine off\nWtmpLog off\nAllowOverwrite on\nSystemLog {d}/system.log\nExtendedLog {d}/commands.log AUTH\n{}\n",
             user(),
             group.trim(),
             modules.display(),
