@@ -6,7 +6,7 @@ mod order;
 mod route;
 mod work;
 
-use order::{prepare_run, publish_run};
+use order::{Way, prepare_run, publish_run};
 use route::{Slot, held, pause};
 use work::is_the_servers;
 
@@ -262,15 +262,15 @@ impl Dispatcher {
             });
             if let Some((id, at)) = uploads.next() {
                 // Connections that nobody else waits for make one file faster.
-                let connections = self.share(key).map_or(1, |free| free / (uploads.count() + 1)).max(1);
+                let connections = self.free(key).map_or(1, |free| free / (uploads.count() + 1)).max(1);
                 let key = key.clone();
                 self.occupy(&key, connections, take);
                 return self.take(name, &[id], take, |mut j| Work::Upload(j.remove(0), at, connections));
             }
         }
         let key = self.keys.get(&(name.to_owned(), 0)).filter(|k| destinations == 1 && self.endpoint_free(k, now)).cloned();
-        let share = key.as_ref().map(|k| self.share(k));
-        let (ids, sent) = prepare_run(r, now, &halted, share)?;
+        let way = key.as_ref().map_or(Way::Closed, |k| self.free(k).map_or(Way::Folder, Way::Server));
+        let (ids, sent) = prepare_run(r, now, &halted, way)?;
         let reach = match key.filter(|_| sent) {
             None => Reach::Prepared,
             Some(key) => {
@@ -282,9 +282,8 @@ impl Dispatcher {
         self.take(name, &ids, take, |j| Work::Prepare(j, reach))
     }
 
-    /// Among how many connections the files that are ready are shared: so many are free. None: a folder of this host takes one
-    /// after the other, nothing is waited for there.
-    fn share(&self, key: &str) -> Option<usize> {
+    /// How many connections to a server are free; none: it is a folder of this host.
+    fn free(&self, key: &str) -> Option<usize> {
         let limit = self.limits.get(key).copied().filter(|limit| *limit < usize::MAX)?;
         let used = self.endpoints.get(key).map_or(0, |e| e.in_flight);
         Some(limit.saturating_sub(used).min(self.workers.saturating_sub(self.busy)).max(1))

@@ -11,17 +11,27 @@ const SMALL_BYTES: u64 = 1024 * 1024;
 /// How many bytes are sent in one run.
 const RUN_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The jobs that are prepared next, and whether they are sent at once. `share` is there if the route's one destination can
-/// be used now: among so many connections what is ready is shared; none: one file after the other.
-pub(super) fn prepare_run(r: &RouteState, now: Instant, halted: &dyn Fn(JobId) -> bool, share: Option<Option<usize>>) -> Option<(Vec<JobId>, bool)> {
+/// The way to a route's destination, as it is now.
+#[derive(Clone, Copy)]
+pub(super) enum Way {
+    /// There is none, or there are several destinations.
+    Closed,
+    /// A folder of this host: one file after the other, nothing is waited for there.
+    Folder,
+    /// A server with so many free connections.
+    Server(usize),
+}
+
+/// The jobs that are prepared next, and whether they are sent at once. What is ready is shared among a server's connections.
+pub(super) fn prepare_run(r: &RouteState, now: Instant, halted: &dyn Fn(JobId) -> bool, way: Way) -> Option<(Vec<JobId>, bool)> {
     let free = |slot: &Slot, what: Option<usize>| !slot.busy && slot.not_before.get(&what).is_none_or(|t| now >= *t);
     let mut waiting = r.jobs.iter().filter(|(id, s)| free(s, None) && !halted(**id) && s.job.next() == Next::Prepare);
     let (first, slot) = waiting.next()?;
-    let small = |slot: &Slot| share.is_some() && slot.job.found.size <= SMALL_BYTES && free(slot, Some(0));
+    let small = |slot: &Slot| !matches!(way, Way::Closed) && slot.job.found.size <= SMALL_BYTES && free(slot, Some(0));
     let mut run = vec![*first];
     // What failed once goes alone, so that it holds nobody back.
     let joins = |slot: &Slot| small(slot) && slot.failures.is_empty();
-    if let Some(Some(connections)) = share
+    if let Way::Server(connections) = way
         && joins(slot)
     {
         let ready = waiting.clone().filter(|(_, s)| joins(s)).count() + 1;

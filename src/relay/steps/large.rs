@@ -23,6 +23,9 @@ const LARGE_BYTES: u64 = 32 * 1024 * 1024;
 /// A range that is worth a connection, or an attempt's work that is worth reading back.
 const RANGE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// No range is longer: each is synced at its end, while others are sent.
+const RANGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// Whether a file is sent in this way. Tests plant `large` to see it with every file.
 pub(super) fn is_large(size: u64) -> bool {
     size >= if points::planted("large") { 2 } else { LARGE_BYTES }
@@ -106,7 +109,8 @@ fn followed<'f>(w: &'f World, t: &'f Target<'_>, slice: &'f mut Slice<'_>, tell:
 /// Sends what is left in ranges, each connection one after the other as long as there are any.
 fn in_ranges(w: &World, t: &Target<'_>, large: Large<'_>, from: u64) -> Result<()> {
     let rest = large.size - from;
-    let count = (rest / range_bytes()).clamp(1, large.connections as u64);
+    let lanes = (rest / range_bytes()).clamp(1, large.connections as u64);
+    let count = lanes * rest.div_ceil(lanes * RANGE_BYTES_MAX).max(1);
     let bound = |n: u64| from + rest / count * n + rest % count * n / count;
     let left: Mutex<VecDeque<Range<u64>>> = Mutex::new((0..count).map(|n| bound(n)..bound(n + 1)).collect());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -122,7 +126,7 @@ fn in_ranges(w: &World, t: &Target<'_>, large: Large<'_>, from: u64) -> Result<(
         (began, result)
     };
     let results = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..count).map(|_| scope.spawn(lane)).collect();
+        let others: Vec<_> = (1..lanes).map(|_| scope.spawn(lane)).collect();
         let mut results = vec![lane()];
         // A panic in there is this job's, as everywhere in a step.
         results.extend(others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
