@@ -103,7 +103,7 @@ impl Pool {
         let logins = || self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         let mut turn = None;
         let session = self.endpoint.connect(stop, &mut |step, _| {
-            if step == "handshake" {
+            if step == "handshake" && turn.is_none() {
                 let logins = logins();
                 match &logins.refused {
                     Some((at, e)) if *at >= asked => return Err(e.clone()),

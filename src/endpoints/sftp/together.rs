@@ -98,10 +98,7 @@ impl SftpSession {
                 }
             }
             let ended = self.end(ending, path);
-            written.push(match (failed, ended) {
-                (Some(e), Ok(())) | (_, Err(e)) => Err(e),
-                (None, Ok(())) => Ok(size),
-            });
+            written.push(failed.map_or(ended, Err).map(|()| size));
         }
         for (at, status) in refused {
             written[at] = Err(self.fail_in_folder(&status, "create", &paths[at]));
