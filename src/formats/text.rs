@@ -353,6 +353,13 @@ pub fn pattern_mistake(pattern: &str) -> Option<String> {
     strtime::BrokenDownTime::to_string(&sample, pattern).err().map(|e| e.to_string())
 }
 
+/// Whether a day can be read by a pattern that has no mistake: it must hold day, month and year.
+pub fn reads_a_day(pattern: &str) -> bool {
+    let day = jiff::civil::date(2025, 12, 31);
+    let text = formatted(pattern, with_offset(day.at(23, 59, 58, 0), Some(jiff::tz::Offset::UTC)));
+    pattern == SERIAL || BrokenDownTime::parse(pattern, &text).ok().and_then(|parts| parts.to_date().ok()) == Some(day)
+}
+
 /// Text as it is quoted in messages: cut when long, control characters escaped.
 pub fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(40).collect();

@@ -12,7 +12,7 @@ use text::{capitalized, file_size, format_text, lower, regex_replace, replace, s
 use super::compile::last_line;
 use super::eval::{Env, Eval, Fault, digits, number, truth, whole};
 use super::expr::{Args, Known, Node};
-use crate::formats::text::{Reading, Style, Type, quoted};
+use crate::formats::text::{Reading, Style, Type, pattern_mistake, quoted, reads_a_day};
 use crate::record::Value;
 use Known::{Number, Text, Time, Unknown};
 use rust_decimal::prelude::*;
@@ -293,7 +293,8 @@ pub fn constant_mistake(filter: &Filter, args: &Args) -> Option<String> {
     match filter.name {
         "regex_replace" => regex::Regex::new(constant).err().map(|e| format!("the pattern is no regular expression: {}", last_line(&e.to_string()))),
         "date" | "datetime" | "strftime" => {
-            crate::formats::text::pattern_mistake(constant).map(|why| format!("{} is no pattern for dates: {why}", quoted(constant)))
+            let unread = || (filter.name != "strftime" && !reads_a_day(constant)).then(|| "it has not all of day, month and year".to_owned());
+            pattern_mistake(constant).or_else(unread).map(|why| format!("{} is no pattern for dates: {why}", quoted(constant)))
         }
         "map" if args.positional.len() == 1 => named(constant).is_none().then(|| format!("there is no filter {constant}")),
         "select" | "reject" => super::predicates::named(constant).is_none().then(|| format!("there is no test {constant}")),

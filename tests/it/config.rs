@@ -190,3 +190,19 @@ fn passwords_in_addresses_are_masked_wherever_they_stand() {
     let shown = w.run(&["config", "show"]).ok().stdout;
     assert!(shown.contains("https://") && !shown.contains("CANARY"), "{shown}");
 }
+
+#[test]
+fn a_pattern_by_which_no_date_can_be_read_is_told_before_a_run() {
+    let text = mistakes(
+        "[routes.r.input]\nformat = \"csv\"\ndates = \"%m/%Y\"\ndatetimes = \"%H:%M\"\n[routes.r.map]\na = \"a | date('%d/%m')\"\nb = \"b | date('%d/%m/%y')\"\nc = \"d | strftime('%m')\"\n",
+    );
+    for wanted in ["`input.dates` reads no date", "`input.datetimes` reads no date", "\"%d/%m\" is no pattern for dates: it has not all of day, month and year"]
+    {
+        assert!(text.contains(wanted), "«{wanted}» is not in:\n{text}");
+    }
+    assert!(!text.contains("%d/%m/%y") && !text.contains("\"%m\""), "{text}");
+    for pattern in ["%d.%m.%Y", "%Y%m%d", "%j %Y", "%d %b %Y", "%F", "excel"] {
+        let w = World::new(&format!("{}[routes.r.input]\nformat = \"csv\"\ndates = \"{pattern}\"\n", World::route("r", "a", "b")));
+        w.run(&["config", "check"]).ok();
+    }
+}

@@ -230,6 +230,12 @@ impl Builder<'_> {
                 self.mistake(options.span_of(key), format!("`{key}` is a JSON Pointer, which begins with /"), "expected a pointer as in \"/data/rows\"", None);
             }
         }
+        for key in ["dates", "datetimes"] {
+            if input.text(key).is_some_and(|p| formats::text::pattern_mistake(&p).is_none() && !formats::text::reads_a_day(&p)) {
+                let message = format!("`input.{key}` reads no date: it has not all of day, month and year");
+                self.mistake(input.span_of(key), message, "a pattern as in \"%d/%m/%Y\"", None);
+            }
+        }
         for key in ["dates", "datetimes"].into_iter().filter(|key| output.text(key).as_deref() == Some(formats::text::SERIAL)) {
             self.mistake(output.span_of(key), format!("`output.{key}` is no pattern: \"excel\" is a way of reading"), "a pattern as in \"%d/%m/%Y\"", None);
         }

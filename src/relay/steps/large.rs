@@ -51,16 +51,24 @@ pub(super) fn write(w: &World, t: &Target<'_>, large: Large<'_>) -> Result<()> {
     // A file that nobody may write any more can't be opened again.
     let ranges = resumes == Resumes::Anywhere && large.connections > 1 && t.d.mode.is_none_or(|mode| mode & 0o200 != 0);
     let lanes = if ranges { (size / range_bytes()).clamp(1, large.connections as u64) } else { 1 };
-    let there = std::thread::scope(|scope| {
-        // The other connections log in meanwhile; one that can't is told when it is used.
-        for _ in 1..lanes {
-            scope.spawn(|| w.with_session(t.d, |_| Ok(())));
-        }
+    let look = || {
         w.with_session(t.d, |session| {
             ensure_folders(session, t)?;
             Ok(if resumes == Resumes::Never { None } else { session.stat(&t.temp)?.and_then(|found| found.size) })
         })
-    })?;
+    };
+    let first = std::thread::scope(|scope| {
+        // The other connections log in meanwhile; one that can't is told when it is used.
+        for _ in 1..lanes {
+            scope.spawn(|| w.with_session(t.d, |_| Ok(())));
+        }
+        look()
+    });
+    let there = match first {
+        // A server that takes few at once may have taken another of them.
+        Err(e) if lanes > 1 && matches!(e.step(), Some("port" | "handshake")) => look()?,
+        first => first?,
+    };
     let proven = match there {
         Some(n) if (range_bytes()..=size).contains(&n) => proven(w, t, large.file)?,
         _ => 0,
