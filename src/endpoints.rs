@@ -179,14 +179,7 @@ pub trait Session: Send {
     /// Renames in this order. Gives an answer for each that was tried: where the server takes many requests at once, that
     /// is all of them, and those behind a lost answer are lost too; elsewhere the first failure ends it.
     fn rename_all(&mut self, names: &[(PathBuf, PathBuf)], how: Rename) -> Vec<Result<()>> {
-        let mut renamed = Vec::with_capacity(names.len());
-        for (from, to) in names {
-            renamed.push(self.rename(from, to, how));
-            if renamed.last().is_some_and(Result::is_err) {
-                break;
-            }
-        }
-        renamed
+        rename_one_by_one(names, |from, to| self.rename(from, to, how))
     }
     /// Reads a file to its end.
     fn read(&mut self, path: &Path, to: &mut dyn Write) -> Result<u64>;
@@ -212,6 +205,18 @@ pub trait Session: Send {
     }
     /// Sends a file straight to its final name.
     fn send(&mut self, path: &Path, from: &mut dyn Read, how: &Direct) -> Result<()>;
+}
+
+/// Renames in this order, each after the answer to the last; the first failure ends it.
+fn rename_one_by_one(names: &[(PathBuf, PathBuf)], mut rename: impl FnMut(&Path, &Path) -> Result<()>) -> Vec<Result<()>> {
+    let mut renamed = Vec::with_capacity(names.len());
+    for (from, to) in names {
+        renamed.push(rename(from, to));
+        if renamed.last().is_some_and(Result::is_err) {
+            break;
+        }
+    }
+    renamed
 }
 
 /// One kind of server.

@@ -23,11 +23,8 @@ class Wire:
                     f.write(os.urandom(min(size, 1 << 20)))
 
     def fresh(self):
-        for folder in ("out", "a", "passerelle", "relay"):
+        for folder in ("out", "a", "relay"):
             shutil.rmtree(f"{self.where}/{folder}", ignore_errors=True)
-        for file in os.listdir(self.where):
-            if file.startswith("passerelle.") and file != "passerelle.toml":
-                os.remove(f"{self.where}/{file}")
         os.makedirs(f"{self.where}/out")
         os.chmod(f"{self.where}/out", 0o777)
         shutil.copytree(f"{self.where}/files", f"{self.where}/a")

@@ -123,15 +123,13 @@ impl Plan {
     }
 
     fn try_out(&self, server: &dyn Endpoint, depth: Depth, stop: &Stop, stages: &mut Stages) -> Result<()> {
-        let mut session = server.connect(stop, &mut |step, detail| {
+        let mut told = |step, detail| {
             stages.passed(step, detail);
             Ok(())
-        })?;
+        };
+        let mut session = server.connect(stop, &mut told)?;
         if depth == Depth::Full {
-            server.greet(stop, &mut |step, detail| {
-                stages.passed(step, detail);
-                Ok(())
-            })?;
+            server.greet(stop, &mut told)?;
         }
         if server.direct() {
             return Ok(());

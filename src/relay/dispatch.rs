@@ -52,7 +52,7 @@ pub struct Dispatcher {
     order: Vec<String>,
     workers: usize,
     busy: usize,
-    /// The endpoint of the work that is being handed out.
+    /// The endpoint of the work that is being handed out, and how many of its connections.
     occupied: Option<(String, usize)>,
     /// `run --once`: everything is tried once.
     once: bool,
@@ -224,11 +224,10 @@ impl Dispatcher {
     fn job_work(&mut self, name: &str, now: Instant, take: Take) -> Option<Work> {
         let r = self.routes.get(name)?;
         let destinations = self.keys.keys().filter(|(route, _)| route == name).count();
-        let free = |slot: &Slot, what: Option<usize>| !slot.busy && slot.not_before.get(&what).is_none_or(|t| now >= *t);
         let halted = |id: JobId| r.halted_by.is_some_and(|h| id > h);
         // Finishing and failing first: they make room.
         let ids = |wanted: &dyn Fn(&Slot) -> bool, most: usize| -> Vec<JobId> {
-            r.jobs.iter().filter(|(_, s)| free(s, None) && wanted(s)).map(|(id, _)| *id).take(most).collect()
+            r.jobs.iter().filter(|(_, s)| s.is_free(None, now) && wanted(s)).map(|(id, _)| *id).take(most).collect()
         };
         let finished = ids(&|s| s.job.next() == Next::Finish, RUN_MAX);
         if !finished.is_empty() && !held(r, &finished, now) {
@@ -257,7 +256,7 @@ impl Dispatcher {
             }
             let mut uploads = r.jobs.iter().filter_map(|(id, s)| {
                 let at = s.job.deliveries.iter().position(|d| d.destination == destination && d.progress == Progress::Waiting)?;
-                (free(s, Some(destination)) && !halted(*id) && s.job.next_of(at) == Next::Upload(at) && !s.job.failing && !s.job.state.at_rest())
+                (s.is_free(Some(destination), now) && !halted(*id) && s.job.next_of(at) == Next::Upload(at) && !s.job.failing && !s.job.state.at_rest())
                     .then_some((*id, at))
             });
             if let Some((id, at)) = uploads.next() {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{FOR_WRITING, SftpSession};
-use crate::endpoints::{Outgoing, Rename, Stat, source_error};
+use crate::endpoints::{Outgoing, Rename, Session, Stat, rename_one_by_one, source_error};
 use crate::error::{Error, Kind, Result, shown};
 
 /// The requests that end the writing of a file: permissions, sync, close.
@@ -118,14 +118,7 @@ impl SftpSession {
     pub(super) fn rename_together(&mut self, names: &[(PathBuf, PathBuf)], how: Rename) -> Vec<Result<()>> {
         if how == Rename::Replace && !self.caps.atomic_replace {
             // Several requests each, every one after the answer to the last.
-            let mut renamed = Vec::new();
-            for (from, to) in names {
-                renamed.push(crate::endpoints::Session::rename(self, from, to, how));
-                if renamed.last().is_some_and(Result::is_err) {
-                    break;
-                }
-            }
-            return renamed;
+            return rename_one_by_one(names, |from, to| self.rename(from, to, how));
         }
         let names: Vec<(PathBuf, PathBuf)> = names.iter().map(|(from, to)| (self.at(from), self.at(to))).collect();
         let mut asked = Vec::with_capacity(names.len());

@@ -24,10 +24,9 @@ pub(super) enum Way {
 
 /// The jobs that are prepared next, and whether they are sent at once. What is ready is shared among a server's connections.
 pub(super) fn prepare_run(r: &RouteState, now: Instant, halted: &dyn Fn(JobId) -> bool, way: Way) -> Option<(Vec<JobId>, bool)> {
-    let free = |slot: &Slot, what: Option<usize>| !slot.busy && slot.not_before.get(&what).is_none_or(|t| now >= *t);
-    let mut waiting = r.jobs.iter().filter(|(id, s)| free(s, None) && !halted(**id) && s.job.next() == Next::Prepare);
+    let mut waiting = r.jobs.iter().filter(|(id, s)| s.is_free(None, now) && !halted(**id) && s.job.next() == Next::Prepare);
     let (first, slot) = waiting.next()?;
-    let small = |slot: &Slot| !matches!(way, Way::Closed) && slot.job.found.size <= SMALL_BYTES && free(slot, Some(0));
+    let small = |slot: &Slot| !matches!(way, Way::Closed) && slot.job.found.size <= SMALL_BYTES && slot.is_free(Some(0), now);
     let mut run = vec![*first];
     // What failed once goes alone, so that it holds nobody back.
     let joins = |slot: &Slot| small(slot) && slot.failures.is_empty();
@@ -68,7 +67,7 @@ pub(super) fn publish_run(r: &RouteState, destination: usize, now: Instant, halt
         if open.is_empty() || slot.job.failing || slot.job.state.at_rest() {
             continue;
         }
-        let free = !slot.busy && slot.not_before.get(&Some(destination)).is_none_or(|t| now >= *t);
+        let free = slot.is_free(Some(destination), now);
         let unknown = open.iter().find(|at| matches!(slot.job.next_of(**at), Next::Resolve(_)));
         if let Some(at) = unknown {
             if free && run.is_empty() {

@@ -40,6 +40,11 @@ impl Slot {
         Self { job, busy: false, since: now, key: None, not_before: HashMap::new(), failures: HashMap::new(), last_error: None, failing: None }
     }
 
+    /// Whether nobody has it in hand, and what failed there was waited for.
+    pub(super) fn is_free(&self, what: Option<usize>, now: Instant) -> bool {
+        !self.busy && self.not_before.get(&what).is_none_or(|t| now >= *t)
+    }
+
     /// Whether its attempts have failed for as long as the route is patient. What passed before this start is known by the
     /// wall clock alone, so that the last wait is always seen through.
     pub(super) fn is_given_up(&mut self, retry: &Retry, now: Instant, wall: Timestamp) -> bool {

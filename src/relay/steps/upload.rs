@@ -140,10 +140,12 @@ pub(super) fn send_run(w: &World, jobs: &[&Job]) -> Result<Vec<Result<()>>> {
     let Some(first) = jobs.first() else { return Ok(Vec::new()) };
     let route = w.route_of(first)?.clone();
     let mut targets = Vec::with_capacity(jobs.len());
-    let mut files = Vec::with_capacity(jobs.len());
+    let (mut files, mut sizes) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
     for job in jobs {
         targets.push(target(w, &route, &job.deliveries[0])?);
-        files.push((payload(w, job, 0)?, made_for(job, 0)?.hash));
+        let (file, size, _) = payload(w, job, 0)?;
+        files.push(file);
+        sizes.push(size);
     }
     let d = targets[0].d;
     w.with_session(d, |session| {
@@ -156,9 +158,8 @@ pub(super) fn send_run(w: &World, jobs: &[&Job]) -> Result<Vec<Result<()>>> {
             .iter_mut()
             .zip(&targets)
             .zip(&progress)
-            .map(|((((file, ..), _), t), tell)| Progressing { inner: Followed::new(file, &w.stop, t.pool.rate()), tell })
+            .map(|((file, t), tell)| Progressing { inner: Followed::new(file, &w.stop, t.pool.rate()), tell })
             .collect();
-        let sizes: Vec<u64> = jobs.iter().map(|j| j.made.as_ref().map_or(0, |m| m.size)).collect();
         let mut outgoing: Vec<Outgoing<'_>> = bytes
             .iter_mut()
             .zip(&targets)
@@ -173,7 +174,7 @@ pub(super) fn send_run(w: &World, jobs: &[&Job]) -> Result<Vec<Result<()>>> {
             let (t, size) = (&targets[at], sizes[at]);
             results.push(match written {
                 Ok(sent) if sent != size => Err(cut(sent, size)),
-                Ok(_) => compare(session, t, (size, &files[at].1), found[at]),
+                Ok(_) => compare(session, t, (size, &made_for(jobs[at], 0)?.hash), found[at]),
                 Err(e) => Err(e),
             });
         }
