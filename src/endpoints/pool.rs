@@ -14,6 +14,10 @@ use crate::stop::Stop;
 /// An idle connection older than this is closed rather than used again: most servers cut idle ones after five minutes.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// So long a refused login stands for those that begin meanwhile, unless somebody asks for another. The dispatcher, once it
+/// knows, waits much longer.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+
 struct Idle {
     session: Box<dyn Session>,
     since: Instant,
@@ -106,7 +110,7 @@ impl Pool {
             if step == "handshake" && turn.is_none() {
                 let logins = logins();
                 match &logins.refused {
-                    Some((at, e)) if *at >= asked => return Err(e.clone()),
+                    Some((at, e)) if *at + REFUSED_FOR >= asked => return Err(e.clone()),
                     _ if logins.taken => {}
                     _ => turn = Some(logins),
                 }
@@ -147,6 +151,7 @@ impl Pool {
 
     /// Closes what is idle: after an error, the next connection is a new one.
     pub fn clear(&self) {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).refused = None;
         let closed: Vec<Idle> = self.idle().drain(..).collect();
         drop(closed);
     }
