@@ -9,6 +9,7 @@ mod explain;
 mod jobs;
 mod operate;
 mod run;
+mod sync;
 mod transform;
 mod trust;
 
@@ -34,7 +35,7 @@ pub struct Cli {
     command: Command,
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 done; 1 a file failed, is held or unconfirmed; 2 the command line or the configuration is wrong; \
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 a file failed, is held or unconfirmed, or parked a conflict; 2 the command line or the configuration is wrong; \
 3 something is still waiting, or `check` failed; 4 the relay's own journal or folders cannot be used.";
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +58,10 @@ enum Command {
     Replay(operate::ReplayArgs),
     /// Call an unconfirmed job delivered
     ConfirmDelivered(operate::ConfirmArgs),
+    /// Look at a sync group's memory, make it anew, or drop it
+    Sync(sync::Args),
+    /// Settle the conflicts that a job has parked
+    Resolve(sync::ResolveArgs),
     /// Stop routes without touching the others; survives restarts
     Pause(operate::RouteArgs),
     /// Start paused routes again
@@ -132,6 +137,8 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Retry(args) => operate::retry(&args, context),
         Command::Replay(args) => operate::replay(&args, context),
         Command::ConfirmDelivered(args) => operate::confirm(&args, context),
+        Command::Sync(args) => sync::run(&args, context),
+        Command::Resolve(args) => sync::resolve(&args, context),
         Command::Pause(args) => operate::pause(&args, context),
         Command::Resume(args) => operate::resume(&args, context),
         Command::Check(args) => check::run(&args, context),

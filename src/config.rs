@@ -258,6 +258,8 @@ pub struct Route {
     pub destinations: Vec<DestinationConfig>,
     /// How a delivery is tried again.
     pub retry: Retry,
+    /// Which records are sent; none: all.
+    pub sync: Option<crate::sync::Spec>,
 }
 
 /// Where A leaves its exports.

@@ -53,6 +53,8 @@ pub enum Kind {
     Unsupported,
     /// Whether B has the file can't be known.
     Unconfirmed,
+    /// An operator must decide whether the file may go on.
+    Held,
 }
 
 /// A failure with its place, its cause and what to do about it.

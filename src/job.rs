@@ -12,6 +12,7 @@ pub use state::State;
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind};
+use crate::sync::export::Deletions;
 
 /// A job's number, which an operator can type.
 pub type JobId = u64;
@@ -105,6 +106,8 @@ pub struct Job {
     pub failing: bool,
     /// An operator asked for it again: its file is taken as it is now.
     pub retried: bool,
+    /// Whether an operator accepts however many deletions it brings.
+    pub deletions: Deletions,
     /// Where its file lies once it is at rest.
     pub path: Option<String>,
     /// When it was delivered.
@@ -163,6 +166,7 @@ impl Job {
             error: None,
             failing: false,
             retried: false,
+            deletions: Deletions::Limited,
             path: None,
             delivered_at: None,
         }
@@ -240,7 +244,7 @@ impl Job {
             }
             Event::Archived { path } => {
                 self.path = Some(path.clone());
-                if self.state != State::Duplicate {
+                if self.state == State::Delivered {
                     self.delivered_at = Some(at);
                     self.succeeded();
                 }
@@ -270,7 +274,16 @@ impl Job {
                 }
                 self.note(error);
             }
-            Event::Retried => self.start_again(),
+            Event::Held { error } => self.note(error),
+            Event::Superseded { by } => {
+                self.reason = format!("job {by} is a later full export");
+                self.failing = false;
+                self.path = None;
+            }
+            Event::Retried { deletions } => {
+                self.start_again();
+                self.deletions = *deletions;
+            }
             Event::Confirmed => {
                 for d in self.deliveries.iter_mut().filter(|d| d.progress == Progress::Unconfirmed) {
                     // Of records that are sent by themselves one was in doubt; those behind it were never sent.
@@ -299,22 +312,18 @@ impl Job {
             {
                 State::Delivering
             }
-            Event::Archived { .. } if open => {
-                if self.state == State::Duplicate {
-                    State::Duplicate
-                } else {
-                    State::Delivered
-                }
-            }
-            Event::Archived { .. } if self.state == State::Duplicate => State::Duplicate,
+            Event::Archived { .. } if open => State::Delivered,
+            Event::Archived { .. } if matches!(self.state, State::Duplicate | State::Superseded) => self.state,
             Event::Restored { .. } | Event::Taken { .. } | Event::NotTaken { .. } if self.state == State::Delivered => State::Delivered,
             Event::Postponed { .. } if open => State::Waiting,
             Event::Failing { .. } if open => self.state,
             Event::Failed { .. } if self.failing => State::Failed,
             Event::Duplicate { .. } if open => State::Duplicate,
             Event::Unconfirmed { .. } if open || self.state == State::Unconfirmed => State::Unconfirmed,
-            Event::Retried if matches!(self.state, State::Failed | State::Held) => State::Claimed,
-            Event::Retried if self.state == State::Unconfirmed => State::Delivering,
+            Event::Held { .. } if open => State::Held,
+            Event::Superseded { .. } if open || matches!(self.state, State::Failed | State::Held) => State::Superseded,
+            Event::Retried { .. } if matches!(self.state, State::Failed | State::Held) => State::Claimed,
+            Event::Retried { .. } if self.state == State::Unconfirmed => State::Delivering,
             Event::Confirmed if self.state == State::Unconfirmed => State::Delivering,
             Event::Resubmitted if self.state == State::Failed => State::Resubmitted,
             Event::Removed if self.state == State::Failed => State::Removed,
@@ -377,7 +386,7 @@ impl Job {
 
     /// What comes next for the job as a whole; while it is delivered, each delivery has a next of its own.
     pub fn next(&self) -> Next {
-        if self.state == State::Duplicate && self.path.is_none() {
+        if matches!(self.state, State::Duplicate | State::Superseded) && self.path.is_none() {
             return Next::Finish;
         }
         if self.state.at_rest() {
@@ -423,7 +432,7 @@ mod tests {
         Job::new(17, "clients", Name(b"sub/clients.csv".to_vec()), Found::default(), Timestamp::UNIX_EPOCH, None)
     }
     fn seal() -> Event {
-        Event::Sealed(Seal { size: 1, hash: "00".into(), modified: Timestamp::UNIX_EPOCH })
+        Event::Sealed(Seal { size: 1, hash: "00".into(), modified: Timestamp::UNIX_EPOCH, partial: false })
     }
     fn made() -> Event {
         let delivery = Delivery {
@@ -445,7 +454,7 @@ mod tests {
             part: 0,
         };
         Event::Transformed {
-            made: Made { size: 1, hash: "00".into(), in_work: false, counts: None, remarks: vec![], parts: vec![] },
+            made: Made { size: 1, hash: "00".into(), in_work: false, counts: None, remarks: vec![], staged: false, conflicts: 0, parts: vec![] },
             deliveries: vec![delivery],
         }
     }
@@ -490,7 +499,7 @@ mod tests {
         ];
         let mut job = after(&done).unwrap();
         let before = job.clone();
-        for event in [seal(), Event::Retried, Event::Removed, Event::Failed { path: "p".into() }, publishing()] {
+        for event in [seal(), Event::Retried { deletions: Deletions::Limited }, Event::Removed, Event::Failed { path: "p".into() }, publishing()] {
             assert!(job.apply(&event, Timestamp::UNIX_EPOCH).is_err(), "{event:?}");
         }
         assert_eq!(job, before);
@@ -503,7 +512,7 @@ mod tests {
         assert_eq!(job.next(), Next::Fail);
         job.apply(&Event::Failed { path: "errors/x".into() }, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((job.next(), job.state), (Next::Rest, State::Failed));
-        job.apply(&Event::Retried, Timestamp::UNIX_EPOCH).unwrap();
+        job.apply(&Event::Retried { deletions: Deletions::Limited }, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((job.next(), job.id), (Next::Prepare, 17));
     }
 
@@ -515,7 +524,7 @@ mod tests {
         let mut confirmed = job.clone();
         confirmed.apply(&Event::Confirmed, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(confirmed.next(), Next::Finish);
-        job.apply(&Event::Retried, Timestamp::UNIX_EPOCH).unwrap();
+        job.apply(&Event::Retried { deletions: Deletions::Limited }, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(job.next(), Next::Prepare);
     }
 

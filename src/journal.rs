@@ -3,12 +3,14 @@
 //! Facts decide; a row a job, written in the same transaction, is there for reading. One thread writes and puts what
 //! several threads ask for meanwhile into one transaction. It holds no secret and no file: losing it loses no file.
 
+pub mod memory;
 mod reader;
 
 pub use reader::{Reader, Row};
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,10 +18,12 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use crate::error::{Error, Result};
 use crate::job::{Event, Found, Job, JobId, Name, State};
+use crate::sync::entry::Side;
+use crate::sync::export::Deletions;
 use crate::transform::Counts;
 
 /// The version of the schema; a journal of a later one is refused untouched.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How many wishes one transaction takes at most.
 const BATCH_MAX: usize = 512;
@@ -73,6 +77,9 @@ pub enum Request {
         jobs: Vec<JobId>,
         /// Although a later job published the same name.
         force: bool,
+        /// However many deletions they bring.
+        #[serde(default)]
+        deletions: Deletions,
     },
     /// Deliver these archived files once more.
     Replay {
@@ -86,6 +93,23 @@ pub enum Request {
         /// The job.
         job: JobId,
     },
+    /// Make a group's memory anew from both sides' exports; nothing is sent.
+    Rebuild {
+        /// The group.
+        group: String,
+    },
+    /// Let a group's memory begin with nothing.
+    Forget {
+        /// The group.
+        group: String,
+    },
+    /// Settle the conflicts that a job has parked.
+    Resolve {
+        /// The job.
+        job: JobId,
+        /// Which side wins.
+        take: Take,
+    },
     /// Stop a route.
     Pause {
         /// The routes.
@@ -96,6 +120,31 @@ pub enum Request {
         /// The routes.
         routes: Vec<String>,
     },
+}
+
+/// Which side wins conflicts.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Take {
+    /// One side wins all.
+    All(Side),
+    /// Each by itself.
+    Each(Vec<Decision>),
+}
+
+/// A row of a conflicts file that an operator has edited.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Decision {
+    /// The record.
+    pub key: String,
+    /// The column.
+    pub column: String,
+    /// The side that wins; none: it shows in the values.
+    pub side: Option<Side>,
+    /// Side A's value, as edited.
+    pub a: String,
+    /// Side B's value, as edited.
+    pub b: String,
 }
 
 /// What became of a request.
@@ -145,6 +194,8 @@ fn gone() -> Error {
 pub struct Journal {
     path: PathBuf,
     orders: SyncSender<Order>,
+    /// Held while a memory of records is folded: a piece that is folded late would undo what came after it.
+    folding: Arc<Mutex<()>>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -200,14 +251,17 @@ impl Journal {
             }
             Err(e) => return Err(broken(&path)(e)),
         };
-        connection.execute_batch(SCHEMA).and_then(|()| connection.pragma_update(None, "user_version", VERSION)).map_err(broken(&path))?;
+        connection
+            .execute_batch(&[SCHEMA, memory::SCHEMA].concat())
+            .and_then(|()| connection.pragma_update(None, "user_version", VERSION))
+            .map_err(broken(&path))?;
         let (orders, inbox) = sync_channel(1024);
         let thread_path = path.clone();
         std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || write_loop(connection, &inbox, &thread_path))
             .map_err(|e| Error::relay(format!("can't start a thread: {e}")))?;
-        Ok((Self { path, orders }, notice))
+        Ok((Self { path, orders, folding: Arc::default() }, notice))
     }
 
     fn prepare(path: &Path) -> rusqlite::Result<Connection> {
@@ -293,7 +347,8 @@ impl Journal {
                     finals
                 ])?;
             }
-            Ok(())
+            // What a job has changed of a group's memory is true once B has its file.
+            facts.iter().filter(|f| f.event.publishes(&f.job)).try_for_each(|f| memory::effective(c, f.job.id))
         })
     }
 

@@ -15,8 +15,8 @@
 //! # The house, from the bottom up
 //!
 //! - words everybody shares: `error`, `options` (configuration keys as data), `points` (where tests break a run), `record`, `stop`
-//! - pure: `formats` (bytes ↔ records), `transform` (mapping, expressions, rejects), `naming`, `schedule`, `job` (facts and
-//!   what comes next)
+//! - pure: `formats` (bytes ↔ records), `transform` (mapping, expressions, rejects), `sync` (which records are sent),
+//!   `naming`, `schedule`, `job` (facts and what comes next)
 //! - `config`: text → routes that are ready to use
 //! - adapters: `durable` (every change of local files), `watch` (what is ready), `endpoints` (servers), `journal`, `sys`
 //! - `relay`: the engine; `relay::dispatch` (who runs next) and `relay::publish` (what became of a rename) are pure
@@ -39,6 +39,7 @@ pub mod stop;
 pub mod formats;
 pub mod naming;
 pub mod schedule;
+pub mod sync;
 pub mod sys;
 pub mod transform;
 

@@ -126,6 +126,9 @@ impl Template {
 /// What a rejects file's name ends in.
 pub const REJECTS: &[u8] = b".rejects.csv";
 
+/// What a conflicts file's name ends in.
+pub const CONFLICTS: &[u8] = b".conflicts.csv";
+
 /// The name of the file that a rejects file is of; also of the rejects that a corrected file had again.
 pub fn uncorrected(name: &[u8]) -> &[u8] {
     match name.strip_suffix(REJECTS) {

@@ -14,6 +14,7 @@ pub mod housekeeping;
 pub mod intake;
 pub mod intents;
 mod late;
+pub mod memory;
 pub mod operate;
 pub mod publish;
 mod rebuild;

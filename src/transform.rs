@@ -2,6 +2,7 @@
 //!
 //! It opens no file and knows no route: streams come in, streams go out, and what is counted adds up.
 
+pub mod changes;
 pub mod compile;
 mod compute;
 pub mod corrected;
@@ -13,12 +14,14 @@ pub mod group;
 mod kinds;
 pub mod lookup;
 mod pieces;
+mod place;
 pub mod plan;
 pub mod predicates;
 mod reference;
 pub mod refused;
 mod regroup;
 pub mod rejects;
+mod rules;
 mod run;
 mod sink;
 mod spill;
@@ -34,6 +37,7 @@ use crate::formats::{Format, Input, RecordReader, Room};
 use crate::options::Options;
 use crate::record::Columns;
 use crate::stop::Stop;
+use changes::Changes;
 use eval::Context;
 use explain::Explained;
 use group::{Grouping, Groups};
@@ -176,6 +180,8 @@ pub struct Work<'w> {
     pub stop: &'w Stop,
     /// What B refused of what was made before: those records are rejected, in B's words.
     pub refused: Option<Refused>,
+    /// Decides which records are sent; none: all of them.
+    pub changes: Option<&'w mut dyn Changes>,
     /// Is shown the first records, target by target.
     pub explain: Option<&'w mut dyn FnMut(Explained)>,
 }

@@ -313,6 +313,12 @@ pub fn digest_of<D: sha2::Digest>(from: &mut dyn std::io::Read) -> std::io::Resu
     }
 }
 
+/// The files of a source that match, as they lie there now; nothing is claimed.
+pub fn ready_names(source: &SourceConfig) -> Result<Vec<Name>> {
+    let mut listing = Listing::read(source, Listing::default(), Instant::now(), &mut Looked::default())?;
+    Ok((0..listing.len()).map(|place| listing.at(place).file()).collect())
+}
+
 /// How many files of a source match, and how many are passed over: for `status`, which claims nothing.
 pub fn count(source: &SourceConfig) -> Result<(usize, u64)> {
     let mut looked = Looked::default();

@@ -279,9 +279,10 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
         }
         Event::Refused { records } => format!("{records} records, in the server's words"),
         Event::Archived { path } | Event::Failed { path } => path.clone(),
-        Event::Postponed { error } | Event::Failing { error } | Event::Unconfirmed { error, .. } => error.to_string(),
+        Event::Held { error } | Event::Postponed { error } | Event::Failing { error } | Event::Unconfirmed { error, .. } => error.to_string(),
+        Event::Superseded { by } => format!("by the later full export of job {by}"),
         Event::Duplicate { of } => format!("of job {of}"),
-        Event::Retried | Event::Confirmed | Event::Resubmitted | Event::Removed => "by an operator".into(),
+        Event::Retried { .. } | Event::Confirmed | Event::Resubmitted | Event::Removed => "by an operator".into(),
     };
     json!({ "step": event.word(), "at": rfc3339(at), "detail": detail })
 }

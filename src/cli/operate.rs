@@ -10,6 +10,7 @@ use crate::journal::{Answer, Journal, Request};
 use crate::relay::sources::lock_home;
 use crate::relay::{World, operate, recover};
 use crate::stop::Stop;
+use crate::sync::export::Deletions;
 
 /// How long a running relay may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
@@ -28,6 +29,9 @@ pub(crate) struct RetryArgs {
     /// Although a later job has published the same final name
     #[arg(long)]
     force: bool,
+    /// Let a mass deletion pass, for which the job is held
+    #[arg(long)]
+    accept_deletes: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,7 +72,8 @@ pub(crate) fn retry(args: &RetryArgs, context: &Context) -> Result<u8> {
         eprintln!("there is nothing to retry");
         return Ok(0);
     }
-    ask(config, &Request::Retry { jobs, force: args.force })
+    let deletions = if args.accept_deletes { Deletions::Accepted } else { Deletions::Limited };
+    ask(config, &Request::Retry { jobs, force: args.force, deletions })
 }
 
 pub(crate) fn replay(args: &ReplayArgs, context: &Context) -> Result<u8> {
@@ -87,7 +92,7 @@ pub(crate) fn resume(args: &RouteArgs, context: &Context) -> Result<u8> {
     ask(context.config()?, &Request::Resume { routes: args.routes.clone() })
 }
 
-fn ask(config: Config, request: &Request) -> Result<u8> {
+pub(super) fn ask(config: Config, request: &Request) -> Result<u8> {
     let config = config.resolved();
     let answer = match lock_home(&config)? {
         Ok(_lock) => {

@@ -161,5 +161,5 @@ fn transform(args: &Args, config: &Config, route: &Arc<Route>, target: &mut Targ
     let mut show = |record| shown_records.put(&record);
     let mut parts = |number: usize| target.open(number);
     let explain: Option<&mut dyn FnMut(_)> = if args.explain { Some(&mut show) } else { None };
-    spec.run(sources, Work { parts: Some(&mut parts), rejects, scratch: scratch.path(), stop: &stop, refused: None, explain })
+    spec.run(sources, Work { parts: Some(&mut parts), rejects, scratch: scratch.path(), stop: &stop, refused: None, changes: None, explain })
 }

@@ -6,6 +6,7 @@ mod parts;
 mod records;
 mod route;
 mod servers;
+mod sync;
 
 use parts::normal;
 pub use parts::{percent_decoded, percent_decoded_bytes, reading};
@@ -77,15 +78,17 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
             b.lookups.push(Arc::new(lookup));
         }
     }
-    let mut routes: Vec<Arc<Route>> = Vec::new();
+    let mut routes: Vec<Route> = Vec::new();
     for (name, entry) in options.map("routes") {
         b.check_route_name(name, entry);
         if let Val::Table(o) = &entry.value
             && let Some(route) = b.route(name, entry, o)
         {
-            routes.push(Arc::new(route));
+            routes.push(route);
         }
     }
+    b.pair(&options, &mut routes);
+    let routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
     b.loops(&options, &routes);
     let archive = options.table("archive");
     let archive_mode = archive.and_then(|a| a.text("mode")).and_then(|m| mode(&m)).unwrap_or(0o640);
@@ -219,6 +222,7 @@ impl Builder<'_> {
         if destinations.iter().any(|d| d.records().is_some()) {
             self.by_record(o, &destinations, transformation.as_mut());
         }
+        let sync = self.sync(name, o, transformation.as_ref(), &destinations);
         let retry = self.retry(o.table("retry"));
         // A table that no expression names is not read, and can't hold a file back.
         let named = |l: &str| transformation.as_ref().is_some_and(|t| t.mapping.names(l));
@@ -236,6 +240,7 @@ impl Builder<'_> {
             output_name,
             destinations,
             retry,
+            sync,
         })
     }
 

@@ -143,8 +143,8 @@ static EXPECT: &[Opt] = &[
     opt("days", Kind::Text, None, "On these days."),
 ];
 static SYNC: &[Opt] = &[
-    opt("group", Kind::Text, None, "Routes with the same group share one memory."),
-    opt("key", Kind::OneOrMoreTexts, None, "The target columns that tell records apart."),
+    opt("group", Kind::Text, None, "Routes with the same group share one memory: the two directions of an exchange. Default: the route's name."),
+    opt("key", Kind::OneOrMoreTexts, None, "The target columns that tell records apart; the opposite route reads them under the same names."),
     opt("send", Kind::Choice(&["changes", "all"]), Some("\"changes\""), "Added and modified records only, or all."),
     opt("full", Kind::Flag, Some("true"), "Each export holds all records."),
     opt("deletes", Kind::Choice(&["ignore", "send"]), Some("\"ignore\""), "What becomes of records missing from a full export."),
@@ -196,7 +196,7 @@ static FIELD: &[Opt] = &[
 ];
 
 /// Keys of the contract whose work comes later, by their path; `*` stands for a name.
-pub static LATER: &[&str] = &["web", "alerts", "routes.*.expect", "routes.*.sync"];
+pub static LATER: &[&str] = &["web", "alerts", "routes.*.expect"];
 
 /// The names of the types.
 pub static TYPE_NAMES: &[&str] = TYPES;

@@ -9,6 +9,12 @@ mod writer;
 use super::names::Names;
 use writer::Writer;
 pub use writer::to_text;
+
+/// The value that a JSON text is; none: it is no JSON.
+pub fn from_text(text: &str) -> Option<crate::record::Value<'static>> {
+    value::parse(text.as_bytes(), &mut super::names::Names::default()).ok()
+}
+
 pub(super) use writer::{Slot, slots_of};
 
 use super::text::{self, Charset};

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{JobId, Name};
 use crate::config::{Batch, IfExists};
 use crate::error::Error;
+use crate::sync::export::Deletions;
 use crate::transform::Counts;
 
 /// What is known of the original once it is sealed.
@@ -16,6 +17,9 @@ pub struct Seal {
     pub hash: String,
     /// When A changed it last.
     pub modified: Timestamp,
+    /// These are corrected rejects, or a file that is delivered once more: what is missing in it means nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// One delivery to one destination.
@@ -105,6 +109,12 @@ pub struct Made {
     pub counts: Option<Counts>,
     /// What was passed over or repaired.
     pub remarks: Vec<String>,
+    /// It changes what a sync group knows, as soon as B has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub staged: bool,
+    /// So many conflicts wait for an operator.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub conflicts: u64,
     /// The parts, where it was split; `size` and `hash` are then those of all and of none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartMade>,
@@ -216,8 +226,22 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// An operator must decide whether it may go on.
+    Held {
+        /// Why.
+        error: Error,
+    },
+    /// A later full export holds all that it holds.
+    Superseded {
+        /// That job.
+        by: JobId,
+    },
     /// An operator wants it tried again; its file stands claimed again.
-    Retried,
+    Retried {
+        /// However many deletions it brings.
+        #[serde(default)]
+        deletions: Deletions,
+    },
     /// An operator says that B has it.
     Confirmed,
     /// An operator put its file back into the source.
@@ -226,12 +250,22 @@ pub enum Event {
     Removed,
 }
 
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// What journals say that are older than the question.
 fn yes() -> bool {
     true
 }
 
 impl Event {
+    /// Whether B has the file with this fact, and what its job has staged is true.
+    pub fn publishes(&self, job: &super::Job) -> bool {
+        let last = matches!(self, Event::Transformed { .. } | Event::Published { .. } | Event::Confirmed);
+        last && job.made.as_ref().is_some_and(|m| m.staged) && job.deliveries.iter().all(|d| d.progress == Progress::Published)
+    }
+
     /// The word for this fact in `show`.
     pub fn word(&self) -> &'static str {
         match self {
@@ -251,7 +285,9 @@ impl Event {
             Event::Failed { .. } => "failed",
             Event::Duplicate { .. } => "duplicate",
             Event::Unconfirmed { .. } => "unconfirmed",
-            Event::Retried => "retried",
+            Event::Held { .. } => "held",
+            Event::Superseded { .. } => "superseded",
+            Event::Retried { .. } => "retried",
             Event::Confirmed => "confirmed",
             Event::Resubmitted => "resubmitted",
             Event::Removed => "removed",

@@ -26,7 +26,7 @@ pub struct Row {
 
 /// Reads the journal beside its writer.
 pub struct Reader {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) connection: Connection,
 }
 
@@ -85,7 +85,7 @@ impl Reader {
     /// The jobs that are not at rest, oldest first, from a number on.
     pub fn open_jobs(&self) -> Result<Vec<Job>> {
         // A job at rest with `failing` set was cut between its event and its file's move; it is open by its state.
-        let ids = self.ids("SELECT id FROM jobs WHERE at_rest = 0 OR state = 'duplicate' AND NOT EXISTS (SELECT 1 FROM events WHERE job = jobs.id AND event LIKE '%\"archived\"%') ORDER BY id", [])?;
+        let ids = self.ids("SELECT id FROM jobs WHERE at_rest = 0 OR state IN ('duplicate', 'superseded') AND NOT EXISTS (SELECT 1 FROM events WHERE job = jobs.id AND event LIKE '%\"archived\"%') ORDER BY id", [])?;
         ids.into_iter().filter_map(|id| self.job(id).transpose()).map(|row| row.map(|r| r.job)).collect()
     }
 

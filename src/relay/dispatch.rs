@@ -2,10 +2,12 @@
 //!
 //! A waiting job holds no thread: it is parked here. Nothing here does any I/O.
 
+mod group;
 mod order;
 mod route;
 mod work;
 
+use group::Group;
 use order::{Way, prepare_run, publish_run};
 use route::{Slot, held, pause};
 use work::is_the_servers;
@@ -13,7 +15,7 @@ use work::is_the_servers;
 pub use route::RouteState;
 pub use work::{Done, EndpointState, Failure, LookResult, Mode, Reach, Work};
 
-use crate::config::{Config, Retry};
+use crate::config::{Config, Retry, Route};
 use crate::error::{Error, Kind};
 use crate::job::{Job, JobId, Next, Progress};
 use crate::watch::LookFor;
@@ -49,6 +51,10 @@ pub struct Dispatcher {
     keys: HashMap<(String, usize), String>,
     retries: HashMap<String, Retry>,
     halts: HashMap<String, bool>,
+    /// The sync group of each route that has one.
+    groups: HashMap<String, Group>,
+    /// Of a group, the job of which it can't be known whether B has it.
+    doubtful: HashMap<String, JobId>,
     order: Vec<String>,
     workers: usize,
     busy: usize,
@@ -68,6 +74,8 @@ impl Dispatcher {
             keys: HashMap::new(),
             retries: HashMap::new(),
             halts: HashMap::new(),
+            groups: HashMap::new(),
+            doubtful: HashMap::new(),
             order: Vec::new(),
             workers: config.jobs,
             busy: 0,
@@ -82,6 +90,8 @@ impl Dispatcher {
     pub fn configure(&mut self, config: &Config) {
         self.workers = config.jobs;
         self.order = config.routes.iter().map(|r| r.name.clone()).collect();
+        let group = |r: &Route| r.sync.as_ref().map(|s| (r.name.clone(), Group { name: s.group.clone(), exports: s.exports }));
+        self.groups = config.routes.iter().filter_map(|r| group(r)).collect();
         for route in &config.routes {
             self.routes.entry(route.name.clone()).or_default();
             self.retries.insert(route.name.clone(), route.retry.clone());
@@ -266,6 +276,10 @@ impl Dispatcher {
                 self.occupy(&key, connections, take);
                 return self.take(name, &[id], take, |mut j| Work::Upload(j.remove(0), at, connections));
             }
+        }
+        if self.groups.contains_key(name) {
+            let ids = self.in_turn(name, now, &halted)?;
+            return self.take(name, &ids, take, group::compare);
         }
         let key = self.keys.get(&(name.to_owned(), 0)).filter(|k| destinations == 1 && self.endpoint_free(k, now)).cloned();
         let way = key.as_ref().map_or(Way::Closed, |k| self.free(k).map_or(Way::Folder, Way::Server));
@@ -461,6 +475,9 @@ impl Dispatcher {
         let r = self.routes.get(route)?;
         if let Some(e) = &r.blocked {
             return Some(e.to_string());
+        }
+        if let Some(why) = self.doubt(route).filter(|_| !r.jobs.is_empty()) {
+            return Some(why);
         }
         if let Some(h) = r.halted_by {
             return Some(format!("job {h} failed, and on_error is \"halt\": `passerelle retry {h}`, or remove its file from errors"));

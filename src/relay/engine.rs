@@ -18,7 +18,7 @@ use super::worker::work_loop;
 use super::{World, housekeeping, late, operate, recover};
 use crate::config::{Config, Leave};
 use crate::durable;
-use crate::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Kind, Result};
 use crate::job::{Event, Job, State};
 use crate::journal::Reader;
 
@@ -49,12 +49,14 @@ pub struct Tally {
     pub waiting: u64,
     /// Records rejected in files that were otherwise delivered.
     pub rejected: u64,
+    /// Conflicts that wait for an operator.
+    pub conflicts: u64,
 }
 
 impl Tally {
     /// The exit status of a run: 1 before 3.
     pub fn exit_status(&self) -> u8 {
-        if self.failed > 0 {
+        if self.failed > 0 || self.conflicts > 0 {
             1
         } else if self.waiting > 0 {
             3
@@ -175,6 +177,14 @@ impl Engine {
         for route in self.world.config.routes.iter().filter(|r| r.halt_on_error) {
             let failed = reader.in_state(Some(&route.name), State::Failed)?;
             self.dispatcher.set_halted(&route.name, failed.first().copied());
+        }
+        for (route, sync) in self.world.config.routes.iter().filter_map(|r| Some((r, r.sync.as_ref()?))) {
+            let both = [Some(&route.name), sync.opposite.as_ref().map(|o| &o.route)];
+            let mut doubtful = Vec::new();
+            for name in both.into_iter().flatten() {
+                doubtful.extend(reader.in_state(Some(name), State::Unconfirmed)?);
+            }
+            self.dispatcher.set_doubtful(&sync.group, doubtful.into_iter().min());
         }
         Ok(())
     }
@@ -356,6 +366,7 @@ impl Engine {
                     match error.blame() {
                         Blame::Relay => self.fatal = Some(error),
                         Blame::Stopped => {}
+                        Blame::File if error.kind() == Kind::Held => self.world.record_one(&mut jobs[at], Event::Held { error })?,
                         Blame::File | Blame::Config => self.world.record_one(&mut jobs[at], Event::Failing { error })?,
                         Blame::Endpoint => self.postpone(&mut jobs[at], destination, &error)?,
                     }
@@ -412,7 +423,11 @@ impl Engine {
                 let counts = crate::journal::counts(job);
                 self.tally.rejected += counts.map_or(0, |c| c.rejected);
                 let made = job.made.as_ref();
+                self.tally.conflicts += made.map_or(0, |m| m.conflicts);
                 match counts {
+                    Some(c) if made.is_some_and(|m| m.staged) => {
+                        tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} unchanged, {} deleted, {} in conflict, {} skipped, {} rejected", c.written, c.unchanged, c.deleted, c.parked, c.skipped, c.rejected)
+                    }
                     Some(c) => {
                         tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} skipped, {} rejected", c.written, c.skipped, c.rejected)
                     }
@@ -425,7 +440,9 @@ impl Engine {
                     tracing::info!(job = job.id, "{remark}");
                 }
             }
-            State::Duplicate if job.path.is_some() => tracing::info!(job = job.id, route = job.route, file = %job.file, "skipped: {}", job.reason),
+            State::Duplicate | State::Superseded if job.path.is_some() => {
+                tracing::info!(job = job.id, route = job.route, file = %job.file, "skipped: {}", job.reason)
+            }
             State::Failed | State::Unconfirmed | State::Held => {
                 self.tally.failed += 1;
                 let hint = job.error.as_ref().map(Error::remedy).unwrap_or_default();

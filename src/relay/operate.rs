@@ -1,12 +1,13 @@
-//! What operators ask for: retry, replay, confirm, pause, resume. The same code beside a running relay and without one.
+//! What operators ask for: retry, replay, confirm, settle, rebuild, pause, resume. The same code beside a running relay and without one.
 
 use serde_json::json;
 
 use super::dispatch::Dispatcher;
-use super::{World, recover};
+use super::{World, memory, recover};
 use crate::error::Result;
 use crate::job::{Event, Job, JobId, State};
 use crate::journal::{Answer, NewJob, Paused, Reader, Request};
+use crate::sync::export::Deletions;
 
 /// Carries out a request; gives the answer and the jobs that go on.
 pub fn carry_out(w: &World, request: &Request) -> Result<(Answer, Vec<Job>)> {
@@ -14,9 +15,9 @@ pub fn carry_out(w: &World, request: &Request) -> Result<(Answer, Vec<Job>)> {
     let mut jobs = Vec::new();
     let reader = w.journal.reader()?;
     match request {
-        Request::Retry { jobs: ids, force } => {
+        Request::Retry { jobs: ids, force, deletions } => {
             for id in ids {
-                match retry(w, &reader, *id, *force)? {
+                match retry(w, &reader, *id, *force, *deletions)? {
                     Ok(job) => {
                         answer.done.push(format!("job {id} is tried again"));
                         jobs.push(job);
@@ -45,6 +46,9 @@ pub fn carry_out(w: &World, request: &Request) -> Result<(Answer, Vec<Job>)> {
             }
             other => answer.refused.push(not_in_state(*id, other.map(|r| r.job.state), "unconfirmed")),
         },
+        Request::Rebuild { group } => memory::rebuild(w, &reader, group, &mut answer)?,
+        Request::Forget { group } => memory::forget(w, &reader, group, &mut answer)?,
+        Request::Resolve { job, take } => jobs = memory::resolve(w, &reader, *job, take, &mut answer)?,
         Request::Pause { routes } => set_paused(w, routes, Paused::Yes, &mut answer)?,
         Request::Resume { routes } => set_paused(w, routes, Paused::No, &mut answer)?,
     }
@@ -72,7 +76,7 @@ fn set_paused(w: &World, routes: &[String], paused: Paused, answer: &mut Answer)
     Ok(())
 }
 
-fn retry(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<Job, String>> {
+fn retry(w: &World, reader: &Reader, id: JobId, force: bool, deletions: Deletions) -> Result<Result<Job, String>> {
     let Some(row) = reader.job(id)? else { return Ok(Err(not_in_state(id, None, "failed"))) };
     let mut job = row.job;
     if !matches!(job.state, State::Failed | State::Held | State::Unconfirmed) {
@@ -91,7 +95,7 @@ fn retry(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<Jo
         {
             return Ok(Err(format!("job {id}: {e}")));
         }
-        w.record_one(&mut job, Event::Retried)?;
+        w.record_one(&mut job, Event::Retried { deletions })?;
         Ok(Ok(job))
     })
 }

@@ -167,7 +167,8 @@ mod tests {
             let next = self.job.next();
             match next {
                 Next::Prepare => {
-                    let made = Made { size: 1, hash: "h".into(), in_work: false, counts: None, remarks: Vec::new(), parts: Vec::new() };
+                    let made =
+                        Made { size: 1, hash: "h".into(), in_work: false, counts: None, remarks: Vec::new(), staged: false, conflicts: 0, parts: Vec::new() };
                     let delivery = Delivery {
                         destination: 0,
                         endpoint: "b".into(),
@@ -187,7 +188,7 @@ mod tests {
                         part: 0,
                     };
                     if fate == Fate::Done {
-                        self.record(Event::Sealed(Seal { size: 1, hash: "h".into(), modified: Timestamp::UNIX_EPOCH }));
+                        self.record(Event::Sealed(Seal { size: 1, hash: "h".into(), modified: Timestamp::UNIX_EPOCH, partial: false }));
                         self.record(Event::Transformed { made, deliveries: vec![delivery] });
                     }
                 }

@@ -14,6 +14,7 @@ use crate::config::{OnSuccess, Route};
 use crate::durable;
 use crate::error::{Error, Kind, Result};
 use crate::job::{Event, Job, JobId, Name, Next, State, parse_numbered};
+use crate::journal::memory::LOST;
 use crate::journal::{NewJob, Reader};
 use crate::points;
 use crate::watch::{CLAIMED, companion_name};
@@ -25,7 +26,13 @@ pub fn rebuild(w: &World) -> Result<()> {
         return Ok(());
     }
     super::rebuild::rebuild(w)?;
-    w.journal.raise_numbers(highest_number(w)?)?;
+    let highest = highest_number(w)?;
+    if highest > 0 {
+        // Jobs were known before this journal: what their groups knew of records is lost with it.
+        let groups: Vec<&str> = w.config.routes.iter().filter_map(|r| r.sync.as_ref()).map(|s| s.group.as_str()).collect();
+        w.journal.set_status(LOST, groups.join("\n"))?;
+    }
+    w.journal.raise_numbers(highest)?;
     super::rebuild::kept_in_work(w)?;
     w.journal.set_status(REBUILT, Timestamp::now().to_string())
 }
@@ -202,7 +209,8 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
             Some(row) if row.job.state == State::Failed && row.job.route == route.name => {
                 // A retry was cut between the move and its record.
                 let mut job = row.job;
-                w.record_one(&mut job, Event::Retried)?;
+                let deletions = job.deletions;
+                w.record_one(&mut job, Event::Retried { deletions })?;
                 open.push(job);
             }
             Some(row) if row.job.state.is_open_question() => {}

@@ -33,7 +33,7 @@ pub(super) enum Spare {
 pub(super) fn spare_of(work: &Work) -> Spare {
     match work {
         Work::Look { route, .. } => Spare::Look(route.clone()),
-        Work::Prepare(j, _) | Work::Finish(j) => Spare::Jobs(j.clone(), None),
+        Work::Prepare(j, _) | Work::PrepareNewest(j) | Work::Finish(j) => Spare::Jobs(j.clone(), None),
         Work::Fail(j) => Spare::Jobs(vec![j.clone()], None),
         Work::Upload(j, d, _) | Work::Resolve(j, d) => Spare::Jobs(vec![j.clone()], j.deliveries.get(*d).map(|d| d.destination)),
         Work::Publish(j, d) => Spare::Jobs(j.clone(), Some(*d)),
@@ -77,6 +77,11 @@ pub(super) fn perform(w: &World, work: Work) -> Done {
             let whole = |error| (None, vec![Failure { at: 0, destination: None, error }]);
             let (destination, failed) = steps::prepare(w, &mut jobs, reach).unwrap_or_else(whole);
             Done::Jobs { jobs, failed, destination }
+        }
+        Work::PrepareNewest(mut jobs) => {
+            let at = jobs.len() - 1;
+            let failed = steps::prepare_newest(w, &mut jobs).unwrap_or_else(|error| vec![Failure { at, destination: None, error }]);
+            Done::Jobs { jobs, failed, destination: None }
         }
         Work::Fail(job) => one(job, None, &|j| steps::fail(w, j).map(|()| None)),
         Work::Upload(job, delivery, connections) => {

@@ -8,7 +8,8 @@ use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, U
 use minijinja::machinery::parse_expr;
 use rust_decimal::Decimal;
 
-use super::expr::{Args, Cmp, Each, Fact, Mistake, NO_COLUMN, Node, Op, RESERVED, Scope};
+use super::changes;
+use super::expr::{Args, Changes, Cmp, Each, Fact, Mistake, NO_COLUMN, Node, Op, RESERVED, Scope};
 use super::filters::{self};
 use super::kinds::check_kinds;
 use super::predicates::{self};
@@ -194,11 +195,14 @@ pub(super) fn name(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Node 
         "parent" if scope.columns.is_some_and(|c| c.around) => return Node::Parent,
         _ => {}
     }
+    if id == "sync" && scope.changes == Changes::Told {
+        return changes::named("", span, scope);
+    }
     if RESERVED.contains(&id) {
         let needs = match id {
             "item" | "loop" if scope.each == Each::None => "only with `each`",
             "parent" => "only with format = \"xml\" or \"edifact\"",
-            "sync" => "only on a route with `sync`",
+            "sync" => "only in the map of a route with `sync`",
             _ => "only with a dot",
         };
         scope.mistakes.push(Mistake::new(span, format!("`{id}` is the relay's and stands {needs}"), Some(format!("a column of that name is row['{id}']"))));
@@ -250,6 +254,9 @@ pub(super) fn attribute(a: &ast::GetAttr<'_>, span: Range<usize>, scope: &mut Sc
         }
         if root.id == "row" {
             return column(a.name, span, scope);
+        }
+        if root.id == "sync" && scope.changes == Changes::Told {
+            return changes::named(a.name, span, scope);
         }
         if matches!(root.id, "file" | "job" | "route") || (root.id == "loop" && stands) {
             let names = FACTS.iter().filter(|(r, _, _)| *r == root.id).map(|(_, n, _)| *n);

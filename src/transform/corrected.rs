@@ -39,16 +39,21 @@ pub(super) fn sniff(input: Input) -> Result<(Option<char>, Input)> {
 
 /// A reader of the records that stand in a rejects file.
 pub(super) fn reader(spec: &Transformation, input: Input, delimiter: char, room: &Room) -> Result<Box<dyn RecordReader>> {
-    let (encoding, input) = peek(input, ENCODING_BYTES, encoding_of)?;
-    let text = |t: &str| Entry { value: Val::Text(t.to_owned()), span: 0..0, key_span: 0..0, secret: false };
-    let keys = vec![("delimiter".to_owned(), text(&delimiter.to_string())), ("encoding".to_owned(), text(encoding))];
-    let options = Options::new(keys, 0..0, vec![formats::csv::Csv.input_options(), KEYS]);
-    let inner = formats::csv::Csv.reader(&options, input, room)?;
+    let inner = sheet(input, delimiter, room)?;
     if inner.columns().names.get(OWN.len()).is_some_and(|n| n == RAW) {
         return Raw::new(spec, inner, room).map(|r| Box::new(r) as Box<dyn RecordReader>);
     }
     let columns = Columns::from_header(inner.columns().names.iter().skip(OWN.len()).map(String::as_str));
     Ok(Box::new(Cells { inner, columns, row: Record::default() }))
+}
+
+/// A reader of a file of ours that a spreadsheet may have written since.
+pub fn sheet(input: Input, delimiter: char, room: &Room) -> Result<Box<dyn RecordReader>> {
+    let (encoding, input) = peek(input, ENCODING_BYTES, encoding_of)?;
+    let text = |t: &str| Entry { value: Val::Text(t.to_owned()), span: 0..0, key_span: 0..0, secret: false };
+    let keys = vec![("delimiter".to_owned(), text(&delimiter.to_string())), ("encoding".to_owned(), text(encoding))];
+    let options = Options::new(keys, 0..0, vec![formats::csv::Csv.input_options(), KEYS]);
+    formats::csv::Csv.reader(&options, input, room)
 }
 
 /// UTF-8 as it was written, or what a spreadsheet on Windows made of it.
@@ -77,7 +82,7 @@ fn unread_cell(record: &Record) -> Option<Reject> {
 }
 
 /// The cell without the sign that kept a spreadsheet from computing it.
-fn bare(cell: &str) -> &str {
+pub fn bare(cell: &str) -> &str {
     match cell.strip_prefix('\'') {
         Some(rest) if rest.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) => rest,
         _ => cell,

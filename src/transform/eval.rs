@@ -6,6 +6,7 @@
 use super::compute::{arithmetic, compares, fault, picks, position};
 pub use super::compute::{contains, digits, equal, number, order, truth, whole};
 
+use super::changes::Change;
 use super::expr::{Args, Cmp, Fact, Node};
 use super::filters;
 use super::lookup::Lookups;
@@ -141,6 +142,8 @@ pub struct Env<'r> {
     pub context: &'r Context,
     /// The element of `each` in hand.
     pub turn: Option<Turn<'r>>,
+    /// What became of the record since the other side knew it, once that is known.
+    pub change: Option<&'r Change>,
     /// What changes from record to record.
     pub state: &'r State,
     /// Holds the texts that are made for the record in hand.
@@ -166,6 +169,8 @@ impl<'r> Env<'r> {
                 None => fault("`item` stands only where `each` gives records"),
             },
             Node::Fact(fact) => Ok(self.fact(*fact)),
+            Node::Op => self.change.map_or_else(|| fault("`sync.op` is known only in `map`"), |c| Ok(Value::text(c.op.word()))),
+            Node::Before => self.change.map_or_else(|| fault("`sync.before` is known only in `map`"), |c| Ok(c.before.borrowed())),
             Node::Let(inner) => self.eval(inner),
             Node::Undefined(name) => Err(Fault::Undefined(format!("there is no {name}"))),
             Node::Attr(inner, name) => self.part(self.eval(inner)?, name),
@@ -510,6 +515,7 @@ mod tests {
             lookups: &lookups,
             context: &context,
             turn: None,
+            change: None,
             state: &state,
             arena: &arena,
         };

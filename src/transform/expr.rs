@@ -52,6 +52,10 @@ pub enum Node {
     Item,
     /// A fact of the relay about the record or the job.
     Fact(Fact),
+    /// `sync.op`: what became of the record since the other side knew it.
+    Op,
+    /// `sync.before`: the targets as the other side knew them; null for a record that is new to it.
+    Before,
     /// A name of `let`.
     Let(Arc<Node>),
     /// A name that the file does not have; `default` may follow.
@@ -196,6 +200,15 @@ pub enum Each {
     None,
 }
 
+/// Whether an expression stands where it is known what has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// In the map of a route with `sync`.
+    Told,
+    /// Elsewhere.
+    NotTold,
+}
+
 /// A configured lookup, as far as expressions know it.
 #[derive(Clone, Debug, Default)]
 pub struct Named {
@@ -217,6 +230,8 @@ pub struct Scope<'s> {
     pub lookups: &'s [Named],
     /// `item` and `loop` have a meaning here.
     pub each: Each,
+    /// `sync` has a meaning here.
+    pub changes: Changes,
     /// The path that `each` is, if it is one.
     pub each_path: Option<Vec<String>>,
     /// The names of nested records seen so far: a `Field` is noted by its place here.
@@ -238,6 +253,7 @@ impl<'s> Scope<'s> {
             lets: &[],
             lookups: &[],
             each: Each::None,
+            changes: Changes::NotTold,
             each_path: None,
             fields: Vec::new(),
             counters: 0,
@@ -287,7 +303,7 @@ impl Node {
             }
             Node::Fact(Fact::LoopFirst | Fact::LoopLast) => Known::Unknown,
             Node::Fact(Fact::FileModified | Fact::JobTime) => Known::Time,
-            Node::Fact(_) => Known::Text,
+            Node::Fact(_) | Node::Op => Known::Text,
             Node::Let(inner) => inner.known(),
             Node::Filter(f, ..) => f.gives,
             Node::Arithmetic(op, ..) if *op != Op::Add && *op != Op::Mul => Known::Number,
@@ -305,7 +321,17 @@ pub fn walk(node: &Node, visit: &mut dyn FnMut(&Node)) {
         a.positional.iter().chain(a.named.iter().map(|(_, n)| n)).for_each(|n| walk(n, visit));
     };
     match node {
-        Node::Const(_) | Node::Column(..) | Node::Cell(_) | Node::Field(..) | Node::Row | Node::Parent | Node::Item | Node::Fact(_) | Node::Undefined(_) => {}
+        Node::Const(_)
+        | Node::Column(..)
+        | Node::Cell(_)
+        | Node::Field(..)
+        | Node::Row
+        | Node::Parent
+        | Node::Item
+        | Node::Fact(_)
+        | Node::Op
+        | Node::Before
+        | Node::Undefined(_) => {}
         Node::Let(n) => walk(n, visit),
         Node::Typed(n, _) | Node::Attr(n, _) | Node::Not(n) | Node::Neg(n) | Node::Defined(n) | Node::Lookup(n, ..) | Node::Nextval(n, _) => walk(n, visit),
         Node::Index(a, b) | Node::And(a, b) | Node::Or(a, b) | Node::Arithmetic(_, a, b) | Node::Concat(a, b) => {

@@ -189,6 +189,7 @@ impl Records {
                 lookups: &lookups,
                 context: &context,
                 turn: None,
+                change: None,
                 state: &state,
                 arena: &arena,
             };

@@ -266,6 +266,7 @@ impl Hand<'_> {
                         lookups,
                         context,
                         turn: None,
+                        change: Some(&super::changes::ADDED),
                         state: &self.state,
                         arena: &self.arena,
                     };

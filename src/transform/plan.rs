@@ -3,35 +3,18 @@
 //! Every mistake of a mapping is found at once, with the key and the place in its expression. A plan is immutable and
 //! may be used by several threads; what changes from record to record is in [`super::eval::State`].
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-
-use rust_decimal::Decimal;
 
 use super::compile;
 use super::eval::{Env, truth};
-use super::expr::{Each, Mistake, NO_COLUMN, Named, Node, Scope};
+use super::expr::{Changes, Each, Fact, Mistake, NO_COLUMN, Named, Node, Scope, walk};
+pub use super::place::Place;
+use super::rules::sameness;
+pub use super::rules::{Rule, Unique};
 use super::typed::{self, Declared};
 use crate::formats::text::{Style, Type, quoted};
 use crate::options::nearest;
 use crate::record::{Columns, Record, Reject, Value};
-
-/// What B demands of one target.
-#[derive(Clone, Debug, Default)]
-pub struct Rule {
-    /// It may not be empty.
-    pub required: bool,
-    /// At most so many characters, as written.
-    pub max_length: Option<usize>,
-    /// No two records of a file have the same.
-    pub unique: bool,
-    /// A regular expression that it matches.
-    pub pattern: Option<regex::Regex>,
-    /// The values that it may have.
-    pub one_of: Option<Vec<String>>,
-}
 
 /// The mapping of a route as configured: names and the texts of expressions.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +37,8 @@ pub struct Mapping {
     pub rules: Vec<(String, Rule)>,
     /// The configured lookups.
     pub lookups: Vec<Named>,
+    /// `sync.key`: the targets that tell records apart; none on a route without `sync`.
+    pub key: Option<Vec<String>>,
 }
 
 impl Mapping {
@@ -62,42 +47,6 @@ impl Mapping {
         let texts = self.lets.iter().chain(&self.checks).chain(self.map.iter().flatten()).map(|(_, text)| text);
         let held = |text: &String| text.contains(&format!("'{name}'")) || text.contains(&format!("\"{name}\""));
         texts.chain(&self.condition).chain(&self.each).any(held)
-    }
-}
-
-/// Where a mistake stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// An entry of `let`.
-    Let(String),
-    /// `where`.
-    Where,
-    /// An entry of `check`.
-    Check(String),
-    /// An entry of `map`.
-    Map(String),
-    /// A column of `types`.
-    Types(String),
-    /// A name of `output.columns`.
-    Columns(String),
-    /// A target of `output.fields`.
-    Fields(String),
-    /// `input.each`.
-    Each,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Place::Let(n) => write!(f, "let.{n}"),
-            Place::Where => write!(f, "where"),
-            Place::Check(n) => write!(f, "check.\"{n}\""),
-            Place::Map(n) => write!(f, "map.{n}"),
-            Place::Types(n) => write!(f, "types.{n}"),
-            Place::Columns(n) => write!(f, "output.columns: {n}"),
-            Place::Fields(n) => write!(f, "output.fields.{n}"),
-            Place::Each => write!(f, "input.each"),
-        }
     }
 }
 
@@ -132,6 +81,34 @@ pub struct Plan {
     rules: Vec<(String, Option<usize>, Rule)>,
     /// The names of nested records that the expressions look at.
     pub fields: Vec<String>,
+    /// The targets that tell records apart, by their places.
+    key: Vec<usize>,
+    /// What each target rests on.
+    grounds: Vec<Ground>,
+}
+
+/// What a target rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// The record alone: the same record gives the same value.
+    Record,
+    /// The job, the file or the record's place in it too.
+    Job,
+    /// What became of the record since the other side knew it.
+    Change,
+}
+
+/// What an expression reads of a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Read {
+    /// A column, or a name at the top of a nested record.
+    Column(String),
+    /// The element of `each`.
+    Item,
+    /// What stands around the record.
+    Parent,
+    /// The record as a whole.
+    Row,
 }
 
 /// The values of a record's targets, in the record's arena.
@@ -160,7 +137,9 @@ impl Plan {
         let each = mapping.each.as_ref().map(|text| typed::compile_each(text, &mut scope));
         mistakes.extend(scope.mistakes.drain(..).map(|m| (Place::Each, m)));
         scope.each = element;
+        let told = if mapping.key.is_some() { Changes::Told } else { Changes::NotTold };
         let mut one = |text: &str, place: Place, scope: &mut Scope<'_>| {
+            scope.changes = if matches!(place, Place::Map(_)) { told } else { Changes::NotTold };
             let node = compile::compile(text, scope);
             mistakes.extend(scope.mistakes.drain(..).map(|m| (place.clone(), m)));
             node
@@ -183,6 +162,22 @@ impl Plan {
             Targets::Mapped(nodes) => nodes.iter().flatten().flat_map(always).collect(),
             Targets::Whole => Vec::new(),
         };
+        let mut key = Vec::new();
+        for name in mapping.key.iter().flatten() {
+            match targets.iter().position(|t| t == name) {
+                Some(at) => key.push(at),
+                None if columns.is_none() && targets.is_empty() => {}
+                None => mistakes.push((Place::Key(name.clone()), unknown_target(name, &targets))),
+            }
+        }
+        let grounds = match &compute {
+            Targets::Mapped(nodes) => nodes.iter().map(|node| node.as_ref().map_or(Ground::Record, ground)).collect(),
+            Targets::Whole => Vec::new(),
+        };
+        for at in key.iter().filter(|at| grounds.get(**at).is_some_and(|g| *g != Ground::Record)) {
+            let message = format!("the key {} must come from the record alone", targets[*at]);
+            mistakes.push((Place::Key(targets[*at].clone()), Mistake { span: 0..0, message, hint: Some("name a target that is made of A's columns".into()) }));
+        }
         let same = |a: &Node, b: &Node| matches!((a, b), (Node::Column(x, k), Node::Column(y, l)) if x == y && k == l && *x != usize::MAX);
         let unused = typed.iter().enumerate().filter(|(_, (_, node))| !always.iter().any(|a| same(a, node))).map(|(i, _)| i).collect();
         let plan = Plan {
@@ -197,6 +192,8 @@ impl Plan {
             unused,
             rules,
             fields: scope.fields,
+            key,
+            grounds,
         };
         if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
     }
@@ -224,6 +221,45 @@ impl Plan {
             one @ Value::Map(_) => vec![one.into_owned()],
             other => return Err(Reject::new("each", format!("{} is {}, not a list", quoted(&env.style.text(&other)), other.kind()))),
         }))
+    }
+
+    /// The places of the targets that tell records apart.
+    pub fn key(&self) -> &[usize] {
+        &self.key
+    }
+
+    /// What each target rests on.
+    pub fn grounds(&self) -> &[Ground] {
+        &self.grounds
+    }
+
+    /// The value of one target.
+    pub fn target<'r>(&'r self, at: usize, env: &Env<'r>) -> Result<Value<'r>, Reject> {
+        let node = match &self.compute {
+            Targets::Mapped(nodes) => nodes.get(at).and_then(Option::as_ref),
+            Targets::Whole => None,
+        };
+        let name = self.targets.get(at).map_or("", String::as_str);
+        node.map_or(Ok(Value::Null), |node| env.plain(node).map_err(|f| Reject::new(name, f.reason())))
+    }
+
+    /// What each target reads of a record.
+    pub fn reads(&self) -> Vec<Vec<Read>> {
+        self.nodes().map(|(_, node)| node.map(|n| self.reads_of(n)).unwrap_or_default()).collect()
+    }
+
+    fn reads_of(&self, node: &Node) -> Vec<Read> {
+        let mut out = std::collections::BTreeSet::new();
+        walk(node, &mut |inner| match inner {
+            Node::Column(at, _) | Node::Cell(at) => out.extend(self.columns.names.get(*at).cloned().map(Read::Column)),
+            Node::Field(name, _) => drop(out.insert(Read::Column(name.clone()))),
+            Node::Item => drop(out.insert(Read::Item)),
+            Node::Parent => drop(out.insert(Read::Parent)),
+            Node::Row if self.columns.nested => drop(out.insert(Read::Row)),
+            Node::Row => out.extend(self.columns.names.iter().cloned().map(Read::Column)),
+            _ => {}
+        });
+        out.into_iter().collect()
     }
 
     /// The targets, each with what computes it.
@@ -271,8 +307,9 @@ impl Plan {
                 out.push(row);
             }
             Targets::Mapped(nodes) => {
-                for (name, node) in self.targets.iter().zip(nodes) {
+                for (at, (name, node)) in self.targets.iter().zip(nodes).enumerate() {
                     out.push(match node {
+                        Some(_) if self.grounds[at] == Ground::Change && env.change.is_none() => Value::Null,
                         Some(Node::Column(at, Type::Text)) if env.record.cells.is_empty() => Value::text(env.record.field(*at)),
                         Some(node) => env.plain(node).map_err(|f| Reject::new(name, f.reason()))?,
                         None => Value::Null,
@@ -281,6 +318,26 @@ impl Plan {
             }
         }
         for (i, (name, at, rule)) in self.rules.iter().enumerate() {
+            if env.change.is_none() && at.is_some_and(|at| self.waits(at)) {
+                continue;
+            }
+            rule.check(ruled(&out[..], name, *at), env.style, unique, i).map_err(|why| Reject::new(name, why))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a target waits for what is known only when records are compared.
+    fn waits(&self, at: usize) -> bool {
+        self.grounds.get(at) == Some(&Ground::Change)
+    }
+
+    /// Computes the targets that say what became of the record, which is known now, into `out`.
+    pub fn apply_change<'r>(&'r self, env: &Env<'r>, unique: &Unique, out: &mut Values<'r>) -> Result<(), Reject> {
+        for at in (0..self.targets.len()).filter(|at| self.waits(*at)) {
+            out[at] = self.target(at, env)?;
+        }
+        let rules = self.rules.iter().enumerate().filter(|(_, (_, at, _))| at.is_some_and(|at| self.waits(at)));
+        for (i, (name, at, rule)) in rules {
             rule.check(ruled(&out[..], name, *at), env.style, unique, i).map_err(|why| Reject::new(name, why))?;
         }
         Ok(())
@@ -295,6 +352,18 @@ impl Plan {
             }
         }
     }
+}
+
+/// What a target rests on.
+fn ground(node: &Node) -> Ground {
+    let mut ground = Ground::Record;
+    walk(node, &mut |inner| match inner {
+        Node::Op | Node::Before => ground = Ground::Change,
+        Node::Fact(Fact::RouteName | Fact::LoopIndex | Fact::LoopIndex0 | Fact::LoopFirst | Fact::LoopLast | Fact::LoopLength) => {}
+        Node::Fact(_) | Node::Nextval(..) if ground == Ground::Record => ground = Ground::Job,
+        _ => {}
+    });
+    ground
 }
 
 /// The columns that computing a node looks at in any case.
@@ -333,6 +402,8 @@ fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Pl
         inner.lets = &lets;
         inner.lookups = scope.lookups;
         inner.each = scope.each;
+        // Where it is used decides; `where` and `check` fail on what is not known there yet.
+        inner.changes = if mapping.key.is_some() { Changes::Told } else { Changes::NotTold };
         inner.each_path.clone_from(&scope.each_path);
         inner.fields = std::mem::take(&mut scope.fields);
         inner.counters = scope.counters;
@@ -400,7 +471,7 @@ fn targets(
 }
 
 /// The expression that names a column whatever its name holds; a dotted name of a nested record is a path.
-pub(super) fn by_brackets(name: &str, columns: Option<&Columns>) -> String {
+pub fn by_brackets(name: &str, columns: Option<&Columns>) -> String {
     let quoted = |n: &str| format!("'{}'", n.replace('\\', "\\\\").replace('\'', "\\'"));
     if columns.is_some_and(|c| c.nested) && name.contains('.') {
         let mut parts = name.split('.');
@@ -414,78 +485,6 @@ fn unknown_target(name: &str, targets: &[String]) -> Mistake {
     let hint =
         nearest(name, targets.iter().map(String::as_str)).map_or_else(|| format!("the targets are {}", targets.join(", ")), |n| format!("did you mean {n}?"));
     Mistake { span: 0..0, message: format!("there is no target {name}"), hint: Some(hint) }
-}
-
-impl Rule {
-    fn check(&self, value: &Value<'_>, style: &Style, unique: &Unique, at: usize) -> Result<(), String> {
-        let text = style.text(value);
-        if text.is_empty() {
-            return if self.required { Err("it is empty, and B requires it".into()) } else { Ok(()) };
-        }
-        if let Some(most) = self.max_length {
-            let length = text.chars().count();
-            if length > most {
-                return Err(format!("{} has {length} characters, and B takes {most}", quoted(&text)));
-            }
-        }
-        if let Some(pattern) = &self.pattern
-            && !pattern.is_match(&text)
-        {
-            return Err(format!("{} does not match {}", quoted(&text), pattern.as_str()));
-        }
-        if let Some(list) = &self.one_of
-            && !list.iter().any(|l| *l == text)
-        {
-            return Err(format!("{} is none of {}", quoted(&text), list.join(", ")));
-        }
-        if self.unique && unique.contains(at, &sameness(value, &text)) {
-            return Err(format!("{} stands in an earlier record, and B wants it unique", quoted(&text)));
-        }
-        Ok(())
-    }
-}
-
-/// The values that `unique` has seen in this file: 16 bytes each, whatever their length.
-#[derive(Debug)]
-pub struct Unique {
-    seen: HashSet<(usize, u64, u64)>,
-    keys: (RandomState, RandomState),
-    most: usize,
-    /// It holds as many as it may: the file can't be judged any further.
-    pub full: bool,
-}
-
-impl Unique {
-    /// A memory that holds at most so many bytes.
-    pub fn new(bytes_max: u64) -> Self {
-        // A set entry of 24 bytes costs about twice that while the set grows.
-        let most = usize::try_from(bytes_max / 56).unwrap_or(usize::MAX);
-        Self { seen: HashSet::new(), keys: (RandomState::new(), RandomState::new()), most, full: false }
-    }
-    fn key(&self, at: usize, text: &str) -> (usize, u64, u64) {
-        (at, self.keys.0.hash_one(text), self.keys.1.hash_one(text))
-    }
-    fn contains(&self, at: usize, text: &str) -> bool {
-        self.seen.contains(&self.key(at, text))
-    }
-    fn insert(&mut self, at: usize, text: &str) {
-        if self.seen.len() >= self.most {
-            self.full = true;
-            return;
-        }
-        let key = self.key(at, text);
-        self.seen.insert(key);
-    }
-}
-
-/// What two values have in common that B takes for the same: 1.0 is 1.
-fn sameness<'t>(value: &Value<'_>, text: &'t str) -> Cow<'t, str> {
-    let number = match value {
-        Value::Number(n) => Some(*n),
-        Value::Digits(digits) => digits.parse().ok(),
-        _ => None,
-    };
-    number.map_or(Cow::Borrowed(text), |n: Decimal| Cow::Owned(n.normalize().to_string()))
 }
 
 /// The names of a nested record, which name the columns of a flat output where no map does.

@@ -252,6 +252,7 @@ mod tests {
             let (reading, style, lookups, context, state, arena) =
                 (Reading::default(), Style::default(), Lookups::default(), Context::none(), State::new(0), bumpalo::Bump::new());
             let env = Env {
+                change: None,
                 record: &record, columns: &columns, reading: &reading, style: &style, lookups: &lookups, context: &context, turn: None, state: &state, arena: &arena,
             };
             let ours = env.eval(&node).map(|v| (matches!(v, crate::record::Value::Null), style.text(&v).into_owned())).map_err(|f| f.reason());

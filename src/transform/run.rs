@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bumpalo::Bump;
 
+use super::changes::{self, Decision};
 use super::eval::{Context, Env, State, Turn};
 use super::lookup::Lookups;
 use super::pieces::{self, Shop};
@@ -15,7 +16,7 @@ use super::tools::Bench;
 use super::{Counts, Limit, Outcome, Source, Transformation, Work, explain};
 use crate::error::{Error, Result};
 use crate::formats::{Bytes, Input, Next, Pieces, RecordReader, Remark, Room, Tools, peek};
-use crate::record::{Record, Reject, Value};
+use crate::record::{Columns, Record, Reject, Value};
 
 /// How many records `--explain` shows.
 const EXPLAINED_MAX: u64 = 10;
@@ -23,13 +24,13 @@ const EXPLAINED_MAX: u64 = 10;
 /// Transforms the records of all sources into one output.
 pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work<'w>) -> Result<Outcome> {
     let several = sources.len() > 1;
-    let context = sources.first().map(|s| s.context.clone());
-    let tools: Arc<dyn Tools> =
-        Arc::new(Bench { reading: spec.reading.clone(), style: spec.style.clone(), context: context.ok_or_else(|| Error::relay("nothing to transform"))? });
+    let context = sources.first().map(|s| s.context.clone()).ok_or_else(|| Error::relay("nothing to transform"))?;
+    let tools: Arc<dyn Tools> = Arc::new(Bench { reading: spec.reading.clone(), style: spec.style.clone(), context: context.clone() });
     let mut run = Run {
         spec,
         several,
         tools,
+        context,
         work,
         sink: None,
         targets: Vec::new(),
@@ -39,6 +40,7 @@ pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work
         counted: Vec::new(),
         since_look: 0,
         explained: 0,
+        compared: false,
         explaining: State::default(),
     };
     for source in sources {
@@ -53,6 +55,7 @@ struct Run<'w> {
     /// More than one file goes into the output: what is told of a record names its file.
     several: bool,
     tools: Arc<dyn Tools>,
+    context: Context,
     work: Work<'w>,
     sink: Option<Sink<'w, 'w>>,
     targets: Vec<String>,
@@ -62,6 +65,8 @@ struct Run<'w> {
     counted: Vec<Remark>,
     since_look: u32,
     explained: u64,
+    /// Records are being compared with what the other side knows.
+    compared: bool,
     /// What counts only for what is explained.
     explaining: State,
 }
@@ -98,6 +103,10 @@ impl<'w> Run<'w> {
         }
         let plan = self.spec.plan(&mapping, &columns)?;
         self.open(&plan.targets)?;
+        if let Some(changes) = &mut self.work.changes {
+            changes.start(&plan)?;
+            self.compared = true;
+        }
         if !derived
             && self.joinable(&plan)
             && let Some(pieces) = reader.pieces()
@@ -119,7 +128,12 @@ impl<'w> Run<'w> {
             let surplus = if derived { plan::surplus_names(&record, &plan.targets) } else { None };
             match (next, surplus) {
                 (Next::End, _) => break,
-                (Next::Bad(reject), _) => self.reject(&record, &reject)?,
+                (Next::Bad(reject), _) => {
+                    if let Some(changes) = &mut self.work.changes {
+                        changes.rejected(None)?;
+                    }
+                    self.reject(&record, &reject)?;
+                }
                 (Next::Record, Some(name)) => self.reject(&record, &Reject::new(&name, "the first record has no such name: write a map"))?,
                 (Next::Record, None) => {
                     let env = Env {
@@ -130,6 +144,7 @@ impl<'w> Run<'w> {
                         lookups: &source.lookups,
                         context: &source.context,
                         turn: None,
+                        change: None,
                         state: &state,
                         arena: &arena,
                     };
@@ -146,7 +161,7 @@ impl<'w> Run<'w> {
     fn joinable(&self, plan: &Plan) -> bool {
         let spec = self.spec;
         let direct = spec.order_by.is_empty() && spec.output_group.is_none() && spec.split.is_none() && spec.input_group.is_none();
-        direct && spec.output.joins() && self.work.explain.is_none() && self.work.refused.is_none() && plan.each_by_itself()
+        direct && spec.output.joins() && self.work.changes.is_none() && self.work.explain.is_none() && self.work.refused.is_none() && plan.each_by_itself()
     }
 
     /// Works on pieces side by side; gives a reader of what can't be.
@@ -208,6 +223,8 @@ impl<'w> Run<'w> {
     }
 
     fn record<'r>(&mut self, mapping: &Mapping, plan: &'r Plan, env: &Env<'r>) -> Result<()> {
+        let compared = self.work.changes.is_some();
+        let env = &Env { change: (!compared).then_some(&changes::ADDED), ..*env };
         let mut values = Values::with_capacity_in(self.targets.len(), env.arena);
         let verdict = plan.apply(env, &mut self.unique, &mut values);
         if self.explained < EXPLAINED_MAX
@@ -217,22 +234,59 @@ impl<'w> Run<'w> {
             show(explain::explained(mapping, plan, &Env { state: &self.explaining, ..*env }, &verdict));
         }
         match verdict {
-            Err(reject) => self.reject(env.record, &reject),
+            Err(reject) => self.reject_mapped(plan, env, &reject),
             Ok(Verdict::Skip) => {
+                if let Some(changes) = &mut self.work.changes {
+                    changes.skipped(plan, env)?;
+                }
                 self.counts.read += 1;
                 self.counts.skipped += 1;
                 Ok(())
             }
-            Ok(Verdict::Write) => {
-                let written = match &mut self.sink {
-                    Some(sink) => sink.put(&values, self.work.refused.as_mut())?,
-                    None => Ok(()),
-                };
-                if let Err(reject) = written {
-                    return self.reject(env.record, &reject);
-                }
-                self.written(plan, &values)
+            Ok(Verdict::Write) if compared => self.compare(plan, env, values),
+            Ok(Verdict::Write) => match self.put(&values)? {
+                Err(reject) => self.reject(env.record, &reject),
+                Ok(()) => self.written(plan, &values),
+            },
+        }
+    }
+
+    /// Sends a record if B isn't known to hold it.
+    fn compare<'r>(&mut self, plan: &'r Plan, env: &Env<'r>, mut values: Values<'r>) -> Result<()> {
+        let Some(changes) = &mut self.work.changes else { return Ok(()) };
+        let change = match changes.judge(plan, env, &mut values)? {
+            Decision::Send(change) => change,
+            Decision::Unchanged => {
+                self.counts.read += 1;
+                self.counts.unchanged += 1;
+                return Ok(());
             }
+            Decision::Parked => {
+                self.counts.read += 1;
+                self.counts.parked += 1;
+                return Ok(());
+            }
+            Decision::Reject(reject) => return self.reject(env.record, &reject),
+        };
+        let mut values: Values<'_> = values;
+        let fits = plan.apply_change(&Env { change: Some(&change), ..*env }, &self.unique, &mut values);
+        let written = match fits {
+            Ok(()) => self.put(&values)?,
+            rejected => rejected,
+        };
+        if let Err(reject) = written {
+            return self.reject_mapped(plan, env, &reject);
+        }
+        if let Some(changes) = &mut self.work.changes {
+            changes.sent()?;
+        }
+        self.written(plan, &values)
+    }
+
+    fn put(&mut self, values: &[Value<'_>]) -> Result<Result<(), Reject>> {
+        match &mut self.sink {
+            Some(sink) => sink.put(values, self.work.refused.as_mut()),
+            None => Ok(Ok(())),
         }
     }
 
@@ -243,6 +297,59 @@ impl<'w> Run<'w> {
         }
         self.counts.read += 1;
         self.counts.written += 1;
+        Ok(())
+    }
+
+    /// Rejects a record that was read: it is there, whatever is wrong with it.
+    fn reject_mapped(&mut self, plan: &Plan, env: &Env<'_>, reject: &Reject) -> Result<()> {
+        if let Some(changes) = &mut self.work.changes {
+            changes.rejected(Some((plan, env)))?;
+        }
+        self.reject(env.record, reject)
+    }
+
+    /// Writes the records that are gone.
+    fn gone(&mut self) -> Result<()> {
+        let Some(changes) = self.work.changes.take() else { return Ok(()) };
+        let begun = std::mem::replace(&mut self.compared, true);
+        // They rest on no record: what is computed for them sees none.
+        let (record, columns) = (Record::default(), Columns::default());
+        let mut mapping = self.spec.mapping.clone();
+        if mapping.map.is_none() && mapping.columns.is_none() && !self.targets.is_empty() {
+            mapping.columns = Some(self.targets.clone());
+        }
+        let plan = Plan::compile(&mapping, None).map_err(|_| Error::relay("the map can't be compiled"))?;
+        if !begun {
+            // No file had so much as a header: it may be that all records are gone.
+            changes.start(&plan)?;
+        }
+        let (state, arena) = (State::new(plan.fields.len()), Bump::new());
+        let (lookups, context) = (Lookups::default(), self.context.clone());
+        changes.gone(&mut |deletion| {
+            let env = Env {
+                record: &record,
+                columns: &columns,
+                reading: &self.spec.reading,
+                style: &self.spec.style,
+                lookups: &lookups,
+                context: &context,
+                turn: None,
+                change: Some(&deletion.change),
+                state: &state,
+                arena: &arena,
+            };
+            let mut values = Values::with_capacity_in(deletion.values.len(), &arena);
+            values.extend(deletion.values.iter().map(Value::borrowed));
+            let fits = plan.apply_change(&env, &self.unique, &mut values);
+            let written = match fits {
+                Ok(()) => self.put(&values)?,
+                rejected => rejected,
+            };
+            written.map_err(|r| Error::file(format!("a deletion can't be written: {}: {}", r.field, r.reason)).hint("change the map, so that it can"))?;
+            self.counts.deleted += 1;
+            Ok(())
+        })?;
+        self.remarks.extend(changes.remarks());
         Ok(())
     }
 
@@ -299,6 +406,7 @@ impl<'w> Run<'w> {
                 self.open(&targets)?;
             }
         }
+        self.gone()?;
         if let Some(sink) = self.sink.as_ref().filter(|_| self.counts.written > 0) {
             self.remarks.extend(sink.unseen().into_iter().map(|name| format!("no record has a {name} to order or group by")));
         }

@@ -39,6 +39,7 @@ impl Tools for Bench {
             lookups: &lookups,
             context: &self.context,
             turn: None,
+            change: None,
             state: &state,
             arena: &arena,
         };

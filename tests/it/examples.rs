@@ -50,6 +50,21 @@ fn the_local_csv_example_relays_its_sample() {
 }
 
 #[test]
+fn the_example_of_two_directions_sends_each_change_once() {
+    let w = World::new("");
+    fs::copy(config_folder().join("sync.toml"), w.path("passerelle.toml")).unwrap();
+    for folder in ["shop/export", "shop/import", "erp/export", "erp/import"] {
+        fs::create_dir_all(w.path(folder)).unwrap();
+    }
+    w.write("shop/export/1.csv", "customer_id,name,balance\nC1,Soci\u{e9}t\u{e9},1234.50\nC2,Lef\u{e8}vre,0\n");
+    w.once().ok();
+    assert_eq!(w.files("erp/import")["clients_1.csv"], b"CodeClient;RaisonSociale;Solde;Operation\nC1;Soci\xe9t\xe9;1234,50;C\nC2;Lef\xe8vre;0;C\n");
+    w.write("erp/export/1.csv", b"CodeClient;RaisonSociale;Solde\r\nC1;Soci\xe9t\xe9;1234,5\r\nC2;Lef\xe8vre & fils;0,00\r\n");
+    w.once().ok();
+    assert_eq!(w.read("shop/import/customers_2.csv"), "customer_id,name,balance\nC2,Lef\u{e8}vre & fils,0\n");
+}
+
+#[test]
 fn the_demo_shows_bs_files_and_what_to_look_at() {
     let w = World::new("");
     let out = w.run(&["demo", "d", "--once"]).ok();

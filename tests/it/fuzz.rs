@@ -127,6 +127,7 @@ fn transform(input: &str, map: &str, bytes: &[u8]) {
         scratch: scratch.path(),
         stop: &stop,
         refused: None,
+        changes: None,
         explain: None,
     };
     let out = spec.run(vec![source], work);

@@ -24,6 +24,7 @@ mod remote; // sources on servers
 mod samba; // A on Windows, through a share of the relay's host
 mod servers;
 mod sftp; // OpenSSH
+mod sync; // record-level synchronisation, from outside and as a model
 mod tidy; // the rules of the house, as a test
 mod torture; // stop, fail or cut at every numbered point, then start again
 mod transform; // the author's workbench

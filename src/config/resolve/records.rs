@@ -297,6 +297,7 @@ impl Builder<'_> {
             each: input.text("each"),
             rules,
             lookups: self.lookup_names.clone(),
+            key: o.table("sync").map(|s| s.texts("key").unwrap_or_default()),
         }
     }
 
@@ -314,6 +315,7 @@ impl Builder<'_> {
                 Place::Let(n) => find(o.map("let"), n),
                 Place::Where => o.entry("where"),
                 Place::Each => input.entry("each"),
+                Place::Key(_) => o.table("sync").and_then(|s| s.entry("key")),
                 Place::Check(n) => find(o.map("check"), n),
                 Place::Map(n) => find(o.map("map"), n),
                 Place::Types(n) => find(input.map("types"), n),

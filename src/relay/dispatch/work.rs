@@ -20,6 +20,8 @@ pub enum Work {
     },
     /// Seal and transform a run, and go on so far.
     Prepare(Vec<Job>, Reach),
+    /// Seal and compare the last of these exports of a synchronised route; those before it are given up if it is good.
+    PrepareNewest(Vec<Job>),
     /// Send one delivery, over so many connections at most.
     Upload(Job, usize, usize),
     /// Publish a run at this destination.

@@ -11,7 +11,7 @@ use super::{rfc3339, vanished};
 use crate::config::{ArchiveCompress, OnSuccess, Route};
 use crate::durable;
 use crate::error::{Error, Kind, Result, shown};
-use crate::job::{Event, Job, Name, numbered};
+use crate::job::{Event, Job, Name, State, numbered};
 use crate::naming;
 
 /// The folders that many moves have in common: a file's new place is safe before its old one is let go.
@@ -41,7 +41,14 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     let mut places = Vec::new();
     for job in jobs.iter() {
         let route = w.route_of(job)?;
-        move_rejects(w, route, job, &mut folders)?;
+        if job.state == State::Superseded {
+            super::after::remove_temporaries(w, route, job);
+        } else {
+            for beside in [naming::REJECTS, naming::CONFLICTS] {
+                move_beside(w, route, job, beside, &mut folders)?;
+            }
+            super::sync::supersede_at_rest(w, route, job)?;
+        }
         let kept = route.source.on_success == OnSuccess::Keep || job.replay_of.is_some();
         let claimed = w.claimed(route, job);
         let path = if kept {
@@ -79,6 +86,7 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     for job in jobs.iter() {
         durable::remove_folder(&w.work(job))?;
         forget(w, job)?;
+        super::sync::fold(w, w.route_of(job)?)?;
     }
     Ok(())
 }
@@ -155,9 +163,9 @@ pub fn companions(route: &Route, job: &Job) -> Vec<Name> {
     templates.into_iter().flatten().map(|t| numbered(job.id, crate::watch::companion_name(t, &job.file).last())).collect()
 }
 
-/// The rejects of a file that was otherwise delivered, beside where failed files go.
-pub(super) fn move_rejects(w: &World, route: &Route, job: &Job, folders: &mut Moved) -> Result<()> {
-    let from = w.work(job).join("rejects.csv");
+/// The rejects or conflicts of a file that was otherwise delivered, beside where failed files go.
+fn move_beside(w: &World, route: &Route, job: &Job, beside: &[u8], folders: &mut Moved) -> Result<()> {
+    let from = w.work(job).join(Name(beside[1..].to_vec()).path());
     if !from.exists() {
         return Ok(());
     }
@@ -167,7 +175,7 @@ pub(super) fn move_rejects(w: &World, route: &Route, job: &Job, folders: &mut Mo
     // Rejects of corrected rejects are those of the same file.
     let file = naming::uncorrected(job.file.last());
     for base in [Name(file.to_vec()), numbered(job.id, file)] {
-        let to = folder.join(Name([&base.0[..], naming::REJECTS].concat()).path());
+        let to = folder.join(Name([&base.0[..], beside].concat()).path());
         match durable::shift(&from, &to, &w.stop) {
             Ok(()) => {
                 folders.reached(&to);

@@ -13,6 +13,7 @@ use super::super::intents::Line;
 use super::super::{World, take_ahead};
 use super::deliver::part_name;
 use super::finish::packed_name;
+use super::sync::{self, Conflicts};
 use super::upload::{is_direct, send, send_run};
 use super::{local, vanished};
 use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
@@ -23,9 +24,14 @@ use crate::formats::packed::unpack;
 use crate::formats::text::Type;
 use crate::formats::{Output, Room};
 use crate::job::{Delivery, Event, Job, Made, Name, Next, PartMade, Progress, Seal};
+use crate::journal::memory::GroupMemory;
 use crate::naming::{self, Facts};
 use crate::points;
+use crate::sync::Compare;
+use crate::sync::export::Told;
+use crate::sync::judge::Deletes;
 use crate::sys::{Writers, writers};
+use crate::transform::changes::Changes;
 use crate::transform::corrected;
 use crate::transform::group::{Grouping, Groups};
 use crate::transform::lookup::{Lookup, Lookups, Records};
@@ -109,18 +115,22 @@ fn send_together(w: &World, ahead: &[Option<Job>], sending: &[usize]) -> Vec<Res
 }
 
 /// Seals and transforms; gives the facts that are still to be recorded.
-fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
+pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
     let route = w.route_of(job)?.clone();
     let original = w.original(job)?;
     if route.source.on_success == OnSuccess::Keep || job.replay_of.is_some() {
         fetch_original(w, &route, job, &original).map_err(|e| e.at("seal"))?;
     }
-    let seal = seal(&original, job, w).map_err(|e| e.at("seal"))?;
+    let kind = export_of(&route, &original);
+    let mut seal = seal(&original, job, w).map_err(|e| e.at("seal"))?;
+    seal.partial = kind == Export::Corrected || job.replay_of.is_some();
     if let Some(before) = job.seal.as_ref().filter(|b| b.hash != seal.hash) {
         let message = format!("the claimed file has changed since it was sealed ({} bytes then, {} now)", before.size, seal.size);
         return Err(Error::file(message).at("seal").hint("somebody writes into .passerelle: nothing but the relay may; retry delivers it as it is now"));
     }
-    if seal.size == 0 && route.source.empty != Empty::Send {
+    // An export without a record may be one in which all of them are deleted.
+    let tells_deletions = route.sync.as_ref().is_some_and(|s| s.deletes == Deletes::Send);
+    if seal.size == 0 && route.source.empty != Empty::Send && !(tells_deletions && route.source.empty == Empty::Skip) {
         return empty(&route, seal);
     }
     // An operator who asks for a replay wants the duplicate.
@@ -130,15 +140,22 @@ fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
     {
         return Ok(vec![Event::Sealed(seal), Event::Duplicate { of }]);
     }
-    let kind = export_of(&route, &original);
+    if let Some(spec) = &route.sync
+        && let Some(by) = sync::superseded_by(w, spec, job, &seal)?
+    {
+        return Ok(vec![Event::Sealed(seal), Event::Superseded { by }]);
+    }
     let made = match &route.transformation {
-        None => Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new(), parts: Vec::new() },
+        None => {
+            Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new(), staged: false, conflicts: 0, parts: Vec::new() }
+        }
         Some(_) => {
             w.record_one(job, Event::Sealed(seal.clone()))?;
             transform(w, &route, job, &original, &seal, kind)?
         }
     };
-    let deliveries = plan(w, &route, job, made.parts.len().max(1), kind)?;
+    let nothing = made.staged && made.counts.is_some_and(|c| c.written + c.deleted == 0);
+    let deliveries = if nothing { Vec::new() } else { plan(w, &route, job, made.parts.len().max(1), kind)? };
     let tried = tried_before(w, job, &deliveries);
     let transformed = Event::Transformed { made, deliveries };
     // Raw bytes need no commit between: knowing them is all that is made of them.
@@ -186,6 +203,8 @@ fn empty(route: &Route, seal: Seal) -> Result<Vec<Event>> {
         in_work: false,
         counts: Some(Counts::default()),
         remarks: vec!["the file is empty: nothing was sent".into()],
+        staged: false,
+        conflicts: 0,
         parts: Vec::new(),
     };
     Ok(vec![Event::Sealed(seal), Event::Transformed { made, deliveries: Vec::new() }])
@@ -248,7 +267,7 @@ pub(super) fn seal(path: &Path, job: &Job, w: &World) -> Result<Seal> {
     }
     let ns = durable::found(&after).modified_ns;
     let modified = Timestamp::from_nanosecond(ns).unwrap_or(job.received_at);
-    Ok(Seal { size: before.len(), hash, modified })
+    Ok(Seal { size: before.len(), hash, modified, partial: false })
 }
 
 pub(super) fn read_failed(e: &std::io::Error, path: &Path) -> Error {
@@ -257,7 +276,13 @@ pub(super) fn read_failed(e: &std::io::Error, path: &Path) -> Error {
 }
 
 /// Runs a job's records through the map, with the rejects in its work folder; what B has refused is rejected too.
-fn map_records(w: &World, (route, job): (&Route, &Job), (original, seal): (&Path, &Seal), parts: &mut Parts<'_>, refused: Option<Refused>) -> Result<Outcome> {
+fn map_records(
+    w: &World,
+    (route, job): (&Route, &Job),
+    (original, seal): (&Path, &Seal),
+    parts: &mut Parts<'_>,
+    refused: Option<Refused>,
+) -> Result<(Outcome, u64)> {
     let Some(spec) = &route.transformation else { return Err(Error::relay("nothing to transform")) };
     let work = w.work(job);
     durable::make_folder(&work, 0o700)?;
@@ -272,13 +297,26 @@ fn map_records(w: &World, (route, job): (&Route, &Job), (original, seal): (&Path
         Box::new(|| durable::NewFile::create(&rejects_path, 0o600).map(|f| Box::new(BufWriter::new(f)) as Box<dyn std::io::Write + Send>)),
     );
     let source = Source { input, context, lookups, beside: Some(route.source.path.join(job.file.path())) };
+    let mut conflicts = Conflicts::new(work.join("conflicts.csv"), route.rejects_delimiter)?;
+    let mut tell = |told: &Told| conflicts.put(told);
+    let mut memory;
+    let mut compare;
+    let changes: Option<&mut dyn Changes> = match &route.sync {
+        None => None,
+        Some(of) => {
+            memory = GroupMemory::open(&w.journal, &of.group, job.id)?;
+            compare = Compare::new(of, spec, &mut memory, sync::export(of, job, seal), &mut tell)?;
+            Some(&mut compare)
+        }
+    };
     let mut parts = |number: usize| parts(number);
-    let how = Work { parts: Some(&mut parts), rejects: &mut rejects as &mut dyn Rejects, scratch: &work, stop: &w.stop, refused, explain: None };
+    let how = Work { parts: Some(&mut parts), rejects: &mut rejects as &mut dyn Rejects, scratch: &work, stop: &w.stop, refused, changes, explain: None };
     let outcome = spec.run(vec![source], how)?;
+    conflicts.finish()?;
     if let Ok(rejects) = durable::open_file(&rejects_path) {
         durable::sync_file(&rejects, &rejects_path)?;
     }
-    Ok(outcome)
+    Ok((outcome, conflicts.count))
 }
 
 /// Rejects what B has refused of the records that were sent; gives how many they are.
@@ -287,7 +325,7 @@ pub(super) fn divert(w: &World, route: &Route, job: &Job, refused: Refused) -> R
     let (before, wanted) = (job.made.as_ref().and_then(|m| m.counts).unwrap_or_default(), refused.records());
     // What is made is known already: only the rejects are of interest.
     let mut parts = |_: usize| Ok((Box::new(std::io::sink()) as Output, String::new()));
-    let outcome = map_records(w, (route, job), (&w.original(job)?, &seal), &mut parts, Some(refused))?;
+    let (outcome, _) = map_records(w, (route, job), (&w.original(job)?, &seal), &mut parts, Some(refused))?;
     durable::sync_folder(&w.work(job))?;
     let found = outcome.counts.rejected.saturating_sub(before.rejected);
     if found != wanted {
@@ -306,7 +344,7 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
         let output = BufWriter::with_capacity(durable::CHUNK_BYTES, output);
         Ok((Box::new(output) as Output, member_name(&name)))
     };
-    let outcome = map_records(w, (route, job), (original, seal), &mut parts, None)?;
+    let (outcome, conflicts) = map_records(w, (route, job), (original, seal), &mut parts, None)?;
     let mut made = Vec::new();
     for part in 0..outcome.parts.max(1) {
         let (part, out) = (unfinished(part), work.join(part_name(part)));
@@ -324,7 +362,7 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
     let size = made.iter().map(|p| p.size).sum();
     let hash = made.first().map(|p| p.hash.clone()).unwrap_or_default();
     let parts = if route.transformation.as_ref().is_some_and(|t| t.split.is_some()) { made } else { Vec::new() };
-    Ok(Made { size, hash, in_work: true, counts: Some(outcome.counts), remarks: outcome.remarks, parts })
+    Ok(Made { size, hash, in_work: true, counts: Some(outcome.counts), remarks: outcome.remarks, staged: route.sync.is_some(), conflicts, parts })
 }
 
 /// The published name; of a file that is split, that of a part, from 1.
@@ -352,6 +390,11 @@ pub(super) enum Export {
 pub(super) fn export_of(route: &Route, original: &Path) -> Export {
     let corrected = route.transformation.is_some() && durable::head::<256>(original).is_ok_and(|head| corrected::delimiter_of(&head).is_some());
     if corrected { Export::Corrected } else { Export::Whole }
+}
+
+/// Whether a file holds corrected rejects.
+pub fn is_corrected(route: &Route, path: &Path) -> bool {
+    export_of(route, path) == Export::Corrected
 }
 
 /// The name within a zip archive: without `.zip`.

@@ -1,0 +1,352 @@
+//! What operators do with the memory of a sync group: make it anew, let it begin with nothing, settle conflicts.
+//!
+//! Nothing is sent here. What an operator settles goes its usual way: the winning side's last export is read once more.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::World;
+use super::steps::CONFLICT_COLUMNS;
+use crate::config::Route;
+use crate::durable;
+use crate::error::{Blame, Error, Result};
+use crate::formats::Next;
+use crate::formats::{Output, Room};
+use crate::job::{Job, JobId, State};
+use crate::journal::memory::{GroupMemory, read_entry};
+use crate::journal::{Answer, Decision, NewJob, Reader, Take};
+use crate::naming;
+use crate::record::Record;
+use crate::sync::entry::{Entry, Id, Side};
+use crate::sync::export::{Deletions, Export, Purpose, WHOLE};
+use crate::sync::{Compare, Exports, Memory, Meta, Spec, judge};
+use crate::transform::corrected::{bare, sheet};
+use crate::transform::rejects::RejectsCsv;
+use crate::transform::{Source, Work};
+
+/// What is staged by no job.
+const NO_JOB: JobId = 0;
+
+/// The routes of a group, in the order of the configuration.
+fn routes_of<'w>(w: &'w World, group: &str) -> Vec<(&'w Arc<Route>, &'w Spec)> {
+    w.config.routes.iter().filter_map(|r| r.sync.as_ref().filter(|s| s.group == group).map(|s| (r, s))).collect()
+}
+
+/// Why the memory of a group can't be changed now; none: it can.
+fn in_use(reader: &Reader, routes: &[(&Arc<Route>, &Spec)], group: &str) -> Result<Option<String>> {
+    // It may be compared at this moment with what would be changed here.
+    let on_its_way = reader.open_jobs()?.into_iter().find(|job| routes.iter().any(|(r, _)| r.name == job.route));
+    Ok(on_its_way.map(|job| format!("job {} of the group {group} is on its way: try again once it is delivered", job.id)))
+}
+
+fn unknown(w: &World, group: &str) -> String {
+    let names = w.config.routes.iter().filter_map(|r| r.sync.as_ref()).map(|s| s.group.as_str());
+    let near = crate::options::nearest(group, names).map(|n| format!(": did you mean {n}?")).unwrap_or_default();
+    format!("there is no sync group {group}{near}")
+}
+
+/// Lets a group's memory begin with nothing.
+pub(super) fn forget(w: &World, reader: &Reader, group: &str, answer: &mut Answer) -> Result<()> {
+    let routes = routes_of(w, group);
+    if routes.is_empty() && !reader.groups()?.iter().any(|g| g == group) {
+        answer.refused.push(unknown(w, group));
+        return Ok(());
+    }
+    if let Some(why) = in_use(reader, &routes, group)? {
+        answer.refused.push(why);
+        return Ok(());
+    }
+    w.journal.forget_group(group)?;
+    answer.done.push(format!("the group {group} knows nothing any more: with the next export every record is sent"));
+    Ok(())
+}
+
+/// A side's last export.
+struct Found {
+    path: PathBuf,
+    file: crate::job::Name,
+    size: u64,
+    modified: Timestamp,
+    job: JobId,
+}
+
+/// The last full export of a route's source: in its folder, or in the archive.
+fn last_export(reader: &Reader, route: &Route) -> Result<Option<Found>> {
+    let mut found: Option<Found> = None;
+    for ready in crate::watch::ready_names(&route.source).unwrap_or_default() {
+        let path = route.source.path.join(ready.path());
+        let Ok(meta) = std::fs::metadata(&path) else { continue };
+        let modified = Timestamp::from_nanosecond(durable::found(&meta).modified_ns).unwrap_or(Timestamp::UNIX_EPOCH);
+        if found.as_ref().is_none_or(|f| modified >= f.modified) && !super::steps::is_corrected(route, &path) {
+            found = Some(Found { path, file: ready, size: meta.len(), modified, job: NO_JOB });
+        }
+    }
+    for id in reader.in_state(Some(&route.name), State::Delivered)?.into_iter().rev() {
+        let Some(job) = reader.job(id)?.map(|row| row.job) else { continue };
+        let Some(path) = job.path.as_ref().map(PathBuf::from).filter(|p| p.is_file() && job.replay_of.is_none()) else { continue };
+        if super::steps::is_corrected(route, &path) {
+            continue;
+        }
+        let modified = job.seal.as_ref().map_or(job.received_at, |s| s.modified);
+        let size = job.seal.as_ref().map_or(0, |s| s.size);
+        if found.as_ref().is_none_or(|f| modified > f.modified) {
+            found = Some(Found { path, file: job.file.clone(), size, modified, job: id });
+        }
+        break;
+    }
+    Ok(found)
+}
+
+/// Makes a group's memory anew from the last export of each side. Nothing is sent.
+pub(super) fn rebuild(w: &World, reader: &Reader, group: &str, answer: &mut Answer) -> Result<()> {
+    let routes = routes_of(w, group);
+    if routes.is_empty() {
+        answer.refused.push(unknown(w, group));
+        return Ok(());
+    }
+    if let Some(why) = in_use(reader, &routes, group)? {
+        answer.refused.push(why);
+        return Ok(());
+    }
+    let mut exports = Vec::new();
+    for (route, spec) in &routes {
+        if spec.exports == Exports::Incremental {
+            answer.refused.push(format!("the exports of {} do not hold all records (full = false): there is nothing to rebuild from", route.name));
+        }
+        match last_export(reader, route)? {
+            Some(found) => exports.push((*route, *spec, found)),
+            None => {
+                let folder = route.source.path.display();
+                answer.refused.push(format!(
+                    "there is no full export of {}, in {folder} or in the archive: let that program export all its records, then again",
+                    route.name
+                ));
+            }
+        }
+    }
+    if !answer.refused.is_empty() {
+        return Ok(());
+    }
+    w.journal.forget_group(group)?;
+    w.journal.set_incomplete(group)?;
+    let mut differing = 0;
+    // The first route's side last: it is compared under its own map with what the other side has.
+    for (route, spec, found) in exports.iter().rev() {
+        match learn(w, route, spec, found) {
+            Ok(count) => differing = count,
+            Err(e) if e.blame() == Blame::Relay => return Err(e),
+            Err(e) => {
+                answer.refused.push(format!("{}: {e}{}; the group is held until it is rebuilt", found.path.display(), e.remedy()));
+                return Ok(());
+            }
+        }
+        answer.done.push(format!("{}: read {}", route.name, found.path.display()));
+    }
+    w.journal.complete_group(group)?;
+    let (mut both, mut only) = (0u64, [0u64; 2]);
+    if let Some((id, _)) = reader.group(group)? {
+        reader.each_entry(id, &mut |_, bytes| {
+            let (head, entry) = read_entry(bytes)?;
+            match head.holds {
+                [true, true] => both += 1,
+                [true, false] if entry.marks.is_some() => both += 1,
+                [a, _] => only[usize::from(!a)] += 1,
+            }
+            Ok(())
+        })?;
+    }
+    answer.done.push(format!("the group {group} knows {} records; nothing was sent", both + only[0] + only[1]));
+    if exports.len() == 2 {
+        answer.done.push(format!("{both} are on both sides; {differing} of them differ, and stay as they are until one side changes them"));
+        let (a, b) = (&exports[0].0.name, &exports[1].0.name);
+        answer.done.push(format!("{} are only in the exports of {a}, {} only in those of {b}: they are sent with the next export", only[0], only[1]));
+    }
+    Ok(())
+}
+
+/// Reads one side's export into the memory; gives how many records differ from those of the other side.
+fn learn(w: &World, route: &Route, spec: &Spec, found: &Found) -> Result<u64> {
+    let Some(transformation) = &route.transformation else { return Ok(0) };
+    let scratch = w.config.work.join("rebuild");
+    durable::make_folder(&scratch, 0o700)?;
+    let now = jiff::Zoned::now();
+    let modified = found.modified.to_zoned(jiff::tz::TimeZone::system());
+    let context = naming::context(&found.file.0, found.size, &modified, 0, &now, &route.name);
+    let lookups = Arc::new(w.lookups.lookups(route, &found.file, &Room::new(w.config.max_memory, &scratch))?);
+    let source = Source { input: Box::new(durable::open_file(&found.path)?), context, lookups, beside: Some(found.path.clone()) };
+    let mut memory = GroupMemory::open(&w.journal, &spec.group, NO_JOB)?;
+    let mut tell = |_: &_| Ok(());
+    let export =
+        Export { job: found.job, modified_ns: found.modified.as_nanosecond(), holds: Exports::Full, purpose: Purpose::Learn, deletions: Deletions::Limited };
+    let mut compare = Compare::new(spec, transformation, &mut memory, export, &mut tell)?;
+    let mut parts = |_: usize| Ok((Box::new(std::io::sink()) as Output, String::new()));
+    let mut rejects = RejectsCsv::new(route.rejects_delimiter, Box::new(|| Ok(Box::new(std::io::sink()) as Box<dyn std::io::Write + Send>)));
+    let how =
+        Work { parts: Some(&mut parts), rejects: &mut rejects, scratch: &scratch, stop: &w.stop, refused: None, changes: Some(&mut compare), explain: None };
+    let outcome = transformation.run(vec![source], how)?;
+    if outcome.counts.rejected > 0 {
+        tracing::warn!(route = route.name, "{} records were rejected: the group does not know them", outcome.counts.rejected);
+    }
+    let differing = compare.differing;
+    w.journal.adopt_stage(NO_JOB)?;
+    w.journal.fold(&spec.group)?;
+    durable::remove_folder(&scratch)?;
+    Ok(differing)
+}
+
+/// Settles conflicts that a job has parked; gives the jobs that bring what has won to the other side.
+pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer: &mut Answer) -> Result<Vec<Job>> {
+    let Some(job) = reader.job(id)?.map(|row| row.job) else {
+        answer.refused.push(format!("there is no job {id}: `passerelle history` lists them"));
+        return Ok(Vec::new());
+    };
+    let Some(spec) = w.route(&job.route).and_then(|r| r.sync.as_ref()) else {
+        answer.refused.push(format!("job {id}: its route {} has no sync", job.route));
+        return Ok(Vec::new());
+    };
+    let routes = routes_of(w, &spec.group);
+    if let Some(why) = in_use(reader, &routes, &spec.group)? {
+        answer.refused.push(why);
+        return Ok(Vec::new());
+    }
+    let mut memory = GroupMemory::open(&w.journal, &spec.group, NO_JOB)?;
+    let meta = memory.meta().clone();
+    let parked = parked_by(&mut memory, id)?;
+    let mut winners: Vec<(Side, bool)> = Vec::new();
+    let mut settled = 0;
+    for (entry_id, mut entry) in parked {
+        let before = entry.clone();
+        let from_parked = |side: Side| before.parked.as_ref().is_some_and(|p| p.from == side);
+        for (side, columns) in decisions(&before, take, &meta) {
+            judge::settle(&mut entry, side, &columns);
+            winners.push((side, from_parked(side)));
+        }
+        if entry != before {
+            settled += 1;
+            memory.stage(&entry_id, Some(entry.to_bytes(None)?))?;
+        }
+    }
+    if settled == 0 {
+        answer.refused.push(match take {
+            Take::All(_) => format!("no conflict of job {id} is open: it was settled, or a later export has parked it anew (`passerelle history` shows which)"),
+            Take::Each(_) => format!(
+                "nothing in that file settles an open conflict of job {id}: add a column _take with a or b, or write the winning value into both _a and _b"
+            ),
+        });
+        return Ok(Vec::new());
+    }
+    memory.close(&meta)?;
+    drop(memory);
+    w.journal.adopt_stage(NO_JOB)?;
+    w.journal.fold(&spec.group)?;
+    answer.done.push(format!("{settled} conflicts of job {id} are settled"));
+    winners.sort_by_key(|(side, here)| (side.at(), *here));
+    winners.dedup();
+    let mut jobs: Vec<Job> = Vec::new();
+    for (side, here) in winners {
+        // The export in which the conflict was found holds the record; of the other side, its last one.
+        let last = if here { Some(id) } else { meta.last[side.at()].as_ref().map(|l| l.job) };
+        let again = last.map(|of| reread(w, reader, of)).transpose()?.flatten();
+        match again {
+            Some(job) if jobs.iter().all(|j| j.replay_of != job.replay_of) => {
+                answer.done.push(format!("what side {} has goes to the other one with job {}", side.word(), job.id));
+                jobs.push(job);
+            }
+            Some(_) => {}
+            None => answer.done.push(format!("what side {} has goes to the other one with its next export", side.word())),
+        }
+    }
+    Ok(jobs)
+}
+
+fn parked_by(memory: &mut GroupMemory, job: JobId) -> Result<Vec<(Id, Entry)>> {
+    let mut parked = Vec::new();
+    memory.each(&mut |id, bytes| {
+        let (head, _) = crate::sync::entry::Head::read(bytes)?;
+        if head.parked {
+            let entry = Entry::from_bytes(bytes)?;
+            if entry.parked.as_ref().is_some_and(|p| p.job == job) {
+                parked.push((*id, entry));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(parked)
+}
+
+/// Which side wins which columns of a parked record.
+fn decisions(entry: &Entry, take: &Take, meta: &Meta) -> Vec<(Side, Vec<u16>)> {
+    let Some(parked) = &entry.parked else { return Vec::new() };
+    let all: Vec<u16> = parked.columns.iter().map(|(c, _)| *c).collect();
+    match take {
+        Take::All(side) => vec![(*side, all)],
+        Take::Each(rows) => {
+            let key = entry.key.join(" ");
+            let mut out = Vec::new();
+            for row in rows.iter().filter(|row| row.key == key) {
+                if row.column == WHOLE && parked.deleted_by.is_some() {
+                    out.extend(row.side.map(|side| (side, Vec::new())));
+                }
+                let Some(column) = all.iter().copied().find(|c| meta.name(parked.from.other(), *c) == row.column) else { continue };
+                out.extend(row.side.or_else(|| agreed(entry, column, row)).map(|side| (side, vec![column])));
+            }
+            out
+        }
+    }
+}
+
+/// The side whose value an operator has written into both columns.
+fn agreed(entry: &Entry, column: u16, row: &Decision) -> Option<Side> {
+    let parked = entry.parked.as_ref()?;
+    let theirs = entry.side(parked.from.other()).exported.as_ref()?.get(column)?;
+    (row.a == row.b).then(|| if theirs.text() == row.a { parked.from.other() } else { parked.from })
+}
+
+/// A job that reads an archived export once more, as it was; none: it is not there any more.
+fn reread(w: &World, reader: &Reader, of: JobId) -> Result<Option<Job>> {
+    let Some(job) = reader.job(of)?.map(|row| row.job) else { return Ok(None) };
+    let original = job.replay_of.unwrap_or(of);
+    let archived = reader.job(original)?.and_then(|row| row.job.path).is_some_and(|p| PathBuf::from(p).is_file());
+    if job.state != State::Delivered || !archived || w.route(&job.route).is_none() {
+        return Ok(None);
+    }
+    let new = NewJob { route: job.route.clone(), file: job.file.clone(), found: job.found, replay_of: Some(original), id: None };
+    Ok(w.create(vec![new])?.pop())
+}
+
+/// What an edited conflicts file says: the key, the column and the side that wins, for each row that says it.
+pub fn read_decisions(path: &Path) -> Result<Vec<Decision>> {
+    let wrong = |why: &str| {
+        Error::config(format!("{}: {why}", path.display()))
+            .hint("it is the file NAME.conflicts.csv in errors, with a column _take that holds a or b, or with the winning value in both _a and _b")
+    };
+    let open = || durable::open_file(path).map_err(|e| e.blamed_on(Blame::Config));
+    let head = durable::head::<256>(path).map_err(|e| e.blamed_on(Blame::Config))?;
+    let header = head.iter().map(|b| char::from(*b)).take_while(|c| *c != '\n').collect::<String>();
+    let delimiter =
+        header.split_once("_key").and_then(|(_, rest)| rest.trim_start_matches('"').chars().next()).ok_or_else(|| wrong("it has no column _key"))?;
+    let mut reader = sheet(Box::new(open()?), delimiter, &Room::new(u64::MAX, &std::env::temp_dir()))?;
+    let place = |name: &str| reader.columns().position(name);
+    let [Some(key), Some(column), _, Some(a), Some(b)] = CONFLICT_COLUMNS.map(place) else {
+        return Err(wrong("it has not the columns _key, _column, _base, _a, _b"));
+    };
+    let take = place("_take");
+    let (mut out, mut record) = (Vec::new(), Record::default());
+    loop {
+        match reader.read(&mut record)? {
+            Next::End => return Ok(out),
+            Next::Bad(reject) => return Err(wrong(&format!("line {}: {}", record.line, reject.reason))),
+            Next::Record => {}
+        }
+        let cell = |at: usize| bare(record.field(at)).to_owned();
+        let side = match take.map(|t| cell(t).trim().to_lowercase()).as_deref() {
+            Some("a") => Some(Side::A),
+            Some("b") => Some(Side::B),
+            Some("") | None => None,
+            Some(other) => return Err(wrong(&format!("line {}: _take is {other:?}, and a or b is wanted", record.line))),
+        };
+        out.push(Decision { key: cell(key), column: cell(column), side, a: cell(a), b: cell(b) });
+    }
+}

@@ -1,0 +1,142 @@
+//! What a synchronised route adds to a job's way: its export is compared with the group's memory, conflicts are written
+//! down for an operator, and an older export is given up for a later one that holds all of it.
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use super::super::dispatch::Failure;
+use super::super::{World, recover, take_ahead};
+use super::finish::finish;
+use super::prepare::{export_of, prepare_steps, seal};
+use crate::config::Route;
+use crate::durable;
+use crate::error::{Blame, Error, Result};
+use crate::job::{Event, Job, JobId, Seal, State};
+use crate::sync::export::{Export, Purpose, Told};
+use crate::sync::{Exports, Spec};
+use crate::transform::rejects::push_cell;
+
+/// What an operator finds in a conflicts file.
+pub const CONFLICT_COLUMNS: [&str; 5] = ["_key", "_column", "_base", "_a", "_b"];
+
+/// An export, as it is compared.
+pub(super) fn export(spec: &Spec, job: &Job, seal: &Seal) -> Export {
+    let holds = if seal.partial { Exports::Incremental } else { spec.exports };
+    Export { job: job.id, modified_ns: seal.modified.as_nanosecond(), holds, purpose: Purpose::Send, deletions: job.deletions }
+}
+
+/// The job whose later full export makes this one pointless.
+pub(super) fn superseded_by(w: &World, spec: &Spec, job: &Job, seal: &Seal) -> Result<Option<JobId>> {
+    if seal.partial || spec.exports == Exports::Incremental {
+        return Ok(None);
+    }
+    let Some((_, meta)) = w.journal.reader()?.group(&spec.group)? else { return Ok(None) };
+    let last = meta.last[meta.side_of(spec).at()].clone().filter(|last| last.full && last.job != job.id);
+    Ok(last.filter(|last| last.job > job.id || seal.modified.as_nanosecond() < last.modified_ns).map(|last| last.job))
+}
+
+/// The conflicts of a job, written for a spreadsheet as rejects are.
+pub(super) struct Conflicts {
+    path: PathBuf,
+    delimiter: char,
+    out: Option<BufWriter<durable::NewFile>>,
+    /// How many there are.
+    pub(super) count: u64,
+}
+
+impl Conflicts {
+    /// A file that is made with the first conflict.
+    pub(super) fn new(path: PathBuf, delimiter: char) -> Result<Self> {
+        durable::remove(&path)?;
+        Ok(Self { path, delimiter, out: None, count: 0 })
+    }
+
+    /// Adds one.
+    pub(super) fn put(&mut self, told: &Told) -> Result<()> {
+        self.count += 1;
+        if self.out.is_none() {
+            self.out = Some(BufWriter::new(durable::NewFile::create(&self.path, 0o600)?));
+            self.line(&format!("\u{feff}{}", CONFLICT_COLUMNS.join(&self.delimiter.to_string())))?;
+        }
+        let mut line = String::new();
+        for (i, cell) in [&told.key, &told.column, &told.base, &told.a, &told.b].into_iter().enumerate() {
+            if i > 0 {
+                line.push(self.delimiter);
+            }
+            push_cell(&mut line, cell, self.delimiter);
+        }
+        self.line(&line)
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        let Some(out) = &mut self.out else { return Ok(()) };
+        out.write_all(format!("{line}\r\n").as_bytes()).map_err(|e| Error::io(Blame::Endpoint, "write", &self.path, &e))
+    }
+
+    /// All conflicts are there.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let Some(mut out) = self.out.take() else { return Ok(()) };
+        out.flush().map_err(|e| Error::io(Blame::Endpoint, "write", &self.path, &e))?;
+        durable::sync_file(&durable::open_file(&self.path)?, &self.path)
+    }
+}
+
+/// Prepares the last of these exports; once it is found to be good, those before it are given up. It holds all that they hold.
+pub fn prepare_newest(w: &World, jobs: &mut [Job]) -> Result<Vec<Failure>> {
+    let Some((newest, older)) = jobs.split_last_mut() else { return Ok(Vec::new()) };
+    let original = w.original(newest)?;
+    let route = w.route_of(newest)?.clone();
+    if export_of(&route, &original) == super::prepare::Export::Corrected {
+        // It is no later export of the same: from now on that is known.
+        let sealed = seal(&original, newest, w)?;
+        w.record_one(newest, Event::Sealed(Seal { partial: true, ..sealed }))?;
+        return Ok(Vec::new());
+    }
+    let events = prepare_steps(w, newest)?;
+    let good = events.iter().any(|e| matches!(e, Event::Transformed { .. }));
+    let mut next = newest.clone();
+    let mut facts = take_ahead(&mut next, events)?;
+    let mut given_up = older.to_vec();
+    for job in given_up.iter_mut().filter(|_| good) {
+        facts.extend(take_ahead(job, vec![Event::Superseded { by: newest.id }])?);
+    }
+    w.record_after(facts, Vec::new())?;
+    *newest = next;
+    older.clone_from_slice(&given_up);
+    Ok(Vec::new())
+}
+
+/// Gives up older full exports of the route that failed or are held: this one holds all that they hold.
+pub(super) fn supersede_at_rest(w: &World, route: &Route, job: &Job) -> Result<()> {
+    let partial = job.seal.as_ref().is_none_or(|s| s.partial);
+    let Some(spec) = route.sync.as_ref().filter(|s| s.exports == Exports::Full && !partial) else { return Ok(()) };
+    let reader = w.journal.reader()?;
+    for state in [State::Failed, State::Held] {
+        for id in reader.in_state(Some(&route.name), state)?.into_iter().filter(|id| *id < job.id) {
+            let Some(mut old) = reader.job(id)?.map(|row| row.job) else { continue };
+            if old.replay_of.is_some() || old.seal.as_ref().is_some_and(|s| s.partial) {
+                continue;
+            }
+            w.with_memory(&route.name, |_| {
+                if state == State::Failed {
+                    // A file that an operator has taken away is no longer there to be archived.
+                    recover::reclaim(w, &old)?;
+                }
+                w.record_one(&mut old, Event::Superseded { by: job.id })
+            })
+            .or_else(|e| if e.blame() == Blame::Relay { Err(e) } else { Ok(()) })?;
+            if old.state == State::Superseded {
+                finish(w, std::slice::from_mut(&mut old))?;
+                tracing::info!(job = old.id, route = route.name, file = %old.file, group = spec.group, "superseded: {}", old.reason);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Folds what was published into the group's memory, so that the next job need not wait for it.
+pub(super) fn fold(w: &World, route: &Route) -> Result<()> {
+    let Some(spec) = &route.sync else { return Ok(()) };
+    // A damaged memory is told to the next job, which is held.
+    w.journal.fold(&spec.group).or_else(|e| if e.blame() == Blame::Relay { Err(e) } else { Ok(()) })
+}

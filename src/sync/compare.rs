@@ -1,0 +1,442 @@
+//! Compares an export with the memory, record by record, and stages what the memory becomes.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+
+use super::cell::{Cell, Marker, Row, push};
+use super::entry::{Entry, Head, Held, Id, Marks, Side, id_of};
+use super::export::{CHANGED, DELETED, Export, Purpose, Told, WHOLE};
+use super::index::Index;
+use super::judge::{self, Conflict, Deletes, EXPORTS_MAX, Policy, Verdict};
+use super::prepared::Prepared;
+use super::{Exports, Keeps, LastExport, Memory, Meta, Send, Spec, one_way};
+use crate::error::{Error, Result};
+use crate::record::{Reject, Value};
+use crate::transform::Transformation;
+use crate::transform::changes::{Change, Changes, Decision, Deletion, Op};
+use crate::transform::eval::Env;
+use crate::transform::plan::{Plan, Values};
+
+/// Compares an export with the memory.
+pub struct Compare<'c> {
+    pub(super) spec: &'c Spec,
+    transformation: &'c Transformation,
+    pub(super) memory: &'c mut dyn Memory,
+    /// Is told of conflicts.
+    pub(super) conflicts: &'c mut dyn FnMut(&Told) -> Result<()>,
+    pub(super) export: Export,
+    meta: Meta,
+    pub(super) side: Side,
+    pub(super) index: Index,
+    /// The keys of this export that the memory does not know.
+    new: HashSet<Id>,
+    pub(super) prepared: Option<Prepared>,
+    /// What the memory becomes if the record in hand is sent.
+    decided: Option<(Id, Entry)>,
+    /// Records that `where` leaves out now, and that the other side has.
+    pub(super) newly_skipped: Vec<Id>,
+    /// Records came by whose key could not be read.
+    pub(super) unreadable: u64,
+    pub(super) records: u64,
+    reread: u64,
+    /// Records that both sides hold, and otherwise.
+    pub differing: u64,
+    /// Deliveries that were not seen for too long: how many, and the first one's key and job.
+    unseen: (u64, Option<(String, u64)>),
+    pub(super) kept_back: Option<String>,
+    /// When what earlier jobs delivered was there.
+    published: RefCell<HashMap<u64, Option<i128>>>,
+    scratch: String,
+}
+
+impl<'c> Compare<'c> {
+    /// Reads what the memory knows.
+    pub fn new(
+        spec: &'c Spec,
+        transformation: &'c Transformation,
+        memory: &'c mut dyn Memory,
+        export: Export,
+        conflicts: &'c mut dyn FnMut(&Told) -> Result<()>,
+    ) -> Result<Self> {
+        let mut meta = memory.meta().clone();
+        let side = meta.side_of(spec);
+        meta.routes[side.at()] = Some(spec.route.clone());
+        if let Some(opposite) = &spec.opposite {
+            meta.routes[side.other().at()] = Some(opposite.route.clone());
+        }
+        let mut index = Index::new(side);
+        memory.each(&mut |id, bytes| {
+            index.add(*id, &Head::read(bytes)?.0);
+            Ok(())
+        })?;
+        index.close();
+        Ok(Self {
+            spec,
+            transformation,
+            memory,
+            conflicts,
+            export,
+            meta,
+            side,
+            index,
+            new: HashSet::new(),
+            prepared: None,
+            decided: None,
+            newly_skipped: Vec::new(),
+            unreadable: 0,
+            records: 0,
+            reread: 0,
+            differing: 0,
+            unseen: (0, None),
+            kept_back: None,
+            published: RefCell::default(),
+            scratch: String::new(),
+        })
+    }
+
+    /// The key of a record whose targets were not all computed.
+    fn key_alone(&self, plan: &Plan, env: &Env<'_>) -> Option<Id> {
+        let prepared = self.prepared.as_ref()?;
+        let arena = bumpalo::Bump::new();
+        prepared.key_of(plan, &Env { arena: &arena, ..*env }, None).ok().map(|key| id_of(&key))
+    }
+
+    /// Notes that the export has a key; false: it had it already.
+    fn see(&mut self, id: &Id, at: Option<usize>) -> bool {
+        match at {
+            Some(at) => self.index.see(at),
+            None => self.new.insert(*id),
+        }
+    }
+
+    fn entry(&mut self, id: &Id, at: Option<usize>, key: Vec<String>) -> Result<Entry> {
+        match at {
+            Some(_) => self.memory.get(id)?.map_or_else(|| Err(super::entry::damaged()), |bytes| Entry::from_bytes(&bytes)),
+            None => Ok(Entry::new(key)),
+        }
+    }
+
+    pub(super) fn stage(&mut self, id: &Id, entry: &Entry) -> Result<()> {
+        let bytes = if entry.is_empty() { None } else { Some(entry.to_bytes(Some(self.side))?) };
+        self.memory.stage(id, bytes)
+    }
+
+    /// The mark of what a record is mapped to.
+    fn mapped_mark(&mut self, prepared: &Prepared, values: &[Value<'_>]) -> u64 {
+        let mut marker = Marker::default();
+        for (at, column) in &prepared.compared {
+            self.scratch.clear();
+            push(&mut self.scratch, values.get(*at).unwrap_or(&Value::Null));
+            marker.add(*column, &self.scratch);
+        }
+        marker.finish()
+    }
+
+    /// The mark of a record as it is exported.
+    fn raw_mark(&mut self, env: &Env<'_>) -> u64 {
+        let mut marker = Marker::default();
+        let mut add = |column: usize, value: &Value<'_>| {
+            self.scratch.clear();
+            push(&mut self.scratch, value);
+            marker.add(u16::try_from(column).unwrap_or(u16::MAX), &self.scratch);
+        };
+        match &env.record.tree {
+            Some(tree) => add(0, tree),
+            None => (0..env.record.len()).for_each(|i| add(i, &env.record.value(i))),
+        }
+        if let Some(turn) = env.turn {
+            add(usize::from(u16::MAX), turn.item);
+        }
+        marker.finish()
+    }
+
+    fn one_way(&mut self, prepared: &Prepared, env: &Env<'_>, (id, at): (&Id, Option<usize>), key: Vec<String>, values: &[Value<'_>]) -> Result<Verdict> {
+        let mapped = self.mapped_mark(prepared, values);
+        let keeps = self.spec.keeps == Keeps::Rows;
+        if let Some(at) = at
+            && self.index.quiet(at) == mapped
+            && (!keeps || self.index.has_rows(at))
+        {
+            return Ok(Verdict::Unchanged);
+        }
+        let mut entry = self.entry(id, at, key)?;
+        if entry.marks.is_none()
+            && entry.side(Side::A).exported.is_some()
+            && let Some(view) = entry.side(Side::B).view()
+        {
+            // The opposite route is gone: what is known of both sides is what was delivered.
+            let mark = prepared.compared.iter().filter_map(|(_, c)| Some((*c, view.get(*c)?.clone()))).collect::<Row>().mark();
+            entry.marks = Some(Marks { raw: 0, mapped: mark });
+            entry.sides = Default::default();
+        }
+        let remapped = self.meta.mapping[self.side.at()].is_some_and(|m| m != self.spec.mapping);
+        let row = if keeps { prepared.row_of(values, env.style) } else { Row::default() };
+        let verdict = one_way::judge(&mut entry, one_way::Turn { marks: Marks { raw: self.raw_mark(env), mapped }, mapped: row, remapped });
+        if remapped && verdict == Verdict::Unchanged {
+            self.reread += 1;
+        }
+        self.decided = Some((*id, entry));
+        Ok(verdict)
+    }
+
+    fn two_way(&mut self, prepared: &Prepared, env: &Env<'_>, (id, at): (&Id, Option<usize>), key: Vec<String>, values: &[Value<'_>]) -> Result<Verdict> {
+        let Some(opposite) = &self.spec.opposite else { return Ok(Verdict::Unchanged) };
+        let shown = prepared.shown(env);
+        if let Some(at) = at
+            && self.index.quiet(at) == shown.mark()
+        {
+            return Ok(Verdict::Unchanged);
+        }
+        let mut entry = self.entry(id, at, key)?;
+        let known = entry.clone();
+        let mapped = prepared.row_of(values, env.style);
+        if let Some(marks) = entry.marks.take() {
+            // The opposite route is new: what was delivered so far is what the other side has.
+            let (here, there) = if self.side == Side::A { (&shown, &mapped) } else { (&mapped, &shown) };
+            if self.side == Side::B || marks.mapped == self.mapped_mark(prepared, values) {
+                entry.sides[0] = settled(here);
+                entry.sides[1] = settled(there);
+            }
+        }
+        let (here, there) = (self.transformation.reading.clone(), opposite.reading.clone());
+        let names = &self.meta;
+        let other = self.side.other();
+        let failed = RefCell::new(None);
+        let after = |job: u64| {
+            let known = self.published.borrow().get(&job).copied();
+            let at = known.map_or_else(|| self.memory.published(job), Ok).unwrap_or_else(|e| {
+                *failed.borrow_mut() = Some(e);
+                None
+            });
+            self.published.borrow_mut().insert(job, at);
+            at.is_none_or(|at| self.export.modified_ns >= at)
+        };
+        let turn = judge::Turn {
+            from: self.side,
+            job: self.export.job,
+            shown,
+            mapped,
+            compared: &prepared.grounds,
+            told: &|column| opposite.reads(names.name(other, column)),
+            policy: &self.spec.policy,
+            newest: match &self.spec.policy {
+                Policy::Newest(name) => names.columns[other.at()].iter().position(|n| n == name).and_then(|at| u16::try_from(at).ok()),
+                Policy::Park | Policy::Source | Policy::Target => None,
+            },
+            after: &after,
+            same: &|a, b| a.same(b, &here),
+            same_there: &|a, b| a.same(b, &there),
+        };
+        let verdict = judge::judge(&mut entry, &turn);
+        if let Some(e) = failed.into_inner() {
+            return Err(e);
+        }
+        self.late(&entry, self.side);
+        if let Verdict::Parked(conflicts) = &verdict {
+            let told: Vec<Told> = conflicts.iter().map(|c| self.told(&entry, c)).collect();
+            told.iter().try_for_each(|t| (self.conflicts)(t))?;
+        }
+        if entry != known || matches!(verdict, Verdict::Send { .. }) {
+            self.decided = Some((*id, entry));
+        }
+        Ok(verdict)
+    }
+
+    /// Takes a record as it is for what both sides agree on.
+    fn learn(&mut self, prepared: &Prepared, env: &Env<'_>, (id, at): (&Id, Option<usize>), key: Vec<String>, values: &[Value<'_>]) -> Result<()> {
+        let mut entry = self.entry(id, at, key)?;
+        let mapped = prepared.row_of(values, env.style);
+        match &self.spec.opposite {
+            None => {
+                entry.marks = Some(Marks { raw: self.raw_mark(env), mapped: self.mapped_mark(prepared, values) });
+                if self.spec.keeps == Keeps::Rows {
+                    entry.sides[1].exported = Some(mapped);
+                }
+            }
+            Some(opposite) => {
+                let shown = prepared.shown(env);
+                let theirs = entry.side(self.side.other()).exported.as_ref();
+                let differs = |column: u16| match (mapped.get(column), theirs.and_then(|t| t.get(column))) {
+                    (Some(a), Some(b)) => !a.same(b, &opposite.reading),
+                    _ => false,
+                };
+                self.differing += u64::from(prepared.compared.iter().any(|(_, c)| differs(*c)));
+                *entry.side_mut(self.side) = settled(&shown);
+            }
+        }
+        self.stage(id, &entry)
+    }
+
+    pub(super) fn told(&self, entry: &Entry, c: &Conflict) -> Told {
+        let text = |cell: &Option<Cell>| cell.as_ref().map(|c| c.text().to_owned()).unwrap_or_default();
+        let (ours, theirs) = match c.column {
+            Some(_) => (text(&c.ours), text(&c.theirs)),
+            None if entry.parked.as_ref().is_some_and(|p| p.deleted_by == Some(self.side)) => (DELETED.to_owned(), CHANGED.to_owned()),
+            None => (CHANGED.to_owned(), DELETED.to_owned()),
+        };
+        let (a, b) = if self.side == Side::A { (ours, theirs) } else { (theirs, ours) };
+        let column = c.column.map_or_else(|| WHOLE.to_owned(), |column| self.meta.name(self.side.other(), column).to_owned());
+        Told { key: entry.key.join(" "), column, base: text(&c.base), a, b }
+    }
+
+    /// Notes deliveries to a side that its exports do not show.
+    pub(super) fn late(&mut self, entry: &Entry, side: Side) {
+        if let Some(pending) = entry.side(side).pending.iter().find(|p| p.exports > EXPORTS_MAX) {
+            self.unseen.0 += 1;
+            self.unseen.1.get_or_insert_with(|| (entry.key.join(" "), pending.job));
+        }
+    }
+
+    /// The targets as the other side knew them, under their names.
+    pub(super) fn before(&self, prepared: &Prepared, row: Option<&Row>) -> Value<'static> {
+        let Some(row) = row else { return Value::Null };
+        let name = |column: u16| self.meta.name(self.side.other(), column);
+        Value::map(prepared.targets.iter().map(|(_, c)| (name(*c).into(), row.get(*c).map_or(Value::Null, Cell::value))).collect())
+    }
+}
+
+/// What both sides agree on.
+fn settled(row: &Row) -> Held {
+    Held { exported: Some(row.clone()), base: Some(row.clone()), pending: Vec::new(), deleting: false }
+}
+
+impl Changes for Compare<'_> {
+    fn start(&mut self, plan: &Plan) -> Result<()> {
+        self.prepared = Some(Prepared::new(self.spec, self.transformation, self.side, &mut self.meta, plan)?);
+        Ok(())
+    }
+
+    fn judge<'r>(&mut self, plan: &'r Plan, env: &Env<'r>, values: &mut Values<'r>) -> Result<Decision> {
+        self.records += 1;
+        self.decided = None;
+        let Some(prepared) = self.prepared.take() else { return Err(Error::relay("no file was begun")) };
+        let decision = self.compare(&prepared, plan, env, values);
+        self.prepared = Some(prepared);
+        decision
+    }
+
+    fn sent(&mut self) -> Result<()> {
+        match self.decided.take() {
+            Some((id, entry)) => self.stage(&id, &entry),
+            None => Ok(()),
+        }
+    }
+
+    fn skipped(&mut self, plan: &Plan, env: &Env<'_>) -> Result<()> {
+        self.records += 1;
+        let Some(id) = self.key_alone(plan, env) else {
+            self.unreadable += 1;
+            return Ok(());
+        };
+        let at = self.index.find(&id);
+        let first = self.see(&id, at);
+        if first && at.is_some() && self.spec.exports == Exports::Full && self.spec.deletes == Deletes::Send && self.export.holds == Exports::Full {
+            self.newly_skipped.push(id);
+        }
+        Ok(())
+    }
+
+    fn rejected(&mut self, read: Option<(&Plan, &Env<'_>)>) -> Result<()> {
+        self.records += 1;
+        self.decided = None;
+        match read.and_then(|(plan, env)| self.key_alone(plan, env)) {
+            Some(id) => {
+                let at = self.index.find(&id);
+                self.see(&id, at);
+            }
+            None => self.unreadable += 1,
+        }
+        Ok(())
+    }
+
+    fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
+        if self.export.holds == Exports::Full && self.export.purpose == Purpose::Send {
+            let key = self.transformation.mapping.key.clone().unwrap_or_default();
+            let other = self.side.other();
+            let columns: Vec<u16> = key.iter().map(|name| self.meta.column(other, name)).collect();
+            let targets = self.prepared.as_ref().map(|p| p.targets.clone()).unwrap_or_default();
+            let places: Vec<usize> = columns.iter().filter_map(|c| targets.iter().find(|(_, t)| t == c).map(|(at, _)| *at)).collect();
+            if self.prepared.is_none() {
+                self.allowed(0)?;
+            }
+            self.miss(&places, each)?;
+        }
+        let last = LastExport { job: self.export.job, modified_ns: self.export.modified_ns, full: self.export.holds == Exports::Full };
+        self.meta.last[self.side.at()] = Some(last);
+        self.meta.mapping[self.side.at()] = Some(self.spec.mapping);
+        self.memory.close(&self.meta)
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.reread > 0 {
+            out.push(format!("the map has changed: {} unchanged records were read anew under it, and are not sent twice", self.reread));
+        }
+        if let (count, Some((key, job))) = &self.unseen {
+            let there = format!("after more than {EXPORTS_MAX} exports of this side");
+            out.push(format!("{count} records that were delivered are not seen {there}: the first is {key}, of job {job}: has that program imported them?"));
+        }
+        out.extend(self.kept_back.clone());
+        out
+    }
+}
+
+impl Compare<'_> {
+    fn compare<'r>(&mut self, prepared: &Prepared, plan: &'r Plan, env: &Env<'r>, values: &mut Values<'r>) -> Result<Decision> {
+        let key = match prepared.key_of(plan, env, Some(&values[..])) {
+            Ok(key) => key,
+            Err(reject) => {
+                self.unreadable += 1;
+                return Ok(Decision::Reject(reject));
+            }
+        };
+        let id = id_of(&key);
+        let at = self.index.find(&id);
+        if !self.see(&id, at) {
+            let name = plan.key().first().map_or("", |at| plan.targets[*at].as_str());
+            let shown = crate::formats::text::quoted(&key.join(" "));
+            return Ok(Decision::Reject(Reject::new(name, format!("the key {shown} stands in an earlier record of this export"))));
+        }
+        if self.export.purpose == Purpose::Learn {
+            self.learn(prepared, env, (&id, at), key, values)?;
+            return Ok(Decision::Unchanged);
+        }
+        let verdict = match &self.spec.opposite {
+            None => self.one_way(prepared, env, (&id, at), key, values),
+            Some(_) => self.two_way(prepared, env, (&id, at), key, values),
+        };
+        self.decision(prepared, verdict?, values)
+    }
+
+    fn decision(&mut self, prepared: &Prepared, verdict: Verdict, values: &mut Values<'_>) -> Result<Decision> {
+        let all = self.spec.send == Send::All;
+        match verdict {
+            Verdict::Unchanged if all => {
+                // It goes all the same; the memory becomes what it would be.
+                let before = Value::Null;
+                Ok(Decision::Send(Change { op: Op::Modified, before }))
+            }
+            Verdict::Unchanged => {
+                self.sent()?;
+                Ok(Decision::Unchanged)
+            }
+            Verdict::Parked(_) => {
+                self.sent()?;
+                Ok(Decision::Parked)
+            }
+            Verdict::Send { row, before, op } => {
+                if self.spec.opposite.is_some() && op == Op::Modified {
+                    for (at, column) in &prepared.compared {
+                        // What is as this side has it stays as it was mapped.
+                        if let (Some(cell), Some(value)) = (row.get(*column), values.get(*at))
+                            && *cell != Cell::of(value, &self.transformation.style)
+                        {
+                            values[*at] = cell.value();
+                        }
+                    }
+                }
+                Ok(Decision::Send(Change { op, before: self.before(prepared, before.as_ref()) }))
+            }
+        }
+    }
+}

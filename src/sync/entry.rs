@@ -1,0 +1,278 @@
+//! What the memory holds of one key: what each side last exported, what both agree on, and what was delivered since.
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::cell::Row;
+use crate::error::{Error, Kind, Result};
+
+/// How an entry is found: the hash of its key.
+pub type Id = [u8; 12];
+
+/// The hash of a key.
+pub fn id_of(key: &[String]) -> Id {
+    let mut text = Vec::new();
+    for part in key {
+        text.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        text.extend_from_slice(part.as_bytes());
+    }
+    let mut id = Id::default();
+    id.copy_from_slice(&xxh3_128(&text).to_be_bytes()[..12]);
+    id
+}
+
+/// One of the two sides of a group: the one whose exports the first route reads, or the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Whose exports the group's first route reads.
+    A,
+    /// Whose exports its second route reads.
+    B,
+}
+
+impl Side {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Side::A => Side::B,
+            Side::B => Side::A,
+        }
+    }
+    /// Its place in a pair.
+    pub fn at(self) -> usize {
+        self as usize
+    }
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Side::A => "a",
+            Side::B => "b",
+        }
+    }
+}
+
+/// What was delivered to a side, which has not exported it yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The record; none: its deletion.
+    pub row: Option<Row>,
+    /// The other side's record that it was made of.
+    pub from: Option<Row>,
+    /// The columns that the side has changed by itself since, and that this delivery says nothing of any more.
+    pub over: Vec<u16>,
+    /// The job that delivered it.
+    pub job: u64,
+    /// So many exports of this side have not shown it.
+    pub exports: u32,
+}
+
+/// What is known of one side's record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// As it was last exported; none: the side has no such record, as far as is known.
+    pub exported: Option<Row>,
+    /// As it was when both sides last agreed.
+    pub base: Option<Row>,
+    /// Delivered since, oldest first.
+    pub pending: Vec<Pending>,
+    /// The side has deleted it, and that is sent with its next full export.
+    pub deleting: bool,
+}
+
+impl Held {
+    /// The record as the side will have it once it has taken what was delivered; none: it has none.
+    pub fn view(&self) -> Option<Row> {
+        let mut view = self.exported.clone();
+        for pending in &self.pending {
+            view = match (view, &pending.row) {
+                (view, Some(row)) => {
+                    let mut view = view.unwrap_or_default();
+                    row.iter().filter(|(c, _)| !pending.over.contains(c)).for_each(|(c, cell)| view.set(c, cell.clone()));
+                    Some(view)
+                }
+                (_, None) => None,
+            };
+        }
+        view
+    }
+    /// Forgets what the side has changed by itself since it was delivered.
+    pub fn drop_overridden(&mut self) {
+        for pending in self.pending.iter_mut().filter(|p| !p.over.is_empty()) {
+            let over = std::mem::take(&mut pending.over);
+            if let Some(row) = &mut pending.row {
+                over.into_iter().for_each(|c| row.drop(c));
+            }
+        }
+        self.pending.retain(|p| p.row.as_ref().is_none_or(|row| !row.is_empty()));
+    }
+    /// Whether its deletion was delivered, and it was not seen to be gone.
+    pub fn is_being_deleted(&self) -> bool {
+        self.pending.last().is_some_and(|p| p.row.is_none())
+    }
+    /// Whether nothing is known of it.
+    pub fn is_empty(&self) -> bool {
+        self.exported.is_none() && self.pending.is_empty() && !self.deleting
+    }
+}
+
+/// Where one side alone exports, marks are enough to see what has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// Of the record as it was exported.
+    pub raw: u64,
+    /// Of what it was mapped to, and the other side holds.
+    pub mapped: u64,
+}
+
+/// A record in conflict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parked {
+    /// The job that found it.
+    pub job: u64,
+    /// The side whose export it was found in.
+    pub from: Side,
+    /// The columns of the other side that both have changed, each with the columns of this side that it is made of.
+    pub columns: Vec<(u16, Vec<u16>)>,
+    /// The side that has deleted the record, which the other one has changed.
+    pub deleted_by: Option<Side>,
+}
+
+/// What the memory holds of one key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The key.
+    pub key: Vec<String>,
+    /// Where one side alone exports: what tells its last record.
+    pub marks: Option<Marks>,
+    /// What each side holds.
+    pub sides: [Held; 2],
+    /// An operator must decide.
+    pub parked: Option<Parked>,
+}
+
+/// What can be told of an entry without reading all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// A record of that side with this mark needs no look: nothing has changed. 0: it needs one.
+    pub quiet: [u64; 2],
+    /// The side is known to hold the record.
+    pub holds: [bool; 2],
+    /// Something was delivered to the side that it has not exported yet.
+    pub awaits: [bool; 2],
+    /// It is parked.
+    pub parked: bool,
+    /// Its records are kept, not only their marks.
+    pub rows: bool,
+}
+
+impl Entry {
+    /// An entry that holds nothing yet.
+    pub fn new(key: Vec<String>) -> Self {
+        Self { key, ..Self::default() }
+    }
+
+    /// What a side holds.
+    pub fn side(&self, side: Side) -> &Held {
+        &self.sides[side.at()]
+    }
+    /// What a side holds.
+    pub fn side_mut(&mut self, side: Side) -> &mut Held {
+        &mut self.sides[side.at()]
+    }
+    /// Whether neither side has the record.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_none() && self.sides.iter().all(Held::is_empty)
+    }
+
+    /// As it is stored. `judged` is the side whose record was judged just now: the same record needs no look again.
+    pub fn to_bytes(&self, judged: Option<Side>) -> Result<Vec<u8>> {
+        let mut head = Head { parked: self.parked.is_some(), rows: self.sides.iter().any(|s| s.exported.is_some()), ..Head::default() };
+        for side in [Side::A, Side::B] {
+            let held = self.side(side);
+            head.holds[side.at()] = held.exported.is_some() || (side == Side::A && self.marks.is_some());
+            head.awaits[side.at()] = !held.pending.is_empty() || held.deleting;
+            // What the other side lacks is sent whenever it is seen, until it was delivered.
+            let settled = (held.exported == held.base || judged == Some(side)) && !self.side(side.other()).is_empty();
+            if let Some(row) = held.exported.as_ref().filter(|_| held.pending.is_empty() && settled && self.marks.is_none()) {
+                head.quiet[side.at()] = row.mark();
+            }
+        }
+        if let Some(marks) = self.marks {
+            head.quiet[Side::A.at()] = marks.mapped;
+        }
+        let mut out = head.to_bytes();
+        if let Some(marks) = self.marks.filter(|_| self.sides.iter().all(Held::is_empty) && self.parked.is_none()) {
+            // Most entries are like this one, and there may be millions: the mark of what was mapped stands in the head.
+            out.push(MARKS);
+            out.extend_from_slice(&marks.raw.to_le_bytes());
+            return stored(&self.key, out);
+        }
+        out.push(WHOLE);
+        let mut packed = self.clone();
+        // What both agree on is most often what was exported: it is stored once.
+        let mut agreed = [false; 2];
+        for (held, agreed) in packed.sides.iter_mut().zip(&mut agreed) {
+            *agreed = held.base.is_some() && held.base == held.exported;
+            if *agreed {
+                held.base = None;
+            }
+        }
+        stored(&(packed, agreed), out)
+    }
+
+    /// The entry that was stored.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let (head, body) = Head::read(bytes)?;
+        let (kind, body) = body.split_first().ok_or_else(damaged)?;
+        if *kind == MARKS {
+            let (raw, key) = body.split_first_chunk::<8>().ok_or_else(damaged)?;
+            let marks = Marks { raw: u64::from_le_bytes(*raw), mapped: head.quiet[Side::A.at()] };
+            let key = postcard::from_bytes(key).map_err(|_| damaged())?;
+            return Ok(Entry { key, marks: Some(marks), ..Entry::default() });
+        }
+        let (mut entry, agreed): (Entry, [bool; 2]) = postcard::from_bytes(body).map_err(|_| damaged())?;
+        for (held, agreed) in entry.sides.iter_mut().zip(agreed) {
+            if agreed {
+                held.base.clone_from(&held.exported);
+            }
+        }
+        Ok(entry)
+    }
+}
+
+impl Head {
+    fn to_bytes(self) -> Vec<u8> {
+        let flags = [self.quiet[0] != 0, self.quiet[1] != 0, self.holds[0], self.holds[1], self.awaits[0], self.awaits[1], self.parked, self.rows];
+        let mut out = vec![flags.iter().enumerate().fold(0u8, |all, (i, flag)| all | (u8::from(*flag) << i))];
+        self.quiet.iter().filter(|q| **q != 0).for_each(|q| out.extend_from_slice(&q.to_le_bytes()));
+        out
+    }
+
+    /// The head of a stored entry, and the rest.
+    pub fn read(bytes: &[u8]) -> Result<(Self, &[u8])> {
+        let (flags, mut rest) = bytes.split_first().ok_or_else(damaged)?;
+        let flag = |i: usize| flags & (1 << i) != 0;
+        let mut quiet = [0; 2];
+        for (_, quiet) in quiet.iter_mut().enumerate().filter(|(i, _)| flag(*i)) {
+            let (mark, behind) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+            *quiet = u64::from_le_bytes(*mark);
+            rest = behind;
+        }
+        Ok((Self { quiet, holds: [flag(2), flag(3)], awaits: [flag(4), flag(5)], parked: flag(6), rows: flag(7) }, rest))
+    }
+}
+
+/// An entry of which nothing but marks is known.
+const MARKS: u8 = 1;
+/// Any other.
+const WHOLE: u8 = 0;
+
+fn stored<T: Serialize>(body: &T, out: Vec<u8>) -> Result<Vec<u8>> {
+    postcard::to_extend(body, out).map_err(|e| Error::relay(format!("the memory can't be written: {e}")))
+}
+
+/// What is stored can't be read.
+pub fn damaged() -> Error {
+    Error::file("the memory of records is damaged").kind_of(Kind::Held)
+}

@@ -1,0 +1,108 @@
+//! What of a group's memory is at hand while an export goes by: a few bytes a key, so that a million unchanged records
+//! need no look into the journal.
+
+use super::entry::{Head, Id, Side};
+
+/// A key that the memory knows, while an export goes by.
+pub(super) struct Index {
+    ids: Vec<Id>,
+    quiet: Vec<u64>,
+    flags: Vec<u8>,
+    /// Where the ids begin whose first bytes are these.
+    starts: Vec<u32>,
+    bits: u32,
+    side: Side,
+    /// How many records the side holds.
+    pub(super) held: u64,
+}
+
+const HOLDS: u8 = 1;
+const AWAITS: u8 = 2;
+const ROWS: u8 = 4;
+const SEEN: u8 = 8;
+
+impl Index {
+    /// An index for exports of that side.
+    pub(super) fn new(side: Side) -> Self {
+        Self { ids: Vec::new(), quiet: Vec::new(), flags: Vec::new(), starts: Vec::new(), bits: 0, side, held: 0 }
+    }
+
+    /// Adds a key; they come in order.
+    pub(super) fn add(&mut self, id: Id, head: &Head) {
+        let at = self.side.at();
+        self.ids.push(id);
+        self.quiet.push(head.quiet[at]);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        self.flags.push(flag(head.holds[at], HOLDS) | flag(head.awaits[at], AWAITS) | flag(head.rows, ROWS));
+        self.held += u64::from(head.holds[at]);
+    }
+
+    /// All keys are there.
+    pub(super) fn close(&mut self) {
+        // About four keys a bucket.
+        self.bits = (self.ids.len() / 4).max(1).ilog2().min(28);
+        self.starts = vec![0; (1 << self.bits) + 1];
+        for id in &self.ids {
+            self.starts[bucket(id, self.bits) + 1] += 1;
+        }
+        for i in 1..self.starts.len() {
+            self.starts[i] += self.starts[i - 1];
+        }
+    }
+
+    /// Where the key stands.
+    pub(super) fn find(&self, id: &Id) -> Option<usize> {
+        let bucket = bucket(id, self.bits);
+        let (start, end) = (*self.starts.get(bucket)? as usize, *self.starts.get(bucket + 1)? as usize);
+        self.ids[start..end].iter().position(|known| known == id).map(|at| start + at)
+    }
+
+    /// The mark of the record that needs no look; 0: any record does.
+    pub(super) fn quiet(&self, at: usize) -> u64 {
+        self.quiet[at]
+    }
+    /// Whether its records are kept.
+    pub(super) fn has_rows(&self, at: usize) -> bool {
+        self.flags[at] & ROWS != 0
+    }
+    /// Notes that the export has the key; false: it had it already.
+    pub(super) fn see(&mut self, at: usize) -> bool {
+        let new = self.flags[at] & SEEN == 0;
+        self.flags[at] |= SEEN;
+        new
+    }
+    /// The keys that the export did not have, and that the side holds, or that something was delivered to it for.
+    pub(super) fn missing(&self) -> impl Iterator<Item = (Id, bool)> {
+        let of_interest = |flags: u8| flags & SEEN == 0 && flags & (HOLDS | AWAITS) != 0;
+        self.ids.iter().zip(&self.flags).filter(move |(_, f)| of_interest(**f)).map(|(id, f)| (*id, f & HOLDS != 0))
+    }
+}
+
+fn bucket(id: &Id, bits: u32) -> usize {
+    let first = u32::from_be_bytes([id[0], id[1], id[2], id[3]]);
+    if bits == 0 { 0 } else { (first >> (32 - bits)) as usize }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::id_of;
+    use super::*;
+
+    #[test]
+    fn every_key_is_found_and_no_other() {
+        for count in [0, 1, 3, 1000] {
+            let mut ids: Vec<Id> = (0..count).map(|i| id_of(&[format!("C{i}")])).collect();
+            ids.sort_unstable();
+            let mut index = Index::new(Side::A);
+            for (i, id) in ids.iter().enumerate() {
+                index.add(*id, &Head { quiet: [i as u64 + 1, 0], holds: [true, false], ..Head::default() });
+            }
+            index.close();
+            for (i, id) in ids.iter().enumerate() {
+                assert_eq!(index.find(id).map(|at| index.quiet(at)), Some(i as u64 + 1));
+            }
+            assert_eq!((index.find(&id_of(&["other".into()])), index.held), (None, count as u64));
+            assert_eq!(index.missing().count(), count);
+        }
+    }
+}

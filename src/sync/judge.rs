@@ -1,0 +1,504 @@
+//! Whether a record that a side exports is sent to the other one, where both sides export. Pure.
+//!
+//! The one rule: a record is sent only if the other side isn't already known to hold it. What a side exports as it was
+//! exported before, or as it was delivered to it, is no change of that side. A column that both sides have changed
+//! since they last agreed is a conflict. Whether a side has taken a file is never evidence: only its exports are.
+
+use super::cell::{Cell, Row};
+use super::entry::{Entry, Held, Parked, Pending, Side};
+use crate::transform::changes::Op;
+
+/// More deliveries than that are not told apart while a side exports none of them.
+const PENDING_MAX: usize = 8;
+
+/// After so many exports that do not show a delivery, it is told.
+pub const EXPORTS_MAX: u32 = 3;
+
+/// What becomes of a column that both sides have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// An operator decides.
+    Park,
+    /// The side whose export is in hand wins.
+    Source,
+    /// The other side wins.
+    Target,
+    /// The side wins whose record has the later value in this target.
+    Newest(String),
+}
+
+/// Whether two cells of a side are the same, whoever wrote them.
+pub type Same<'s> = &'s dyn Fn(&Cell, &Cell) -> bool;
+
+/// A record on its way from the side that exports it to the other.
+pub struct Turn<'t> {
+    /// The side that exports it.
+    pub from: Side,
+    /// The job.
+    pub job: u64,
+    /// The record as it is exported.
+    pub shown: Row,
+    /// What it is mapped to.
+    pub mapped: Row,
+    /// The columns of the other side that are compared, each with the columns of this side that it is made of.
+    pub compared: &'t [(u16, Vec<u16>)],
+    /// Whether the opposite route reads a column of the other side: then a change there is one that this side is told of.
+    pub told: &'t dyn Fn(u16) -> bool,
+    /// What becomes of conflicts.
+    pub policy: &'t Policy,
+    /// The column of the other side that tells which record is newer.
+    pub newest: Option<u16>,
+    /// Whether the export was written after this job's delivery was there.
+    pub after: &'t dyn Fn(u64) -> bool,
+    /// Whether two cells of this side are the same.
+    pub same: Same<'t>,
+    /// Whether two cells of the other side are the same.
+    pub same_there: Same<'t>,
+}
+
+/// A column that both sides have changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// The column, as the other side names it; none: one side has deleted the record.
+    pub column: Option<u16>,
+    /// The value when both sides last agreed.
+    pub base: Option<Cell>,
+    /// The value of the side whose export is in hand.
+    pub ours: Option<Cell>,
+    /// The other side's.
+    pub theirs: Option<Cell>,
+}
+
+/// What becomes of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// The other side is known to hold it.
+    Unchanged,
+    /// It waits for an operator; the conflicts are told once.
+    Parked(Vec<Conflict>),
+    /// It is sent like this.
+    Send {
+        /// With what the other side has changed meanwhile.
+        row: Row,
+        /// As the other side knew it.
+        before: Option<Row>,
+        /// What became of it.
+        op: Op,
+    },
+}
+
+/// Judges a record; the entry is then what the memory holds once the record is delivered.
+pub fn judge(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
+    let verdict = judged(entry, turn);
+    if entry.parked.is_none() {
+        entry.side_mut(turn.from).drop_overridden();
+    }
+    verdict
+}
+
+fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
+    let was = entry.side(turn.from).exported.clone();
+    confirm(entry, turn, was.as_ref());
+    let ours = entry.side_mut(turn.from);
+    ours.exported = Some(turn.shown.clone());
+    if let (Some(base), Some(was)) = (&mut ours.base, &was) {
+        // A column that was never seen before is no change: the export, or the map, has become wider.
+        let new: Vec<_> = turn.shown.iter().filter(|(c, _)| was.get(*c).is_none()).map(|(c, cell)| (c, cell.clone())).collect();
+        new.into_iter().for_each(|(c, cell)| base.set(c, cell));
+    }
+    ours.deleting = false;
+    let deleted_there = ours.is_being_deleted() || entry.side(turn.from.other()).deleting;
+    let changed = changed_since(entry.side(turn.from), sent(entry, turn.from).as_ref(), turn.same);
+    let there = entry.side(turn.from.other());
+    let Some(view) = there.view() else {
+        if deleted_there && !changed.is_empty() {
+            return edited_and_deleted(entry, turn, was.as_ref());
+        }
+        if deleted_there {
+            entry.parked = None;
+            return Verdict::Unchanged;
+        }
+        return send(entry, turn, None, None);
+    };
+    let differs = |column: u16, known: Option<&Cell>| match (turn.mapped.get(column), known) {
+        (Some(new), Some(known)) => !(turn.same_there)(new, known),
+        _ => true,
+    };
+    agree(entry, turn, &changed);
+    let mut wanted: Vec<u16> = Vec::new();
+    for (column, reads) in turn.compared {
+        if reads.iter().any(|c| changed.contains(c)) && differs(*column, view.get(*column)) {
+            wanted.push(*column);
+        }
+    }
+    let there = entry.side(turn.from.other());
+    let clashes =
+        |column: &u16| (turn.told)(*column) && differs(*column, there.exported.as_ref().and_then(|e| e.get(*column))) && changed_there(there, *column, turn);
+    let conflicts: Vec<u16> = wanted.iter().copied().filter(clashes).collect();
+    let parked_before = entry.parked.take();
+    if !conflicts.is_empty() {
+        match winner(entry, turn) {
+            None => return park(entry, turn, conflicts, parked_before, was.as_ref()),
+            Some(side) if side == turn.from => void(entry, side.other(), &conflicts, &grounds(turn, &conflicts)),
+            Some(_) => {
+                void(entry, turn.from, &grounds(turn, &conflicts), &conflicts);
+                wanted.retain(|c| !conflicts.contains(c));
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Verdict::Unchanged;
+    }
+    send(entry, turn, Some(&wanted), Some(view))
+}
+
+/// What was delivered to this side and is seen in its export now, is agreed on.
+fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) {
+    let at = turn.from.at();
+    let shows = |column: u16, cell: &Cell| turn.shown.get(column).is_some_and(|s| (turn.same)(s, cell));
+    // What is seen as some delivery had it is no change of this side's own, even if a later delivery has it otherwise.
+    let rows = entry.sides[at].pending.iter().filter_map(|p| p.row.as_ref());
+    let explained: Vec<u16> = rows.flat_map(Row::iter).filter(|(c, cell)| shows(*c, cell)).map(|(c, _)| c).collect();
+    let mut seen = None;
+    let mut awaited = false;
+    for (i, pending) in entry.sides[at].pending.iter().enumerate() {
+        let Some(row) = &pending.row else { continue };
+        let here = || row.iter().filter(|(c, _)| turn.shown.get(*c).is_some());
+        let mut news = here().filter(|(c, cell)| was.is_none_or(|was| was.get(*c).is_none_or(|w| !(turn.same)(w, cell)))).peekable();
+        let taken = match was {
+            // What changes nothing that is exported leaves no trace, unless what came before it did.
+            _ if news.peek().is_none() => !awaited,
+            // Of what the delivery changed, one column that is seen tells that the side has taken it.
+            Some(_) => news.any(|(c, cell)| shows(c, cell)),
+            // A record that was new to it, and that it has now, came from there; unless its export is older than that.
+            None => (turn.after)(pending.job) || here().all(|(c, cell)| shows(c, cell)),
+        };
+        if taken {
+            seen = Some(i);
+            awaited = false;
+        } else {
+            awaited = true;
+        }
+    }
+    for pending in entry.sides[at].pending.drain(..seen.map_or(0, |n| n + 1)).collect::<Vec<_>>() {
+        let (Some(row), base) = (pending.row, &mut entry.sides[at].base) else { continue };
+        let here = row.iter().filter(|(c, _)| turn.shown.get(*c).is_some()).map(|(c, cell)| (c, cell.clone())).collect::<Row>();
+        base.get_or_insert_default().overlay(&here);
+        if let Some(from) = &pending.from {
+            entry.sides[1 - at].base.get_or_insert_default().overlay(from);
+        }
+    }
+    // What this side has changed by itself since is its own again; what it has not changed is still awaited.
+    for pending in &mut entry.sides[at].pending {
+        let Some(row) = &pending.row else { continue };
+        let own = |c: u16| {
+            let now = turn.shown.get(c).filter(|_| !explained.contains(&c));
+            now.is_some_and(|now| was.is_none_or(|was| was.get(c).is_none_or(|was| !(turn.same)(was, now))))
+        };
+        let over: Vec<u16> = row.iter().filter(|(c, cell)| (own(*c) || pending.over.contains(c)) && !shows(*c, cell)).map(|(c, _)| c).collect();
+        pending.over = over;
+        pending.exports += 1;
+    }
+}
+
+/// This side's record as the other one was told of it last.
+fn sent(entry: &Entry, from: Side) -> Option<Row> {
+    let base = entry.side(from).base.clone();
+    match entry.side(from.other()).pending.last().and_then(|p| p.from.as_ref()) {
+        None => base,
+        Some(told) => {
+            let mut sent = base.unwrap_or_default();
+            sent.overlay(told);
+            Some(sent)
+        }
+    }
+}
+
+/// The columns that a side has changed since then, and that were not delivered to it.
+fn changed_since(held: &Held, since: Option<&Row>, same: Same<'_>) -> Vec<u16> {
+    let Some(shown) = &held.exported else { return Vec::new() };
+    let delivered = |column: u16, cell: &Cell| held.pending.iter().any(|p| p.row.as_ref().and_then(|r| r.get(column)).is_some_and(|d| same(cell, d)));
+    let changed = |column: u16, cell: &Cell| match since.and_then(|row| row.get(column)) {
+        None => true,
+        Some(known) => !same(cell, known) && !delivered(column, cell),
+    };
+    shown.iter().filter(|(c, cell)| changed(*c, cell)).map(|(c, _)| c).collect()
+}
+
+/// Whether the other side has changed this column since both last agreed.
+fn changed_there(there: &Held, column: u16, turn: &Turn<'_>) -> bool {
+    let Some(shown) = there.exported.as_ref().and_then(|e| e.get(column)) else { return false };
+    there.base.as_ref().is_none_or(|base| base.get(column).is_none_or(|b| !(turn.same_there)(shown, b)))
+}
+
+/// What both sides hold alike is agreed on, however it came about.
+fn agree(entry: &mut Entry, turn: &Turn<'_>, changed: &[u16]) {
+    let (from, to) = (turn.from.at(), turn.from.other().at());
+    let (Some(exported), Some(view)) = (entry.sides[to].exported.clone(), entry.sides[to].view()) else { return };
+    // What is on its way to the other side, and otherwise, is not what it will hold.
+    let alike = |column: u16| match (turn.mapped.get(column), exported.get(column), view.get(column)) {
+        (Some(ours), Some(theirs), Some(then)) => (turn.same_there)(ours, theirs) && (turn.same_there)(ours, then),
+        _ => false,
+    };
+    let agreed: Vec<u16> = turn.compared.iter().map(|(c, _)| *c).filter(|c| alike(*c)).collect();
+    if agreed.is_empty() {
+        return;
+    }
+    let base = entry.sides[to].base.get_or_insert_default();
+    for column in &agreed {
+        if let Some(cell) = exported.get(*column) {
+            base.set(*column, cell.clone());
+        }
+    }
+    let settled = |c: &u16| turn.compared.iter().filter(|(_, reads)| reads.contains(c)).all(|(column, _)| agreed.contains(column));
+    let base = entry.sides[from].base.get_or_insert_default();
+    for (column, cell) in turn.shown.iter().filter(|(c, _)| !changed.contains(c) || settled(c)) {
+        base.set(column, cell.clone());
+    }
+}
+
+/// Sends the record: all of it, or with these columns as this side has changed them, and the others as the other side has
+/// them.
+fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<&[u16]>, before: Option<Row>) -> Verdict {
+    entry.parked = None;
+    let mut row = turn.mapped.clone();
+    let (mut delivered, mut from) = (row.clone(), turn.shown.clone());
+    if let (Some(news), Some(view)) = (news, &before) {
+        for (column, _) in turn.compared.iter().filter(|(c, _)| !news.contains(c)) {
+            if let Some(known) = view.get(*column) {
+                row.set(*column, known.clone());
+            }
+        }
+        // Only what is news of it is evidence, once it is seen.
+        let grounds = grounds(turn, news);
+        delivered = row.iter().filter(|(c, _)| news.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
+        from = turn.shown.iter().filter(|(c, _)| grounds.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
+    }
+    let there = entry.side_mut(turn.from.other());
+    there.pending.push(Pending { row: Some(delivered), from: Some(from), over: Vec::new(), job: turn.job, exports: 0 });
+    if there.pending.len() > PENDING_MAX {
+        let first = there.pending.remove(0);
+        if let (Some(mut row), Some(second)) = (first.row, there.pending[0].row.as_mut()) {
+            row.overlay(second);
+            *second = row;
+        }
+    }
+    let op = if before.is_some() { Op::Modified } else { Op::Added };
+    Verdict::Send { row, before, op }
+}
+
+/// Which side wins a conflict; none: an operator decides.
+fn winner(entry: &Entry, turn: &Turn<'_>) -> Option<Side> {
+    match turn.policy {
+        Policy::Park => None,
+        Policy::Source => Some(turn.from),
+        Policy::Target => Some(turn.from.other()),
+        Policy::Newest(_) => {
+            let column = turn.newest?;
+            let (ours, theirs) = (turn.mapped.get(column)?, entry.side(turn.from.other()).exported.as_ref()?.get(column)?);
+            match super::later(ours, theirs)? {
+                std::cmp::Ordering::Greater => Some(turn.from),
+                std::cmp::Ordering::Less => Some(turn.from.other()),
+                std::cmp::Ordering::Equal => None,
+            }
+        }
+    }
+}
+
+/// One side's change of these columns is void, and what the other one has goes to it, whatever that is by then.
+fn void(entry: &mut Entry, loser: Side, lost: &[u16], won: &[u16]) {
+    let held = entry.side_mut(loser);
+    let exported = held.exported.clone().unwrap_or_default();
+    let base = held.base.get_or_insert_default();
+    exported.iter().filter(|(c, _)| lost.contains(c)).for_each(|(c, cell)| base.set(c, cell.clone()));
+    // What it was told before counts as not told.
+    held.pending.iter_mut().filter_map(|p| p.from.as_mut()).for_each(|from| won.iter().for_each(|c| from.drop(*c)));
+    let held = entry.side_mut(loser.other());
+    if let Some(base) = &mut held.base {
+        won.iter().for_each(|c| base.drop(*c));
+    }
+    // What was delivered of the void change and is taken later is a change like any other.
+    held.pending.iter_mut().for_each(|p| p.over.extend(won));
+    held.drop_overridden();
+}
+
+fn grounds(turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {
+    let mut grounds: Vec<u16> = turn.compared.iter().filter(|(c, _)| columns.contains(c)).flat_map(|(_, reads)| reads.clone()).collect();
+    grounds.sort_unstable();
+    grounds.dedup();
+    grounds
+}
+
+fn park(entry: &mut Entry, turn: &Turn<'_>, columns: Vec<u16>, before: Option<Parked>, was: Option<&Row>) -> Verdict {
+    let there = entry.side(turn.from.other());
+    let cell = |row: &Option<Row>, column: u16| row.as_ref().and_then(|r| r.get(column)).cloned();
+    let told = columns.iter().map(|column| Conflict {
+        column: Some(*column),
+        base: cell(&there.base, *column),
+        ours: turn.mapped.get(*column).cloned(),
+        theirs: cell(&there.exported, *column),
+    });
+    let told = told.collect();
+    // The same conflict, seen once more, is no news.
+    if was == Some(&turn.shown)
+        && let Some(before) = before
+    {
+        entry.parked = Some(before);
+        return Verdict::Unchanged;
+    }
+    let columns = columns.into_iter().map(|c| (c, grounds(turn, &[c]))).collect();
+    entry.parked = Some(Parked { job: turn.job, from: turn.from, columns, deleted_by: None });
+    Verdict::Parked(told)
+}
+
+/// This side has changed a record that the other one has deleted.
+fn edited_and_deleted(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Verdict {
+    let parked_before = entry.parked.take();
+    match turn.policy {
+        Policy::Source | Policy::Newest(_) => {
+            entry.side_mut(turn.from).pending.clear();
+            entry.side_mut(turn.from).base = None;
+            entry.side_mut(turn.from.other()).deleting = false;
+            send(entry, turn, None, None)
+        }
+        Policy::Target => {
+            delete_again(entry, turn.from.other());
+            Verdict::Unchanged
+        }
+        Policy::Park if was == Some(&turn.shown) && parked_before.is_some() => {
+            entry.parked = parked_before;
+            Verdict::Unchanged
+        }
+        Policy::Park => {
+            let deleted_by = Some(turn.from.other());
+            entry.parked = Some(Parked { job: turn.job, from: turn.from, columns: Vec::new(), deleted_by });
+            Verdict::Parked(vec![Conflict { column: None, base: None, ours: None, theirs: None }])
+        }
+    }
+}
+
+/// What becomes of a record that a full export does not show any more.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Gone {
+    /// Nothing is sent; the entry says what is known now.
+    Noted,
+    /// Its deletion is sent; the record as the other side holds it.
+    Delete(Row),
+    /// The other side has changed it meanwhile.
+    Parked,
+}
+
+/// Whether deletions are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    /// They are.
+    Send,
+    /// A missing record means nothing.
+    Ignore,
+}
+
+/// Judges a record that a full export of `from` does not show.
+pub fn gone(entry: &mut Entry, from: Side, job: u64, deletes: Deletes, policy: &Policy, same_there: Same<'_>) -> Gone {
+    let held = entry.side_mut(from);
+    if held.deleting {
+        *held = Held::default();
+        return match entry.side(from.other()).view() {
+            Some(view) => {
+                delete(entry, from, job);
+                Gone::Delete(view)
+            }
+            None => Gone::Noted,
+        };
+    }
+    if held.is_being_deleted() {
+        // The side has taken the deletion.
+        *held = Held::default();
+        let there = entry.side_mut(from.other());
+        if there.exported.is_none() {
+            there.pending.clear();
+        }
+        entry.parked = None;
+        return Gone::Noted;
+    }
+    held.pending.iter_mut().for_each(|p| p.exports += 1);
+    if held.exported.is_none() || deletes == Deletes::Ignore || entry.parked.is_some() {
+        return Gone::Noted;
+    }
+    let there = entry.side(from.other());
+    let Some(view) = there.view() else {
+        *entry.side_mut(from) = Held::default();
+        entry.side_mut(from.other()).deleting = false;
+        return Gone::Noted;
+    };
+    let edited = there.base.is_some() && !changed_since(there, there.base.as_ref(), same_there).is_empty();
+    if edited {
+        match policy {
+            Policy::Park => {
+                entry.parked = Some(Parked { job, from, columns: Vec::new(), deleted_by: Some(from) });
+                return Gone::Parked;
+            }
+            Policy::Target | Policy::Newest(_) => {
+                // The record goes back to the side that deleted it, with the other side's next export.
+                *entry.side_mut(from) = Held::default();
+                return Gone::Noted;
+            }
+            Policy::Source => {}
+        }
+    }
+    delete(entry, from, job);
+    Gone::Delete(view)
+}
+
+/// Notes that the deletion of a record is delivered to the other side.
+pub fn delete(entry: &mut Entry, from: Side, job: u64) {
+    *entry.side_mut(from) = Held::default();
+    let there = entry.side_mut(from.other());
+    there.pending.push(Pending { row: None, from: None, over: Vec::new(), job, exports: 0 });
+}
+
+/// Settles a parked record: the side that wins is the only one that has changed it. What it has comes to the other side
+/// with its next export.
+pub fn settle(entry: &mut Entry, winner: Side, columns: &[u16]) {
+    let Some(parked) = &mut entry.parked else { return };
+    let from = parked.from;
+    let deleted_by = parked.deleted_by;
+    let settled: Vec<_> = parked.columns.extract_if(.., |(c, _)| columns.contains(c)).collect();
+    if parked.columns.is_empty() {
+        entry.parked = None;
+        entry.sides.iter_mut().for_each(Held::drop_overridden);
+    }
+    if let Some(deleter) = deleted_by {
+        return settle_deleted(entry, winner, deleter);
+    }
+    let columns: Vec<u16> = settled.iter().map(|(c, _)| *c).collect();
+    let grounds: Vec<u16> = settled.into_iter().flat_map(|(_, grounds)| grounds).collect();
+    if winner == from {
+        void(entry, from.other(), &columns, &grounds);
+    } else {
+        void(entry, from, &grounds, &columns);
+    }
+}
+
+/// One side has the record, changed; the other one has deleted it.
+fn settle_deleted(entry: &mut Entry, winner: Side, deleter: Side) {
+    let editor = deleter.other();
+    if winner == editor {
+        // The edit wins: the other side gets the record anew.
+        entry.side_mut(editor).pending.clear();
+        entry.side_mut(editor).base = None;
+        *entry.side_mut(deleter) = Held::default();
+    } else {
+        delete_again(entry, deleter);
+    }
+}
+
+/// A deletion wins over an edit: it is sent with the next export of the side that has deleted the record, whether the
+/// other one has taken it before or not.
+fn delete_again(entry: &mut Entry, deleter: Side) {
+    let held = entry.side_mut(deleter.other());
+    held.pending.clear();
+    held.base.clone_from(&held.exported);
+    if entry.side(deleter).exported.is_none() {
+        *entry.side_mut(deleter) = Held { deleting: true, ..Held::default() };
+    }
+}

@@ -1,0 +1,100 @@
+//! What becomes of the records that a full export does not have, and whether so many may be sent as deleted.
+
+use super::cell::{Cell, Row};
+use super::compare::Compare;
+use super::entry::{Entry, Id};
+use super::export::Deletions;
+use super::judge::{self, Conflict, Deletes, Gone};
+use super::prepared::Prepared;
+use crate::error::{Error, Kind, Result};
+use crate::formats::text::Reading;
+use crate::record::Value;
+use crate::transform::changes::{Change, Deletion, Op};
+
+impl Compare<'_> {
+    /// The numbers of the records that are gone, if so many may be.
+    pub(super) fn allowed(&mut self, missing: u64) -> Result<()> {
+        if self.spec.deletes == Deletes::Ignore || self.export.deletions == Deletions::Accepted {
+            return Ok(());
+        }
+        let held = self.index.held;
+        let hint = format!("look at the export; if it is right: passerelle retry {} --accept-deletes", self.export.job);
+        let hold = |message: String| Err(Error::file(message).kind_of(Kind::Held).at("sync").hint(hint));
+        if self.records == 0 && held > 0 {
+            return hold(format!("the export is empty, and {held} records were known: nothing is sent"));
+        }
+        if missing > 0 && self.spec.max_deletes.exceeded(missing, held) {
+            let limit = self.spec.max_deletes;
+            return hold(format!("{missing} of {held} records are missing, more than max_deletes ({limit}): nothing is sent"));
+        }
+        Ok(())
+    }
+
+    fn deletion(&self, prepared: &Prepared, entry: &Entry, row: &Row, plan_key: &[usize]) -> Deletion {
+        let mut values = vec![Value::Null; prepared.width];
+        for (at, column) in &prepared.targets {
+            if let Some(cell) = row.get(*column) {
+                values[*at] = cell.value();
+            }
+        }
+        for (at, part) in plan_key.iter().zip(&entry.key) {
+            if matches!(&values[*at], Value::Null) {
+                values[*at] = Value::owned(part.clone());
+            }
+        }
+        Deletion { values, change: Change { op: Op::Deleted, before: self.before(prepared, Some(row)) } }
+    }
+
+    /// What becomes of the records that the export does not have.
+    pub(super) fn miss(&mut self, plan_key: &[usize], each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
+        let Some(prepared) = self.prepared.take() else { return Ok(()) };
+        let deletes = if self.unreadable > 0 { Deletes::Ignore } else { self.spec.deletes };
+        let missing: Vec<(Id, bool)> = self.index.missing().collect();
+        let skipped = std::mem::take(&mut self.newly_skipped);
+        let count = missing.iter().filter(|(_, holds)| *holds).count() + skipped.len();
+        if self.unreadable > 0 && self.spec.deletes == Deletes::Send && !missing.is_empty() {
+            let why = format!("{} records had no key that could be read", self.unreadable);
+            self.kept_back = Some(format!("{why}: the {} that are missing are not sent as deleted", missing.len()));
+        } else {
+            self.allowed(count as u64)?;
+        }
+        let reading = self.spec.opposite.as_ref().map_or_else(Reading::default, |o| o.reading.clone());
+        let missing = missing.into_iter().map(|(id, _)| id);
+        let skipped = skipped.into_iter().filter(|_| deletes == Deletes::Send);
+        // In the order of their keys, however the memory has them.
+        let mut gone: Vec<(Vec<String>, Id)> = Vec::new();
+        for id in missing.chain(skipped) {
+            if let Some(bytes) = self.memory.get(&id)? {
+                gone.push((Entry::from_bytes(&bytes)?.key, id));
+            }
+        }
+        gone.sort_unstable();
+        for (_, id) in gone {
+            let Some(bytes) = self.memory.get(&id)? else { continue };
+            let mut entry = Entry::from_bytes(&bytes)?;
+            let known = entry.clone();
+            if entry.marks.is_some() && self.spec.opposite.is_none() {
+                if deletes == Deletes::Send {
+                    let row = entry.sides[1].exported.clone().unwrap_or_default();
+                    each(self.deletion(&prepared, &entry, &row, plan_key))?;
+                    self.memory.stage(&id, None)?;
+                }
+                continue;
+            }
+            let same = |a: &Cell, b: &Cell| a.same(b, &reading);
+            match judge::gone(&mut entry, self.side, self.export.job, deletes, &self.spec.policy, &same) {
+                Gone::Delete(row) => each(self.deletion(&prepared, &entry, &row, plan_key))?,
+                Gone::Parked => {
+                    let told = self.told(&entry, &Conflict { column: None, base: None, ours: None, theirs: None });
+                    (self.conflicts)(&told)?;
+                }
+                Gone::Noted => {}
+            }
+            self.late(&entry, self.side);
+            if entry != known {
+                self.stage(&id, &entry)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! What is compared of a route's records: the targets, what they are made of, and the key. Made once for each header.
+
+use super::cell::{Cell, Row, push};
+use super::entry::Side;
+use super::{Meta, Spec};
+use crate::error::{Error, Result};
+use crate::formats::text::Style;
+use crate::record::{Columns, Reject, Value};
+use crate::transform::Transformation;
+use crate::transform::eval::Env;
+use crate::transform::plan::{Ground, Mapping, Plan, Read, Unique, Values, by_brackets};
+
+/// What is known of the plan in hand.
+pub(super) struct Prepared {
+    /// The target's place and its number in the memory.
+    pub(super) targets: Vec<(usize, u16)>,
+    /// Those that are compared: the place, the number, and the columns of this side that it is made of.
+    pub(super) compared: Vec<(usize, u16)>,
+    pub(super) grounds: Vec<(u16, Vec<u16>)>,
+    /// Gives the columns of the record that the memory keeps; none where marks are enough.
+    pub(super) shown: Option<(Plan, Vec<u16>)>,
+    /// The places of the columns in it that are the key; none: the key stands among the targets.
+    pub(super) key: Option<Vec<usize>>,
+    /// How many targets there are.
+    pub(super) width: usize,
+}
+
+impl Prepared {
+    /// What is compared of the records that are mapped by this plan; columns that are new get a number.
+    pub(super) fn new(spec: &Spec, transformation: &Transformation, side: Side, meta: &mut Meta, plan: &Plan) -> Result<Self> {
+        let other = side.other();
+        let grounds = plan.grounds();
+        let kept = (0..plan.targets.len()).filter(|at| grounds.get(*at) != Some(&Ground::Change));
+        let targets: Vec<(usize, u16)> = kept.map(|at| (at, meta.column(other, &plan.targets[at]))).collect();
+        let compared: Vec<(usize, u16)> = targets.iter().copied().filter(|(at, _)| grounds.get(*at) == Some(&Ground::Record)).collect();
+        let reads = plan.reads();
+        let mut wanted: Vec<(String, String)> = Vec::new();
+        let mut of = |read: &Read, columns: &Columns| {
+            let (name, text) = match read {
+                Read::Column(name) => (name.clone(), by_brackets(name, Some(columns))),
+                Read::Item => ("(item)".to_owned(), "item".to_owned()),
+                Read::Parent => ("(parent)".to_owned(), "parent".to_owned()),
+                Read::Row => ("(row)".to_owned(), "row".to_owned()),
+            };
+            if !wanted.iter().any(|(n, _)| *n == name) {
+                wanted.push((name.clone(), text));
+            }
+            name
+        };
+        let mut made_of = Vec::new();
+        for (at, column) in &compared {
+            let names: Vec<String> = reads.get(*at).into_iter().flatten().map(|r| of(r, &plan.columns)).collect();
+            made_of.push((*column, names));
+        }
+        let theirs: Vec<String> = spec.opposite.iter().filter(|_| side == Side::B).flat_map(|o| o.key.clone()).collect();
+        if let (Some(lacking), Some(o)) =
+            (theirs.iter().find(|n| !plan.columns.names.is_empty() && plan.columns.closed() && plan.columns.position(n).is_none()), &spec.opposite)
+        {
+            let message = format!("the file has no column {lacking}, which is the key of the opposite route {}", o.route);
+            return Err(Error::file(message).at("sync").hint("ask that program to export it, or change sync.key of the opposite route"));
+        }
+        for name in &theirs {
+            of(&Read::Column(name.clone()), &plan.columns);
+        }
+        for name in spec.opposite.iter().flat_map(|o| &o.targets) {
+            if !plan.columns.closed() || plan.columns.position(name).is_some() {
+                of(&Read::Column(name.clone()), &plan.columns);
+            }
+        }
+        let key = (!theirs.is_empty()).then(|| theirs.iter().filter_map(|n| wanted.iter().position(|(w, _)| w == n)).collect());
+        let grounds = made_of.iter().map(|(c, names)| (*c, names.iter().map(|n| meta.column(side, n)).collect())).collect();
+        let shown = match &spec.opposite {
+            None => None,
+            Some(_) => {
+                let own = &transformation.mapping;
+                let columns = wanted.iter().map(|(n, _)| meta.column(side, n)).collect();
+                let mapping = Mapping { map: Some(wanted), types: own.types.clone(), each: own.each.clone(), lets: own.lets.clone(), ..Mapping::default() };
+                let columns_known = Some(&plan.columns).filter(|c| c.nested || !c.names.is_empty());
+                let plan = Plan::compile(&mapping, columns_known).map_err(|_| Error::relay("the columns of the source can't be read"))?;
+                Some((plan, columns))
+            }
+        };
+        Ok(Self { width: plan.targets.len(), targets, compared, grounds, shown, key })
+    }
+
+    /// The key of a record. `values` are its targets, where they were computed.
+    pub(super) fn key_of<'r>(&'r self, plan: &'r Plan, env: &Env<'r>, values: Option<&[Value<'r>]>) -> std::result::Result<Vec<String>, Reject> {
+        let mut key = Vec::with_capacity(plan.key().len());
+        let mut add = |value: &Value<'_>| {
+            let mut text = String::new();
+            push(&mut text, value);
+            key.push(text);
+        };
+        match (&self.key, &self.shown) {
+            // The other side names the key; this side's own may be written otherwise.
+            (Some(places), Some((shown, _))) => {
+                for at in places {
+                    add(&shown.target(*at, env)?);
+                }
+            }
+            _ => {
+                for at in plan.key() {
+                    match values.and_then(|v| v.get(*at)) {
+                        Some(value) => add(value),
+                        None => add(&plan.target(*at, env)?),
+                    }
+                }
+            }
+        }
+        if key.iter().all(|k| k.trim().is_empty()) {
+            let name = plan.key().first().and_then(|at| plan.targets.get(*at)).cloned().unwrap_or_default();
+            return Err(Reject::new(name, "the key is empty, and tells the record from no other"));
+        }
+        Ok(key)
+    }
+
+    /// The record as it is exported.
+    pub(super) fn shown(&self, env: &Env<'_>) -> Row {
+        let Some((plan, columns)) = &self.shown else { return Row::default() };
+        let mut unique = Unique::new(0);
+        let arena = bumpalo::Bump::new();
+        let env = Env { columns: &plan.columns, arena: &arena, ..*env };
+        let mut values = Values::with_capacity_in(columns.len(), &arena);
+        // What does not fit its type was told by the map, where it matters; elsewhere it is as A wrote it.
+        match plan.apply(&env, &mut unique, &mut values) {
+            Ok(_) => columns.iter().zip(&values).map(|(c, v)| (*c, Cell::of(v, env.style))).collect(),
+            Err(_) => {
+                let one = |at: usize| plan.target(at, &env).unwrap_or(Value::Null);
+                columns.iter().enumerate().map(|(at, c)| (*c, Cell::of(&one(at), env.style))).collect()
+            }
+        }
+    }
+
+    /// The targets of a record, by their numbers.
+    pub(super) fn row_of(&self, values: &[Value<'_>], style: &Style) -> Row {
+        self.targets.iter().map(|(at, column)| (*column, Cell::of(values.get(*at).unwrap_or(&Value::Null), style))).collect()
+    }
+}

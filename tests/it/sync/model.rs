@@ -1,0 +1,428 @@
+//! Two simulated programs that edit, export and import as they like, and a relay that is cut between any two steps: after
+//! quiet both hold the same records, no edit is lost, and none goes back to where it came from.
+//!
+//! A history follows from one number. `PASSERELLE_HISTORY=n` replays that one and tells its steps; `PASSERELLE_HISTORIES`
+//! says how many are tried (10,000).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use passerelle::config::{Config, Route};
+use passerelle::error::Result;
+use passerelle::sync::entry::{Entry, Id, Side};
+use passerelle::sync::export::{Deletions, Export, Purpose, Told};
+use passerelle::sync::{Compare, Memory, Meta, judge};
+use passerelle::transform::eval::Context;
+use passerelle::transform::lookup::Lookups;
+use passerelle::transform::rejects::RejectsCsv;
+use passerelle::transform::{Source, Work};
+
+/// A small generator of numbers: histories must follow from their number alone, on every machine.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: u64) -> u64 {
+        // xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016).
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+    }
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// A memory without a disk. What is staged becomes true with [`Store::publish`], or never.
+#[derive(Clone, Default)]
+struct Store {
+    entries: BTreeMap<Id, Vec<u8>>,
+    meta: Meta,
+    staged: Vec<(Id, Option<Vec<u8>>)>,
+    staged_meta: Option<Meta>,
+    published: HashMap<u64, i128>,
+}
+
+impl Memory for Store {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+    fn each(&mut self, each: &mut dyn FnMut(&Id, &[u8]) -> Result<()>) -> Result<()> {
+        self.entries.iter().try_for_each(|(id, bytes)| each(id, bytes))
+    }
+    fn get(&mut self, id: &Id) -> Result<Option<Vec<u8>>> {
+        Ok(self.entries.get(id).cloned())
+    }
+    fn published(&self, job: u64) -> Result<Option<i128>> {
+        Ok(self.published.get(&job).copied())
+    }
+    fn stage(&mut self, id: &Id, entry: Option<Vec<u8>>) -> Result<()> {
+        self.staged.push((*id, entry));
+        Ok(())
+    }
+    fn close(&mut self, meta: &Meta) -> Result<()> {
+        self.staged_meta = Some(meta.clone());
+        Ok(())
+    }
+}
+
+impl Store {
+    fn publish(&mut self) {
+        for (id, entry) in self.staged.drain(..) {
+            match entry {
+                Some(bytes) => drop(self.entries.insert(id, bytes)),
+                None => drop(self.entries.remove(&id)),
+            }
+        }
+        self.meta = self.staged_meta.take().unwrap();
+    }
+    fn lose_the_stage(&mut self) {
+        self.staged.clear();
+        self.staged_meta = None;
+    }
+}
+
+type Record = [String; 2];
+
+/// A business program: it exports all that it has, and imports changes.
+#[derive(Default)]
+struct Program {
+    records: BTreeMap<String, Record>,
+    /// Edited since its last export.
+    dirty: bool,
+    /// Each with the time when it was written.
+    exports: VecDeque<(i128, String)>,
+    imports: VecDeque<String>,
+}
+
+struct History {
+    chance: Chance,
+    programs: [Program; 2],
+    routes: [Arc<Route>; 2],
+    policies: (&'static str, &'static str),
+    store: Store,
+    job: u64,
+    clock: i128,
+    told: bool,
+    /// Each edit's value, and the side that made it.
+    authors: HashMap<String, usize>,
+    /// Edits that the relay has read in an export.
+    read: BTreeSet<String>,
+    /// Edits that it has sent to the other side, or written down for an operator.
+    sent: BTreeSet<String>,
+    /// What each side exported last, and what was delivered to it.
+    exported: [BTreeMap<String, Record>; 2],
+    delivered: [BTreeMap<String, Option<Record>>; 2],
+    parked: u64,
+}
+
+const CONFIG: &str = r#"
+[routes.ab]
+source = { path = "a", settle = "0s" }
+input = { format = "csv" }
+map = { code = "key", nom = "a_nom", ville = "a_ville", op = "sync.op" }
+output = { format = "csv" }
+destination = { path = "b" }
+[routes.ab.sync]
+group = "g"
+key = ["code"]
+deletes = "send"
+max_deletes = "100%"
+conflict = "POLICY_A"
+[routes.ba]
+source = { path = "c", settle = "0s" }
+input = { format = "csv" }
+map = { key = "code", a_nom = "nom", a_ville = "ville", op = "sync.op" }
+output = { format = "csv" }
+destination = { path = "d" }
+[routes.ba.sync]
+group = "g"
+key = ["key"]
+deletes = "send"
+max_deletes = "100%"
+conflict = "POLICY_B"
+"#;
+
+fn config(a: &str, b: &str) -> Config {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passerelle.toml");
+    std::fs::write(&path, CONFIG.replace("POLICY_A", a).replace("POLICY_B", b)).unwrap();
+    passerelle::config::load(&path).unwrap()
+}
+
+const HEADERS: [[&str; 3]; 2] = [["key", "a_nom", "a_ville"], ["code", "nom", "ville"]];
+
+impl History {
+    fn new(number: u64, policies: (&'static str, &'static str), routes: &[Arc<Route>; 2], told: bool) -> Self {
+        Self {
+            chance: Chance(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            programs: Default::default(),
+            routes: routes.clone(),
+            policies,
+            store: Store::default(),
+            job: 0,
+            clock: 0,
+            told,
+            authors: HashMap::new(),
+            read: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            exported: Default::default(),
+            delivered: Default::default(),
+            parked: 0,
+        }
+    }
+
+    fn note(&self, what: impl FnOnce() -> String) {
+        if self.told {
+            let what = what();
+            eprintln!("{what}");
+        }
+    }
+
+    /// A user of a program adds, changes or deletes a record.
+    fn edit(&mut self, side: usize) {
+        let key = format!("K{}", self.chance.below(4));
+        let value = format!("{}{}", ["a", "b"][side], self.authors.len());
+        let column = self.chance.below(2) as usize;
+        // A record that was delivered, and deleted before any export showed it, looks like one that was never imported.
+        let seen = self.exported[side].get(&key).is_some_and(|seen| self.programs[side].records.get(&key) == Some(seen));
+        if seen && self.chance.one_in(6) {
+            self.note(|| format!("{side} deletes {key}"));
+            self.programs[side].records.remove(&key);
+        } else {
+            self.note(|| format!("{side} sets {key}.{column} to {value}"));
+            self.authors.insert(value.clone(), side);
+            self.programs[side].records.entry(key).or_default()[column] = value;
+        }
+        self.programs[side].dirty = true;
+    }
+
+    fn export(&mut self, side: usize) {
+        let mut text = HEADERS[side].join(",");
+        text.push('\n');
+        for (key, record) in &self.programs[side].records {
+            text.push_str(&format!("{key},{},{}\n", record[0], record[1]));
+        }
+        self.note(|| format!("{side} exports {}", text.replace('\n', " | ")));
+        self.clock += 1;
+        self.programs[side].exports.push_back((self.clock, text));
+        self.programs[side].dirty = false;
+    }
+
+    /// A program takes what was delivered to it. What its users have changed is exported before.
+    fn import(&mut self, side: usize) {
+        if self.programs[side].imports.is_empty() {
+            return;
+        }
+        if self.programs[side].dirty {
+            self.export(side);
+        }
+        let Some(file) = self.programs[side].imports.pop_front() else { return };
+        self.note(|| format!("{side} imports {}", file.replace('\n', " | ")));
+        take(&mut self.programs[side].records, &file);
+    }
+
+    /// The relay takes a side's export; a later one makes the earlier ones pointless. It may be cut before it publishes.
+    fn relay(&mut self, side: usize) {
+        let Some((mut written_at, mut export)) = self.programs[side].exports.pop_front() else { return };
+        if self.chance.one_in(3) {
+            while let Some((at, later)) = self.programs[side].exports.pop_front() {
+                self.note(|| format!("an export of {side} is superseded"));
+                (written_at, export) = (at, later);
+            }
+        }
+        self.job += 1;
+        let cuts = self.chance.below(3).saturating_sub(1);
+        for _ in 0..cuts {
+            self.compare(side, written_at, &export);
+            self.store.lose_the_stage();
+            self.note(|| "the relay is cut before it publishes".to_owned());
+        }
+        let (file, conflicts, written) = self.compare(side, written_at, &export);
+        self.note(|| format!("job {}: {} to {}", self.job, file.replace('\n', " | "), 1 - side));
+        self.clock += 1;
+        self.store.published.insert(self.job, self.clock);
+        self.store.publish();
+        self.note(|| self.known());
+        self.account(side, &export, &file, &conflicts);
+        self.parked += conflicts.len() as u64;
+        if written > 0 {
+            self.programs[1 - side].imports.push_back(file);
+        }
+    }
+
+    fn compare(&mut self, side: usize, written_at: i128, export: &str) -> (String, Vec<Told>, u64) {
+        let route = self.routes[side].clone();
+        let (spec, sync) = (route.transformation.as_ref().unwrap(), route.sync.as_ref().unwrap());
+        let mut conflicts = Vec::new();
+        let mut tell = |told: &Told| {
+            conflicts.push(told.clone());
+            Ok(())
+        };
+        let how = Export { job: self.job, modified_ns: written_at, holds: sync.exports, purpose: Purpose::Send, deletions: Deletions::Accepted };
+        let mut compare = Compare::new(sync, spec, &mut self.store, how, &mut tell).unwrap();
+        let out = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut parts = |_: usize| Ok((Box::new(Shared(out.clone())) as passerelle::formats::Output, String::new()));
+        let mut rejects = RejectsCsv::new(',', Box::new(|| panic!("nothing is rejected")));
+        let stop = passerelle::stop::Stop::new();
+        let dir = std::env::temp_dir();
+        let work =
+            Work { parts: Some(&mut parts), rejects: &mut rejects, scratch: &dir, stop: &stop, refused: None, changes: Some(&mut compare), explain: None };
+        let input = Box::new(std::io::Cursor::new(export.as_bytes().to_vec()));
+        let source = Source { input, context: Context::none(), lookups: Arc::new(Lookups::default()), beside: None };
+        let outcome = spec.run(vec![source], work).unwrap();
+        let text = String::from_utf8(out.lock().unwrap().clone()).unwrap();
+        (text, conflicts, outcome.counts.written + outcome.counts.deleted)
+    }
+
+    /// What is sent is news to the side that it goes to.
+    fn account(&mut self, side: usize, export: &str, file: &str, conflicts: &[Told]) {
+        let values = |text: &str| -> Vec<String> { text.split([',', '\n']).filter(|v| self.authors.contains_key(*v)).map(str::to_owned).collect() };
+        let own: Vec<String> = values(export).into_iter().filter(|v| self.authors[v] == side).collect();
+        // What the other side is known to hold: its last export, and what was delivered to it since.
+        let mut exported = BTreeMap::new();
+        take(&mut exported, export);
+        self.exported[side] = exported;
+        let there = 1 - side;
+        for line in file.lines().skip(1) {
+            let cells: Vec<&str> = line.split(',').collect();
+            let new = (cells[3] != "deleted").then(|| [cells[1].to_owned(), cells[2].to_owned()]);
+            let exported = self.exported[there].get(cells[0]).cloned();
+            let delivered = self.delivered[there].insert(cells[0].to_owned(), new.clone());
+            let known = exported == new && delivered.is_none_or(|d| d == new);
+            assert!(!known, "{line:?} goes to {there}, which is known to hold it");
+        }
+        self.read.extend(own);
+        // A record in conflict waits as a whole for its operator, who is told.
+        let waits = |line: &&str| conflicts.iter().any(|c| line.starts_with(&format!("{},", c.key)));
+        let waiting = export.lines().filter(waits).flat_map(values);
+        let sent: Vec<String> = values(file).into_iter().chain(waiting).collect();
+        self.sent.extend(sent);
+    }
+
+    /// What the memory holds, for the reader of a history.
+    fn known(&self) -> String {
+        let side = |s: &passerelle::sync::entry::Held| {
+            let row =
+                |r: &Option<passerelle::sync::cell::Row>| r.as_ref().map_or("-".to_owned(), |r| r.iter().map(|(c, x)| format!("{c}:{} ", x.text())).collect());
+            let pending: String = s.pending.iter().map(|p| format!("[{}from {}over {:?}]", row(&p.row), row(&p.from), p.over)).collect();
+            format!("{{{}base {}pending {pending}}}", row(&s.exported), row(&s.base))
+        };
+        let entries = self.store.entries.values().map(|b| Entry::from_bytes(b).unwrap());
+        entries.map(|e| format!("      {} a {} b {} {:?}\n", e.key[0], side(&e.sides[0]), side(&e.sides[1]), e.parked)).collect()
+    }
+
+    /// An operator settles everything that is parked, one way or the other.
+    fn settle(&mut self) {
+        let parked: Vec<(Id, Entry)> =
+            self.store.entries.iter().filter_map(|(id, bytes)| Some((*id, Entry::from_bytes(bytes).unwrap())).filter(|(_, e)| e.parked.is_some())).collect();
+        for (id, mut entry) in parked {
+            let winner = if self.chance.one_in(2) { Side::A } else { Side::B };
+            self.note(|| format!("{:?} is settled for {winner:?}", entry.key));
+            let columns: Vec<u16> = entry.parked.iter().flat_map(|p| &p.columns).map(|(c, _)| *c).collect();
+            judge::settle(&mut entry, winner, &columns);
+            self.store.entries.insert(id, entry.to_bytes(None).unwrap());
+        }
+    }
+
+    fn step(&mut self) {
+        let side = self.chance.below(2) as usize;
+        match self.chance.below(11) {
+            0..=3 => self.edit(side),
+            4 | 5 => self.export(side),
+            6 | 7 => self.relay(side),
+            8 | 9 => self.import(side),
+            _ if self.chance.one_in(3) => self.settle(),
+            _ => {}
+        }
+    }
+
+    /// Everything that is on its way comes through, until nothing is sent any more.
+    fn quiet(&mut self) {
+        for round in 0..40 {
+            let mut moved = false;
+            for side in [0, 1] {
+                self.export(side);
+                while !self.programs[side].exports.is_empty() {
+                    self.relay(side);
+                }
+                moved |= !self.programs[1 - side].imports.is_empty();
+                while !self.programs[1 - side].imports.is_empty() {
+                    self.import(1 - side);
+                }
+            }
+            self.settle();
+            if !moved && round > 1 {
+                return;
+            }
+        }
+        panic!("it never ends");
+    }
+
+    fn run(&mut self) {
+        for _ in 0..12 + self.chance.below(20) {
+            self.step();
+        }
+        self.quiet();
+        assert_eq!(self.programs[0].records, self.programs[1].records, "both sides hold the same");
+        if self.policies == ("park", "park") {
+            let lost: Vec<&String> = self.read.difference(&self.sent).collect();
+            assert!(lost.is_empty(), "edits that were read and went nowhere: {lost:?}");
+        }
+    }
+}
+
+/// Imports a file of changes.
+fn take(records: &mut BTreeMap<String, Record>, file: &str) {
+    for line in file.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        if cells.get(3) == Some(&"deleted") {
+            records.remove(cells[0]);
+        } else {
+            records.insert(cells[0].to_owned(), [cells[1].to_owned(), cells[2].to_owned()]);
+        }
+    }
+}
+
+struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+const POLICIES: [(&str, &str); 4] = [("park", "park"), ("source", "target"), ("target", "source"), ("park", "source")];
+
+fn tried(number: u64, routes: &[[Arc<Route>; 2]], told: bool) {
+    let at = (number % POLICIES.len() as u64) as usize;
+    let mut history = History::new(number, POLICIES[at], &routes[at], told);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| history.run()));
+    assert!(result.is_ok(), "history {number} ({:?}) fails: PASSERELLE_HISTORY={number} tells its steps", POLICIES[at]);
+}
+
+#[test]
+fn both_sides_agree_after_quiet_and_no_edit_is_lost_or_goes_back() {
+    let routes: Vec<[Arc<Route>; 2]> = POLICIES
+        .iter()
+        .map(|(a, b)| {
+            let config = config(a, b);
+            [config.routes[0].clone(), config.routes[1].clone()]
+        })
+        .collect();
+    if let Some(number) = std::env::var("PASSERELLE_HISTORY").ok().and_then(|n| n.parse().ok()) {
+        return tried(number, &routes, true);
+    }
+    let count: u64 = std::env::var("PASSERELLE_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
+    let threads = 2;
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let routes = &routes;
+            scope.spawn(move || (0..count).filter(|n| n % threads == thread).for_each(|number| tried(number, routes, false)));
+        }
+    });
+}
