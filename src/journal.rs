@@ -5,8 +5,10 @@
 
 pub mod memory;
 mod reader;
+mod request;
 
 pub use reader::{Reader, Row};
+pub use request::{Answer, Decision, Request, Take};
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,8 +20,6 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use crate::error::{Error, Result};
 use crate::job::{Event, Found, Job, JobId, Name, State};
-use crate::sync::entry::Side;
-use crate::sync::export::Deletions;
 use crate::transform::Counts;
 
 /// The version of the schema; a journal of a later one is refused untouched.
@@ -27,6 +27,12 @@ const VERSION: i64 = 2;
 
 /// How many wishes one transaction takes at most.
 const BATCH_MAX: usize = 512;
+
+/// The tables that are checked at the start.
+const CHECKED: &[&str] = &["jobs", "events", "paused", "requests", "status", "sync_groups", "sync_stages"];
+
+/// What is left of the write-ahead log once it was taken in.
+const WAL_BYTES: i64 = 16 * 1024 * 1024;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS jobs(
@@ -65,95 +71,6 @@ pub struct Fact {
     pub event: Event,
     /// When.
     pub at: Timestamp,
-}
-
-/// What an operator asks for, also from another process.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case")]
-pub enum Request {
-    /// Try these jobs again.
-    Retry {
-        /// The jobs.
-        jobs: Vec<JobId>,
-        /// Although a later job published the same name.
-        force: bool,
-        /// However many deletions they bring.
-        #[serde(default)]
-        deletions: Deletions,
-    },
-    /// Deliver these archived files once more.
-    Replay {
-        /// The jobs.
-        jobs: Vec<JobId>,
-        /// Although a later job published the same name.
-        force: bool,
-    },
-    /// B has this one.
-    Confirm {
-        /// The job.
-        job: JobId,
-    },
-    /// Make a group's memory anew from both sides' exports; nothing is sent.
-    Rebuild {
-        /// The group.
-        group: String,
-    },
-    /// Let a group's memory begin with nothing.
-    Forget {
-        /// The group.
-        group: String,
-    },
-    /// Settle the conflicts that a job has parked.
-    Resolve {
-        /// The job.
-        job: JobId,
-        /// Which side wins.
-        take: Take,
-    },
-    /// Stop a route.
-    Pause {
-        /// The routes.
-        routes: Vec<String>,
-    },
-    /// Start it again.
-    Resume {
-        /// The routes.
-        routes: Vec<String>,
-    },
-}
-
-/// Which side wins conflicts.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Take {
-    /// One side wins all.
-    All(Side),
-    /// Each by itself.
-    Each(Vec<Decision>),
-}
-
-/// A row of a conflicts file that an operator has edited.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Decision {
-    /// The record.
-    pub key: String,
-    /// The column.
-    pub column: String,
-    /// The side that wins; none: it shows in the values.
-    pub side: Option<Side>,
-    /// Side A's value, as edited.
-    pub a: String,
-    /// Side B's value, as edited.
-    pub b: String,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Answer {
-    /// What was done, a line each.
-    pub done: Vec<String>,
-    /// What was refused, a line each.
-    pub refused: Vec<String>,
 }
 
 /// Which jobs to list, newest first.
@@ -272,9 +189,13 @@ impl Journal {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // NORMAL may lose the last commits in a power cut: forbidden.
         connection.pragma_update(None, "synchronous", if crate::points::planted("lazy-journal") { "OFF" } else { "FULL" })?;
-        let check: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
-        if check != "ok" {
-            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check)));
+        connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+        // The memory of records is large, and each of its leaves has a sum of its own.
+        for table in CHECKED.iter().filter(|t| connection.table_exists(None, **t).unwrap_or(false)) {
+            let check: String = connection.query_row(&format!("PRAGMA quick_check({table})"), [], |r| r.get(0))?;
+            if check != "ok" {
+                return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check)));
+            }
         }
         Ok(connection)
     }

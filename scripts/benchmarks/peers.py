@@ -42,14 +42,28 @@ fn main() {
 }
 """
 
+# The engine that `qsv diff` is built on, as its documentation uses it.
+DIFF = """
+use csv_diff::{csv::Csv, csv_diff::CsvByteDiffLocal, diff_row::DiffByteRecord};
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let open = |n: usize| std::fs::File::open(&args[n]).unwrap();
+    let records = CsvByteDiffLocal::new().unwrap().diff(Csv::with_reader_seek(open(1)), Csv::with_reader_seek(open(2))).unwrap();
+    let mut count = [0u64; 3];
+    for record in records { count[match record { DiffByteRecord::Add(_) => 0, DiffByteRecord::Modify { .. } => 1, DiffByteRecord::Delete(_) => 2 }] += 1; }
+    println!("{count:?}");
+}
+"""
+
 
 def rust_peers():
     """The peers in Rust, built once into a folder beside the build."""
     crate = os.path.join(ROOT, "target/bench-peers")
     os.makedirs(f"{crate}/src/bin", exist_ok=True)
     files = {
-        "Cargo.toml": '[package]\nname = "peers"\nversion = "0.0.0"\nedition = "2024"\n[dependencies]\ncalamine = { version = "0.38.0", default-features = false }\ncsv = "1.4"\nrust_decimal = "1"\n[workspace]\n',
+        "Cargo.toml": '[package]\nname = "peers"\nversion = "0.0.0"\nedition = "2024"\n[dependencies]\ncalamine = { version = "0.38.0", default-features = false }\ncsv = "1.4"\ncsv-diff = "0.1"\nrust_decimal = "1"\n[workspace]\n',
         "src/bin/calamine.rs": CALAMINE,
+        "src/bin/diff.rs": DIFF,
         "src/bin/loop.rs": LOOP,
     }
     for name, text in files.items():

@@ -99,7 +99,7 @@ fn open(config: &Config, group: &str) -> Result<Option<Known>> {
     let names = || config.routes.iter().filter_map(|r| r.sync.as_ref()).map(|s| s.group.as_str());
     let reader = Journal::read(&config.home)?;
     if let Some(reader) = &reader
-        && reader.has_effective_stage(group)?
+        && !reader.effective(group)?.is_empty()
     {
         // What was published last is folded in by the next job; whoever looks sees it now.
         Journal::open(&config.home)?.0.fold(group)?;

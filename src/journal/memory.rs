@@ -3,31 +3,34 @@
 //! What a job would change is staged in pieces under its number. Its publication marks the stage effective, in the same
 //! transaction; folding the pieces into the leaves follows, some at a time, and may be done again from its beginning.
 
+mod fold;
+mod leaf;
+
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Journal, Reader, broken};
 use crate::error::{Error, Kind, Result};
 use crate::job::JobId;
 use crate::sync::entry::{Entry, Head, Id, damaged};
 use crate::sync::{Memory, Meta};
+use leaf::{Leaf, checked, pack_piece};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS sync_groups(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, meta TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sync_leaves(grp INTEGER NOT NULL, lo BLOB NOT NULL, sum INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY(grp, lo));
-CREATE TABLE IF NOT EXISTS sync_stages(job INTEGER PRIMARY KEY, name TEXT NOT NULL, effective INTEGER NOT NULL DEFAULT 0, meta TEXT);
-CREATE TABLE IF NOT EXISTS sync_pieces(job INTEGER NOT NULL, piece INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY(job, piece));
+CREATE TABLE IF NOT EXISTS sync_stages(
+  job INTEGER PRIMARY KEY, name TEXT NOT NULL, effective INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, meta TEXT);
+CREATE TABLE IF NOT EXISTS sync_pieces(job INTEGER NOT NULL, part INTEGER NOT NULL, piece INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY(job, part, piece));
 ";
 
-/// A leaf is cut when it has grown to so many bytes: an entry begins before this.
-const LEAF_BYTES: usize = 16 * 1024;
 /// What is staged at once.
 const PIECE_BYTES: usize = 8 * 1024 * 1024;
-/// So many leaves are written in one transaction.
-const LEAVES_AT_ONCE: usize = 64;
+/// Ids are staged in so many parts, by their first bits: each is folded by itself, and every leaf is written once. A piece
+/// that is too small to be parted has this number itself.
+const ALL_PARTS: i64 = 64;
 /// Leaves that are held while an export goes by.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
@@ -51,7 +54,12 @@ pub struct GroupMemory {
     job: JobId,
     staged: Vec<Change>,
     bytes: usize,
+    staged_bytes: usize,
     pieces: i64,
+    /// What was published and is not folded in.
+    beside: BTreeMap<Id, Option<Vec<u8>>>,
+    /// Where the leaves begin, and those that were read.
+    starts: Vec<Id>,
     leaves: HashMap<Id, Arc<Vec<u8>>>,
     held: usize,
 }
@@ -70,7 +78,7 @@ impl GroupMemory {
     /// The memory of a group, for a job: what is effective is folded in, what the job staged before is dropped.
     pub fn open(journal: &Journal, name: &str, job: JobId) -> Result<Self> {
         journal.drop_stages(name, job)?;
-        journal.fold(name)?;
+        journal.fold_what_is_large(name)?;
         let reader = journal.reader()?;
         let found = reader.group(name)?;
         if found.is_none() && reader.status(LOST)?.is_some_and(|groups| groups.lines().any(|group| group == name)) {
@@ -91,10 +99,33 @@ impl GroupMemory {
             job,
             staged: Vec::new(),
             bytes: 0,
+            staged_bytes: 0,
             pieces: 0,
+            beside: journal.beside(name)?,
+            starts: Vec::new(),
             leaves: HashMap::new(),
             held: 0,
         })
+    }
+
+    /// The leaf that an id would stand in.
+    fn leaf_of(&mut self, id: &Id) -> Result<Option<Arc<Vec<u8>>>> {
+        let Some(group) = self.group else { return Ok(None) };
+        if self.starts.is_empty() {
+            self.starts = self.reader.leaves(group)?;
+        }
+        let Some(lo) = self.starts[..self.starts.partition_point(|lo| lo <= id)].last().copied() else { return Ok(None) };
+        if let Some(leaf) = self.leaves.get(&lo) {
+            return Ok(Some(leaf.clone()));
+        }
+        let leaf = Arc::new(self.reader.leaf(group, &lo)?);
+        if self.held + leaf.len() > CACHE_BYTES {
+            self.leaves.clear();
+            self.held = 0;
+        }
+        self.held += leaf.len();
+        self.leaves.insert(lo, leaf.clone());
+        Ok(Some(leaf))
     }
 
     fn whole<T>(&self, result: Result<T>) -> Result<T> {
@@ -107,11 +138,19 @@ impl GroupMemory {
             return Ok(());
         }
         changes.sort_unstable_by_key(|(id, _)| *id);
-        let data = pack_piece(&changes);
+        let parts: Vec<(i64, Vec<u8>)> = if self.bytes < PIECE_BYTES / 8 {
+            vec![(ALL_PARTS, pack_piece(&changes))]
+        } else {
+            changes.chunk_by(|a, b| part_of(&a.0) == part_of(&b.0)).map(|part| (part_of(&part[0].0), pack_piece(part))).collect()
+        };
         let (job, piece) = (self.job, self.pieces);
         self.pieces += 1;
+        self.staged_bytes += parts.iter().map(|(_, data)| data.len()).sum::<usize>();
         self.bytes = 0;
-        self.journal.write(move |c| c.execute("INSERT INTO sync_pieces(job, piece, data) VALUES(?, ?, ?)", params![job, piece, data]).map(|_| ()))
+        self.journal.write(move |c| {
+            let mut insert = c.prepare_cached("INSERT INTO sync_pieces(job, part, piece, data) VALUES(?, ?, ?, ?)")?;
+            parts.iter().try_for_each(|(part, data)| insert.execute(params![job, part, piece, data]).map(|_| ()))
+        })
     }
 }
 
@@ -121,13 +160,29 @@ impl Memory for GroupMemory {
     }
 
     fn each(&mut self, each: &mut dyn FnMut(&Id, &[u8]) -> Result<()>) -> Result<()> {
-        let Some(group) = self.group else { return Ok(()) };
-        self.whole(self.reader.each_entry(group, each))
+        let mut beside = self.beside.iter().peekable();
+        let merged = match self.group {
+            None => Ok(()),
+            Some(group) => self.reader.each_entry(group, &mut |id, bytes| {
+                while let Some((new, entry)) = beside.next_if(|(new, _)| *new < id) {
+                    entry.as_ref().map_or(Ok(()), |bytes| each(new, bytes))?;
+                }
+                match beside.next_if(|(same, _)| *same == id) {
+                    Some((_, Some(newer))) => each(id, newer),
+                    Some((_, None)) => Ok(()),
+                    None => each(id, bytes),
+                }
+            }),
+        };
+        self.whole(merged)?;
+        beside.try_for_each(|(new, entry)| entry.as_ref().map_or(Ok(()), |bytes| each(new, bytes)))
     }
 
     fn get(&mut self, id: &Id) -> Result<Option<Vec<u8>>> {
-        let Some(group) = self.group else { return Ok(None) };
-        let found = self.reader.leaf(group, id, &mut self.leaves, &mut self.held).and_then(|leaf| match leaf {
+        if let Some(newer) = self.beside.get(id) {
+            return Ok(newer.clone());
+        }
+        let found = self.leaf_of(id).and_then(|leaf| match leaf {
             Some(leaf) => Ok(Leaf::of(&leaf)?.find(id)?.map(<[u8]>::to_vec)),
             None => Ok(None),
         });
@@ -147,8 +202,8 @@ impl Memory for GroupMemory {
 
     fn close(&mut self, meta: &Meta) -> Result<()> {
         self.flush()?;
-        let (job, text) = (self.job, super::to_text(meta));
-        self.journal.write(move |c| c.execute("UPDATE sync_stages SET meta = ? WHERE job = ?", params![text, job]).map(|_| ()))
+        let (job, bytes, text) = (self.job, i64::try_from(self.staged_bytes).unwrap_or(i64::MAX), super::to_text(meta));
+        self.journal.write(move |c| c.execute("UPDATE sync_stages SET meta = ?, bytes = ? WHERE job = ?", params![text, bytes, job]).map(|_| ()))
     }
 }
 
@@ -176,26 +231,19 @@ impl Reader {
         Ok(())
     }
 
-    fn leaf(&self, group: i64, id: &Id, leaves: &mut HashMap<Id, Arc<Vec<u8>>>, held: &mut usize) -> Result<Option<Arc<Vec<u8>>>> {
-        let sql = "SELECT lo FROM sync_leaves WHERE grp = ? AND lo <= ? ORDER BY lo DESC LIMIT 1";
-        let lo = self.connection.prepare_cached(sql).and_then(|mut s| s.query_row(params![group, id.as_slice()], |r| r.get::<_, Vec<u8>>(0)).optional());
-        let Some(lo) = lo.map_err(broken(&self.path))? else { return Ok(None) };
-        let lo = id_from(&lo)?;
-        if let Some(leaf) = leaves.get(&lo) {
-            return Ok(Some(leaf.clone()));
-        }
+    /// Where a group's leaves begin, in order.
+    fn leaves(&self, group: i64) -> Result<Vec<Id>> {
+        let mut statement = self.connection.prepare_cached("SELECT lo FROM sync_leaves WHERE grp = ? ORDER BY lo").map_err(broken(&self.path))?;
+        let rows = statement.query_map([group], |r| r.get::<_, Vec<u8>>(0)).and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>);
+        rows.map_err(broken(&self.path))?.iter().map(|lo| id_from(lo)).collect()
+    }
+
+    fn leaf(&self, group: i64, lo: &Id) -> Result<Vec<u8>> {
         let sql = "SELECT sum, data FROM sync_leaves WHERE grp = ? AND lo = ?";
         let row = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(0)?, r.get::<_, Vec<u8>>(1)?));
         let (sum, data) = self.connection.prepare_cached(sql).and_then(|mut s| s.query_row(params![group, lo.as_slice()], row)).map_err(broken(&self.path))?;
         checked(sum, &data)?;
-        if *held + data.len() > CACHE_BYTES {
-            leaves.clear();
-            *held = 0;
-        }
-        *held += data.len();
-        let leaf = Arc::new(data);
-        leaves.insert(lo, leaf.clone());
-        Ok(Some(leaf))
+        Ok(data)
     }
 
     /// When the last file of a job was published, in milliseconds since 1970.
@@ -212,136 +260,29 @@ impl Reader {
         rows.collect::<rusqlite::Result<Vec<_>>>().map_err(broken(&self.path))
     }
 
-    /// Whether something that was published is not folded in yet.
-    pub fn has_effective_stage(&self, name: &str) -> Result<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM sync_stages WHERE name = ? AND effective = 1)";
-        self.connection.query_row(sql, [name], |r| r.get(0)).map_err(broken(&self.path))
+    /// The jobs whose stages are true and not folded in, in the order in which they became so.
+    pub fn effective(&self, name: &str) -> Result<Vec<JobId>> {
+        let sql = "SELECT job FROM sync_stages WHERE name = ? AND effective > 0 ORDER BY effective";
+        let mut statement = self.connection.prepare_cached(sql).map_err(broken(&self.path))?;
+        let rows = statement.query_map([name], |r| r.get(0)).and_then(Iterator::collect);
+        rows.map_err(broken(&self.path))
+    }
+
+    fn pieces(&self, job: JobId, part: i64) -> Result<Vec<Vec<u8>>> {
+        let sql = "SELECT data FROM sync_pieces WHERE job = ? AND part = ? ORDER BY piece";
+        let mut statement = self.connection.prepare_cached(sql).map_err(broken(&self.path))?;
+        let rows = statement.query_map(params![job, part], |r| r.get(0)).and_then(Iterator::collect);
+        rows.map_err(broken(&self.path))
     }
 }
 
-impl Journal {
-    /// Folds into the memory of a group what was published.
-    pub fn fold(&self, name: &str) -> Result<()> {
-        let _alone = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader = self.reader()?;
-        let fail = broken(&self.path);
-        let mut statement =
-            reader.connection.prepare_cached("SELECT job, meta FROM sync_stages WHERE name = ? AND effective = 1 ORDER BY job").map_err(&fail)?;
-        let rows = statement.query_map([name], |r| Ok((r.get::<_, JobId>(0)?, r.get::<_, Option<String>>(1)?))).map_err(&fail)?;
-        for (job, meta) in rows.collect::<rusqlite::Result<Vec<_>>>().map_err(&fail)? {
-            let group = self.group_for(name)?;
-            let mut pieces = reader.connection.prepare_cached("SELECT data FROM sync_pieces WHERE job = ? ORDER BY piece").map_err(&fail)?;
-            let mut pieces = pieces.query([job]).map_err(&fail)?;
-            while let Some(row) = pieces.next().map_err(&fail)? {
-                let data = row.get::<_, Vec<u8>>(0).map_err(&fail)?;
-                self.fold_piece(group, unpack_piece(&data)?).map_err(|e| if e.kind() == Kind::Held { unusable(name, "is damaged") } else { e })?;
-            }
-            self.write(move |c| {
-                if let Some(meta) = meta {
-                    c.execute("UPDATE sync_groups SET meta = ? WHERE id = ?", params![meta, group])?;
-                }
-                drop_stage(c, job)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn group_for(&self, name: &str) -> Result<i64> {
-        let (give, take) = std::sync::mpsc::sync_channel(1);
-        let (name, meta) = (name.to_owned(), super::to_text(&Meta::default()));
-        self.write(move |c| {
-            c.execute("INSERT OR IGNORE INTO sync_groups(name, meta) VALUES(?, ?)", params![name, meta])?;
-            let _ = give.send(c.query_row("SELECT id FROM sync_groups WHERE name = ?", [name], |r| r.get(0))?);
-            Ok(())
-        })?;
-        take.recv().map_err(|_| Error::relay("the journal gave no number"))
-    }
-
-    fn fold_piece(&self, group: i64, changes: Vec<Change>) -> Result<()> {
-        let mut rest = changes.into_iter().peekable();
-        let reader = self.reader()?;
-        while rest.peek().is_some() {
-            let mut written = Vec::new();
-            while written.len() < LEAVES_AT_ONCE
-                && let Some((id, _)) = rest.peek()
-            {
-                let place = reader.place_of(group, id)?;
-                let mut entries = BTreeMap::new();
-                if let Some(data) = &place.data {
-                    Leaf::of(data)?.iter().try_for_each(|entry| entry.map(|(id, bytes)| drop(entries.insert(id, bytes.to_vec()))))?;
-                }
-                while let Some((id, entry)) = rest.next_if(|(id, _)| place.next.is_none_or(|next| *id < next)) {
-                    match entry {
-                        Some(bytes) => drop(entries.insert(id, bytes)),
-                        None => drop(entries.remove(&id)),
-                    }
-                }
-                written.push((place.lo, pack_leaves(place.lo, &entries)));
-            }
-            self.write(move |c| {
-                let mut put = c.prepare_cached("INSERT OR REPLACE INTO sync_leaves(grp, lo, sum, data) VALUES(?, ?, ?, ?)")?;
-                for (_, leaves) in &written {
-                    for (lo, data) in leaves {
-                        put.execute(params![group, lo.as_slice(), sum_of(data), data])?;
-                    }
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Drops what a job staged before, and what jobs staged that will never be published.
-    fn drop_stages(&self, name: &str, job: JobId) -> Result<()> {
-        let name = name.to_owned();
-        self.write(move |c| {
-            let sql = "SELECT job FROM sync_stages WHERE name = ?1 AND effective = 0 AND (job = ?2 OR job > 0 AND job NOT IN
-                (SELECT id FROM jobs WHERE at_rest = 0 OR state = 'unconfirmed'))";
-            let jobs = c.prepare_cached(sql)?.query_map(params![name, job], |r| r.get::<_, JobId>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-            jobs.into_iter().try_for_each(|job| drop_stage(c, job))
-        })
-    }
-
-    /// Makes what a job that is no job staged effective at once: a memory that is made anew.
-    pub fn adopt_stage(&self, job: JobId) -> Result<()> {
-        self.write(move |c| effective(c, job))
-    }
-
-    /// A group's memory is being made anew: until it is complete, nothing is compared with it.
-    pub fn set_incomplete(&self, name: &str) -> Result<()> {
-        self.set_meta(name, &Meta { incomplete: true, ..Meta::default() })
-    }
-
-    /// A group's memory is complete.
-    pub fn complete_group(&self, name: &str) -> Result<()> {
-        let meta = self.reader()?.group(name)?.map(|(_, meta)| meta).unwrap_or_default();
-        self.set_meta(name, &Meta { incomplete: false, ..meta })
-    }
-
-    fn set_meta(&self, name: &str, meta: &Meta) -> Result<()> {
-        let group = self.group_for(name)?;
-        let text = super::to_text(meta);
-        self.write(move |c| c.execute("UPDATE sync_groups SET meta = ? WHERE id = ?", params![text, group]).map(|_| ()))
-    }
-
-    /// Forgets what a group knows; it begins with nothing.
-    pub fn forget_group(&self, name: &str) -> Result<()> {
-        let _alone = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
-        let group = self.group_for(name)?;
-        let (name, meta) = (name.to_owned(), super::to_text(&Meta::default()));
-        self.write(move |c| {
-            let jobs =
-                c.prepare_cached("SELECT job FROM sync_stages WHERE name = ?")?.query_map([&name], |r| r.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-            jobs.into_iter().try_for_each(|job: JobId| drop_stage(c, job))?;
-            c.execute("DELETE FROM sync_leaves WHERE grp = ?", [group])?;
-            c.execute("UPDATE sync_groups SET meta = ? WHERE id = ?", params![meta, group]).map(|_| ())
-        })
-    }
-}
-
-/// Marks what a job staged as true: it is published.
+/// Marks what a job staged as true: it is published. Stages follow each other as they became true.
 pub(super) fn effective(c: &Connection, job: JobId) -> rusqlite::Result<()> {
-    c.prepare_cached("UPDATE sync_stages SET effective = 1 WHERE job = ?")?.execute([job]).map(|_| ())
+    let next = "UPDATE sync_stages SET effective = 1 + (SELECT max(effective) FROM sync_stages) WHERE job = ? AND effective = 0";
+    c.prepare_cached(next)?.execute([job])?;
+    let known = "INSERT INTO sync_groups(name, meta) SELECT name, meta FROM sync_stages WHERE job = ? AND meta IS NOT NULL
+        ON CONFLICT(name) DO UPDATE SET meta = excluded.meta";
+    c.prepare_cached(known)?.execute([job]).map(|_| ())
 }
 
 fn drop_stage(c: &Connection, job: JobId) -> rusqlite::Result<()> {
@@ -349,136 +290,8 @@ fn drop_stage(c: &Connection, job: JobId) -> rusqlite::Result<()> {
     c.prepare_cached("DELETE FROM sync_stages WHERE job = ?")?.execute([job]).map(|_| ())
 }
 
-/// Where an id belongs.
-struct Place {
-    lo: Id,
-    data: Option<Vec<u8>>,
-    /// Where the next leaf begins.
-    next: Option<Id>,
-}
-
-impl Reader {
-    fn place_of(&self, group: i64, id: &Id) -> Result<Place> {
-        let fail = broken(&self.path);
-        let sql = "SELECT lo, sum, data FROM sync_leaves WHERE grp = ? AND lo <= ? ORDER BY lo DESC LIMIT 1";
-        let row = |r: &rusqlite::Row<'_>| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, i64>(1)?, r.get::<_, Vec<u8>>(2)?));
-        let found = self.connection.prepare_cached(sql).and_then(|mut s| s.query_row(params![group, id.as_slice()], row).optional()).map_err(&fail)?;
-        let sql = "SELECT lo FROM sync_leaves WHERE grp = ? AND lo > ? ORDER BY lo LIMIT 1";
-        let next = self.connection.prepare_cached(sql).and_then(|mut s| s.query_row(params![group, id.as_slice()], |r| r.get::<_, Vec<u8>>(0)).optional());
-        let next = next.map_err(&fail)?.map(|lo| id_from(&lo)).transpose()?;
-        match found {
-            Some((lo, sum, data)) => {
-                checked(sum, &data)?;
-                Ok(Place { lo: id_from(&lo)?, data: Some(data), next })
-            }
-            None => Ok(Place { lo: Id::default(), data: None, next }),
-        }
-    }
-}
-
-fn sum_of(data: &[u8]) -> i64 {
-    xxh3_64(data).cast_signed()
-}
-
-fn checked(sum: i64, data: &[u8]) -> Result<()> {
-    if sum_of(data) == sum { Ok(()) } else { Err(damaged()) }
-}
-
-/// Entries in order: their number, where each begins, then the entries.
-struct Leaf<'l> {
-    starts: &'l [u8],
-    entries: &'l [u8],
-}
-
-impl<'l> Leaf<'l> {
-    fn of(data: &'l [u8]) -> Result<Self> {
-        let (count, rest) = data.split_first_chunk::<2>().ok_or_else(damaged)?;
-        let starts = usize::from(u16::from_le_bytes(*count)) * 2;
-        let (starts, entries) = rest.split_at_checked(starts).ok_or_else(damaged)?;
-        Ok(Self { starts, entries })
-    }
-    fn len(&self) -> usize {
-        self.starts.len() / 2
-    }
-    fn start(&self, i: usize) -> usize {
-        self.starts.get(2 * i..2 * i + 2).map_or(self.entries.len(), |b| usize::from(u16::from_le_bytes([b[0], b[1]])))
-    }
-    fn at(&self, i: usize) -> Result<(Id, &'l [u8])> {
-        let entry = self.entries.get(self.start(i)..self.start(i + 1)).ok_or_else(damaged)?;
-        let (id, bytes) = entry.split_first_chunk::<12>().ok_or_else(damaged)?;
-        Ok((*id, bytes))
-    }
-    fn iter(&self) -> impl Iterator<Item = Result<(Id, &'l [u8])>> {
-        (0..self.len()).map(|i| self.at(i))
-    }
-    fn find(&self, id: &Id) -> Result<Option<&'l [u8]>> {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            let (found, bytes) = self.at(middle)?;
-            match found.cmp(id) {
-                std::cmp::Ordering::Equal => return Ok(Some(bytes)),
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Leaves of these entries; the first one begins at `lo`.
-fn pack_leaves(lo: Id, entries: &BTreeMap<Id, Vec<u8>>) -> Vec<(Id, Vec<u8>)> {
-    let mut leaves = Vec::new();
-    let (mut from, mut starts, mut body) = (lo, Vec::new(), Vec::new());
-    let close = |from: Id, starts: &mut Vec<u16>, body: &mut Vec<u8>, leaves: &mut Vec<(Id, Vec<u8>)>| {
-        let mut data = Vec::with_capacity(2 + 2 * starts.len() + body.len());
-        // A leaf ends long before it has so many entries.
-        data.extend_from_slice(&u16::try_from(starts.len()).unwrap_or(u16::MAX).to_le_bytes());
-        starts.drain(..).for_each(|s| data.extend_from_slice(&s.to_le_bytes()));
-        data.append(body);
-        leaves.push((from, data));
-    };
-    for (id, bytes) in entries {
-        if body.len() >= LEAF_BYTES {
-            close(from, &mut starts, &mut body, &mut leaves);
-            from = *id;
-        }
-        starts.push(u16::try_from(body.len()).unwrap_or(u16::MAX));
-        body.extend_from_slice(id);
-        body.extend_from_slice(bytes);
-    }
-    close(from, &mut starts, &mut body, &mut leaves);
-    leaves
-}
-
-fn pack_piece(changes: &[Change]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (id, entry) in changes {
-        out.extend_from_slice(id);
-        // An entry of 4 GiB is no entry.
-        let length = entry.as_ref().map_or(u32::MAX, |e| u32::try_from(e.len()).unwrap_or(u32::MAX - 1));
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(entry.as_deref().unwrap_or_default());
-    }
-    out
-}
-
-fn unpack_piece(mut data: &[u8]) -> Result<Vec<Change>> {
-    let mut out = Vec::new();
-    while !data.is_empty() {
-        let (id, rest) = data.split_first_chunk::<12>().ok_or_else(damaged)?;
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
-        let length = u32::from_le_bytes(*length);
-        if length == u32::MAX {
-            out.push((*id, None));
-            data = rest;
-            continue;
-        }
-        let (entry, rest) = rest.split_at_checked(length as usize).ok_or_else(damaged)?;
-        out.push((*id, Some(entry.to_vec())));
-        data = rest;
-    }
-    Ok(out)
+fn part_of(id: &Id) -> i64 {
+    i64::from(id[0]) * ALL_PARTS / 256
 }
 
 /// An entry and what is told of it without reading all.
@@ -551,7 +364,9 @@ mod tests {
         sorted.sort();
         // As after a crash in the middle of folding: a part of it is in the leaves already.
         let group = journal.group_for("g").unwrap();
-        journal.fold_piece(group, sorted[..1000].to_vec()).unwrap();
+        journal.fold_part(group, sorted[..1000].iter().cloned().collect(), (&[], 0)).unwrap();
+        assert_eq!(all(&journal).len(), 3000);
+        journal.fold("g").unwrap();
         assert_eq!(all(&journal).len(), 3000);
     }
 

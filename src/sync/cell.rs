@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::formats::json;
 use crate::formats::text::{Reading, Style, Type};
@@ -175,26 +175,34 @@ impl FromIterator<(u16, Cell)> for Row {
 }
 
 /// Makes the mark of a row. A mark is never 0.
-pub struct Marker(Xxh3);
-
-impl Default for Marker {
-    fn default() -> Self {
-        Self(Xxh3::new())
-    }
-}
+#[derive(Default)]
+pub struct Marker(Vec<u8>);
 
 impl Marker {
+    /// Forgets what was added, keeps the room for it.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
     /// Adds the text of a column; empty ones leave no trace, so that a new, empty column changes nothing.
     pub fn add(&mut self, column: u16, text: &str) {
         if !text.is_empty() {
-            self.0.update(&column.to_le_bytes());
-            self.0.update(&(text.len() as u64).to_le_bytes());
-            self.0.update(text.as_bytes());
+            self.0.extend_from_slice(&column.to_le_bytes());
+            self.0.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.0.extend_from_slice(text.as_bytes());
         }
+    }
+    /// Adds the text that all ways of writing a value have in common.
+    pub fn add_value(&mut self, column: u16, value: &Value<'_>, scratch: &mut String) {
+        if let Value::Text(text) = value {
+            return self.add(column, text);
+        }
+        scratch.clear();
+        push(scratch, value);
+        self.add(column, scratch);
     }
     /// The mark.
     pub fn finish(&self) -> u64 {
-        self.0.digest().max(1)
+        xxh3_64(&self.0).max(1)
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::cell::{Cell, Marker, Row, push};
+use super::cell::{Cell, Marker, Row};
 use super::entry::{Entry, Head, Held, Id, Marks, Side, id_of};
 use super::export::{CHANGED, DELETED, Export, Purpose, Told, WHOLE};
 use super::index::Index;
 use super::judge::{self, Conflict, Deletes, EXPORTS_MAX, Policy, Verdict};
-use super::prepared::Prepared;
+use super::prepared::{Prepared, Scratch};
 use super::{Exports, Keeps, LastExport, Memory, Meta, Send, Spec, one_way};
 use crate::error::{Error, Result};
 use crate::record::{Reject, Value};
 use crate::transform::Transformation;
-use crate::transform::changes::{Change, Changes, Decision, Deletion, Op};
+use crate::transform::changes::{Change, Changes, Decision, Deletion, Op, Scout};
 use crate::transform::eval::Env;
 use crate::transform::plan::{Plan, Values};
 
@@ -27,10 +28,10 @@ pub struct Compare<'c> {
     pub(super) export: Export,
     meta: Meta,
     pub(super) side: Side,
-    pub(super) index: Index,
+    pub(super) index: Arc<Index>,
     /// The keys of this export that the memory does not know.
     new: HashSet<Id>,
-    pub(super) prepared: Option<Prepared>,
+    pub(super) prepared: Option<Arc<Prepared>>,
     /// What the memory becomes if the record in hand is sent.
     decided: Option<(Id, Entry)>,
     /// Records that `where` leaves out now, and that the other side has.
@@ -46,7 +47,7 @@ pub struct Compare<'c> {
     pub(super) kept_back: Option<String>,
     /// When what earlier jobs delivered was there.
     published: RefCell<HashMap<u64, Option<i128>>>,
-    scratch: String,
+    scratch: Scratch,
 }
 
 impl<'c> Compare<'c> {
@@ -78,7 +79,7 @@ impl<'c> Compare<'c> {
             export,
             meta,
             side,
-            index,
+            index: Arc::new(index),
             new: HashSet::new(),
             prepared: None,
             decided: None,
@@ -90,7 +91,7 @@ impl<'c> Compare<'c> {
             unseen: (0, None),
             kept_back: None,
             published: RefCell::default(),
-            scratch: String::new(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -121,25 +122,11 @@ impl<'c> Compare<'c> {
         self.memory.stage(id, bytes)
     }
 
-    /// The mark of what a record is mapped to.
-    fn mapped_mark(&mut self, prepared: &Prepared, values: &[Value<'_>]) -> u64 {
-        let mut marker = Marker::default();
-        for (at, column) in &prepared.compared {
-            self.scratch.clear();
-            push(&mut self.scratch, values.get(*at).unwrap_or(&Value::Null));
-            marker.add(*column, &self.scratch);
-        }
-        marker.finish()
-    }
-
     /// The mark of a record as it is exported.
-    fn raw_mark(&mut self, env: &Env<'_>) -> u64 {
+    fn raw_mark(&self, env: &Env<'_>) -> u64 {
         let mut marker = Marker::default();
-        let mut add = |column: usize, value: &Value<'_>| {
-            self.scratch.clear();
-            push(&mut self.scratch, value);
-            marker.add(u16::try_from(column).unwrap_or(u16::MAX), &self.scratch);
-        };
+        let mut text = String::new();
+        let mut add = |column: usize, value: &Value<'_>| marker.add_value(u16::try_from(column).unwrap_or(u16::MAX), value, &mut text);
         match &env.record.tree {
             Some(tree) => add(0, tree),
             None => (0..env.record.len()).for_each(|i| add(i, &env.record.value(i))),
@@ -151,7 +138,7 @@ impl<'c> Compare<'c> {
     }
 
     fn one_way(&mut self, prepared: &Prepared, env: &Env<'_>, (id, at): (&Id, Option<usize>), key: Vec<String>, values: &[Value<'_>]) -> Result<Verdict> {
-        let mapped = self.mapped_mark(prepared, values);
+        let mapped = prepared.mapped_mark(values, &mut self.scratch);
         let keeps = self.spec.keeps == Keeps::Rows;
         if let Some(at) = at
             && self.index.quiet(at) == mapped
@@ -193,7 +180,7 @@ impl<'c> Compare<'c> {
         if let Some(marks) = entry.marks.take() {
             // The opposite route is new: what was delivered so far is what the other side has.
             let (here, there) = if self.side == Side::A { (&shown, &mapped) } else { (&mapped, &shown) };
-            if self.side == Side::B || marks.mapped == self.mapped_mark(prepared, values) {
+            if self.side == Side::B || marks.mapped == prepared.mapped_mark(values, &mut self.scratch) {
                 entry.sides[0] = settled(here);
                 entry.sides[1] = settled(there);
             }
@@ -248,7 +235,7 @@ impl<'c> Compare<'c> {
         let mapped = prepared.row_of(values, env.style);
         match &self.spec.opposite {
             None => {
-                entry.marks = Some(Marks { raw: self.raw_mark(env), mapped: self.mapped_mark(prepared, values) });
+                entry.marks = Some(Marks { raw: self.raw_mark(env), mapped: prepared.mapped_mark(values, &mut self.scratch) });
                 if self.spec.keeps == Keeps::Rows {
                     entry.sides[1].exported = Some(mapped);
                 }
@@ -302,8 +289,21 @@ fn settled(row: &Row) -> Held {
 
 impl Changes for Compare<'_> {
     fn start(&mut self, plan: &Plan) -> Result<()> {
-        self.prepared = Some(Prepared::new(self.spec, self.transformation, self.side, &mut self.meta, plan)?);
+        self.prepared = Some(Arc::new(Prepared::new(self.spec, self.transformation, self.side, &mut self.meta, plan)?));
         Ok(())
+    }
+
+    fn scout(&self) -> Option<Arc<dyn Scout>> {
+        // A first export knows nothing: looking twice at each record would be in vain.
+        let learns = self.export.purpose == Purpose::Learn || self.spec.send == Send::All || self.index.is_empty();
+        let prepared = self.prepared.as_ref().filter(|_| !learns)?;
+        Some(Arc::new(Lookout { index: self.index.clone(), prepared: prepared.clone(), keeps: self.spec.keeps }))
+    }
+
+    fn unchanged(&mut self, place: usize) -> bool {
+        let first = self.index.see(place);
+        self.records += u64::from(first);
+        first
     }
 
     fn judge<'r>(&mut self, plan: &'r Plan, env: &Env<'r>, values: &mut Values<'r>) -> Result<Decision> {
@@ -438,5 +438,35 @@ impl Compare<'_> {
                 Ok(Decision::Send(Change { op, before: self.before(prepared, before.as_ref()) }))
             }
         }
+    }
+}
+
+/// Knows without a look into the memory which records are as they were.
+struct Lookout {
+    index: Arc<Index>,
+    prepared: Arc<Prepared>,
+    keeps: Keeps,
+}
+
+impl Scout for Lookout {
+    fn unchanged(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>]) -> Option<usize> {
+        SCRATCH.with_borrow_mut(|scratch| self.place(plan, env, values, scratch))
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Lookout {
+    fn place(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>], scratch: &mut Scratch) -> Option<usize> {
+        let id = self.prepared.id_of(plan, env, values, scratch)?;
+        let at = self.index.find(&id)?;
+        let mark = match &self.prepared.shown {
+            Some(_) => self.prepared.shown_mark(env, scratch),
+            None if self.keeps == Keeps::Rows && !self.index.has_rows(at) => return None,
+            None => self.prepared.mapped_mark(values, scratch),
+        };
+        (self.index.quiet(at) == mark).then_some(at)
     }
 }

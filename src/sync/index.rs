@@ -1,13 +1,16 @@
 //! What of a group's memory is at hand while an export goes by: a few bytes a key, so that a million unchanged records
 //! need no look into the journal.
 
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::entry::{Head, Id, Side};
 
 /// A key that the memory knows, while an export goes by.
 pub(super) struct Index {
     ids: Vec<Id>,
     quiet: Vec<u64>,
-    flags: Vec<u8>,
+    flags: Vec<AtomicU8>,
     /// Where the ids begin whose first bytes are these.
     starts: Vec<u32>,
     bits: u32,
@@ -33,7 +36,7 @@ impl Index {
         self.ids.push(id);
         self.quiet.push(head.quiet[at]);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        self.flags.push(flag(head.holds[at], HOLDS) | flag(head.awaits[at], AWAITS) | flag(head.rows, ROWS));
+        self.flags.push(AtomicU8::new(flag(head.holds[at], HOLDS) | flag(head.awaits[at], AWAITS) | flag(head.rows, ROWS)));
         self.held += u64::from(head.holds[at]);
     }
 
@@ -57,24 +60,26 @@ impl Index {
         self.ids[start..end].iter().position(|known| known == id).map(|at| start + at)
     }
 
+    /// Whether nothing is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
     /// The mark of the record that needs no look; 0: any record does.
     pub(super) fn quiet(&self, at: usize) -> u64 {
         self.quiet[at]
     }
     /// Whether its records are kept.
     pub(super) fn has_rows(&self, at: usize) -> bool {
-        self.flags[at] & ROWS != 0
+        self.flags[at].load(Relaxed) & ROWS != 0
     }
     /// Notes that the export has the key; false: it had it already.
-    pub(super) fn see(&mut self, at: usize) -> bool {
-        let new = self.flags[at] & SEEN == 0;
-        self.flags[at] |= SEEN;
-        new
+    pub(super) fn see(&self, at: usize) -> bool {
+        self.flags[at].fetch_or(SEEN, Relaxed) & SEEN == 0
     }
     /// The keys that the export did not have, and that the side holds, or that something was delivered to it for.
     pub(super) fn missing(&self) -> impl Iterator<Item = (Id, bool)> {
         let of_interest = |flags: u8| flags & SEEN == 0 && flags & (HOLDS | AWAITS) != 0;
-        self.ids.iter().zip(&self.flags).filter(move |(_, f)| of_interest(**f)).map(|(id, f)| (*id, f & HOLDS != 0))
+        self.ids.iter().zip(&self.flags).map(|(id, f)| (id, f.load(Relaxed))).filter(move |(_, f)| of_interest(*f)).map(|(id, f)| (*id, f & HOLDS != 0))
     }
 }
 

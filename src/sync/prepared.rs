@@ -1,7 +1,7 @@
 //! What is compared of a route's records: the targets, what they are made of, and the key. Made once for each header.
 
-use super::cell::{Cell, Row, push};
-use super::entry::Side;
+use super::cell::{Cell, Marker, Row, push};
+use super::entry::{Id, Side, id_of};
 use super::{Meta, Spec};
 use crate::error::{Error, Result};
 use crate::formats::text::Style;
@@ -21,8 +21,17 @@ pub(super) struct Prepared {
     pub(super) shown: Option<(Plan, Vec<u16>)>,
     /// The places of the columns in it that are the key; none: the key stands among the targets.
     pub(super) key: Option<Vec<usize>>,
+    /// The columns of `shown` in the order of their numbers.
+    order: Vec<(usize, u16)>,
     /// How many targets there are.
     pub(super) width: usize,
+}
+
+/// Room that is used for one record after the other.
+#[derive(Default)]
+pub(super) struct Scratch {
+    marker: Marker,
+    text: String,
 }
 
 impl Prepared {
@@ -73,14 +82,16 @@ impl Prepared {
             None => None,
             Some(_) => {
                 let own = &transformation.mapping;
-                let columns = wanted.iter().map(|(n, _)| meta.column(side, n)).collect();
+                let columns: Vec<u16> = wanted.iter().map(|(n, _)| meta.column(side, n)).collect();
                 let mapping = Mapping { map: Some(wanted), types: own.types.clone(), each: own.each.clone(), lets: own.lets.clone(), ..Mapping::default() };
                 let columns_known = Some(&plan.columns).filter(|c| c.nested || !c.names.is_empty());
                 let plan = Plan::compile(&mapping, columns_known).map_err(|_| Error::relay("the columns of the source can't be read"))?;
                 Some((plan, columns))
             }
         };
-        Ok(Self { width: plan.targets.len(), targets, compared, grounds, shown, key })
+        let mut order: Vec<(usize, u16)> = shown.iter().flat_map(|(_, columns)| columns.iter().copied().enumerate()).collect();
+        order.sort_by_key(|(_, c)| *c);
+        Ok(Self { order, width: plan.targets.len(), targets, compared, grounds, shown, key })
     }
 
     /// The key of a record. `values` are its targets, where they were computed.
@@ -134,5 +145,38 @@ impl Prepared {
     /// The targets of a record, by their numbers.
     pub(super) fn row_of(&self, values: &[Value<'_>], style: &Style) -> Row {
         self.targets.iter().map(|(at, column)| (*column, Cell::of(values.get(*at).unwrap_or(&Value::Null), style))).collect()
+    }
+
+    /// The mark of what a record is mapped to.
+    pub(super) fn mapped_mark(&self, values: &[Value<'_>], scratch: &mut Scratch) -> u64 {
+        let Scratch { marker, text } = scratch;
+        marker.clear();
+        self.compared.iter().for_each(|(at, column)| marker.add_value(*column, values.get(*at).unwrap_or(&Value::Null), text));
+        marker.finish()
+    }
+
+    /// The mark of the record as it is exported: that of [`Prepared::shown`].
+    pub(super) fn shown_mark(&self, env: &Env<'_>, scratch: &mut Scratch) -> u64 {
+        let Some((plan, _)) = &self.shown else { return 0 };
+        let Scratch { marker, text } = scratch;
+        marker.clear();
+        let env = Env { columns: &plan.columns, ..*env };
+        for (at, column) in &self.order {
+            marker.add_value(*column, &plan.target(*at, &env).unwrap_or(Value::Null), text);
+        }
+        marker.finish()
+    }
+
+    /// The id of a record's key.
+    pub(super) fn id_of(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>], scratch: &mut Scratch) -> Option<Id> {
+        if let (None, [only]) = (&self.key, plan.key()) {
+            // One column among the targets, as most keys are.
+            let text = &mut scratch.text;
+            text.clear();
+            push(text, values.get(*only)?);
+            return (!text.trim().is_empty()).then(|| id_of(std::slice::from_ref(text)));
+        }
+        let arena = bumpalo::Bump::new();
+        self.key_of(plan, &Env { arena: &arena, ..*env }, None).ok().map(|key| id_of(&key))
     }
 }

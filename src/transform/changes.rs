@@ -2,6 +2,8 @@
 //!
 //! The decision is made above ([`crate::sync`]); here is only its seam: records come by, and each is sent, or is not.
 
+use std::sync::Arc;
+
 use super::eval::Env;
 use super::expr::{Mistake, Node, Scope};
 use super::plan::{Plan, Values};
@@ -78,10 +80,20 @@ pub struct Deletion {
     pub change: Change,
 }
 
+/// Tells, on any thread, which records need no look: the other side holds them as they are.
+pub trait Scout: Send + Sync {
+    /// The place of an unchanged record among what is known; none: it must be judged.
+    fn unchanged(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>]) -> Option<usize>;
+}
+
 /// Decides for each record whether it is sent.
 pub trait Changes {
     /// A file begins, whose records are mapped by this plan.
     fn start(&mut self, plan: &Plan) -> Result<()>;
+    /// What looks at records before they are judged; none: each of them must be judged.
+    fn scout(&self) -> Option<Arc<dyn Scout>>;
+    /// An unchanged record that a scout has found; false: the export has had its key before.
+    fn unchanged(&mut self, place: usize) -> bool;
     /// A record that was mapped; what it decides holds once [`Changes::sent`] is called, for a record that is sent.
     fn judge<'r>(&mut self, plan: &'r Plan, env: &Env<'r>, values: &mut Values<'r>) -> Result<Decision>;
     /// The record judged last is written.

@@ -13,10 +13,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bumpalo::Bump;
 
 use super::Transformation;
+use super::changes::Scout;
 use super::eval::{Context, Env, State};
 use super::lookup::Lookups;
 use super::plan::{Plan, Unique, Values, Verdict};
-use super::sink::Sink;
 use crate::error::{Error, Result};
 use crate::formats::{Bytes, Input, Next, PieceReader, Pieces, RecordReader, RecordWriter, Remark, append};
 use crate::record::{Record, Reject};
@@ -43,11 +43,23 @@ pub(super) struct Done {
     pub(super) skipped: u64,
     pub(super) rejects: Vec<(Record, Reject)>,
     pub(super) remarks: Vec<Remark>,
+    /// Where records are compared: each of them, in order.
+    pub(super) scouted: Vec<Scouted>,
     /// The piece itself, and the line that it begins on.
-    bytes: Vec<u8>,
-    line: u64,
+    pub(super) bytes: Vec<u8>,
+    pub(super) line: u64,
     /// It could not be read to its end.
     failed: bool,
+}
+
+/// What a scout has seen of a record.
+pub(super) enum Scouted {
+    /// It is unchanged, and stands there among what is known.
+    Unchanged(usize),
+    /// It must be judged.
+    Judge(Record),
+    /// It could not be read.
+    Bad(Record, Reject),
 }
 
 /// What is left to be read in one go.
@@ -130,7 +142,24 @@ pub(super) struct Shop<'s> {
     pub(super) plan: &'s Plan,
     pub(super) context: &'s Context,
     pub(super) lookups: &'s Lookups,
+    /// Looks at records that are compared; none: they are written as they come.
+    pub(super) scout: Option<&'s dyn Scout>,
     pub(super) stop: &'s Stop,
+}
+
+/// How many work side by side.
+pub(super) fn hands() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The record of that place in a piece, from 0.
+pub(super) fn nth(reader: &PieceReader, done: &Done, place: usize) -> Result<Record> {
+    let mut reader = reader(Bytes::Piece(done.bytes.clone()), done.line);
+    let mut record = Record::default();
+    for _ in 0..=place {
+        reader.read(&mut record)?;
+    }
+    Ok(record)
 }
 
 /// Reads, maps and writes the pieces; `join` gets what became of them, in order. Gives what could not be read in pieces,
@@ -138,11 +167,9 @@ pub(super) struct Shop<'s> {
 pub(super) fn run(
     shop: &Shop<'_>,
     pieces: Pieces,
-    sink: &mut Sink<'_, '_>,
-    mut join: impl FnMut(&mut Sink<'_, '_>, Done) -> Result<()>,
+    writers: Vec<Box<dyn RecordWriter>>,
+    mut join: impl FnMut(&mut Done, &PieceReader) -> Result<()>,
 ) -> Result<(Option<Rest>, Box<PieceReader>, Vec<State>)> {
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let writers = (0..workers).map(|_| sink.new_writer(shop.plan.targets.clone())).collect::<Result<Vec<_>>>()?;
     let Pieces { rest, line, quote, reader } = pieces;
     let mut cutter = Cutter { rest, quote, line, tail: Vec::new(), end: false, number: 0, spare: Vec::new() };
     let (work, queue) = channel::<Piece>();
@@ -165,7 +192,7 @@ pub(super) fn run(
             }));
         }
         drop(report);
-        let outcome = hand_out(shop, &mut cutter, &work, &done, &mut |result| join(sink, result));
+        let outcome = hand_out(shop, &mut cutter, &work, &done, &mut |result| join(result, &reader));
         drop(work);
         let states = hands.into_iter().filter_map(|h| h.join().ok()).collect();
         let failed = outcome?;
@@ -184,7 +211,7 @@ fn hand_out(
     cutter: &mut Cutter,
     work: &Sender<Piece>,
     done: &Receiver<(u64, Done)>,
-    join: &mut dyn FnMut(Done) -> Result<()>,
+    join: &mut dyn FnMut(&mut Done) -> Result<()>,
 ) -> Result<Option<(Vec<u8>, u64)>> {
     // Bounded: what is read ahead, in work, and waiting to be joined.
     let most = 3 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
@@ -214,8 +241,8 @@ fn hand_out(
                 Some((left, _)) => left.append(&mut result.bytes),
                 None if result.failed => failed = Some((std::mem::take(&mut result.bytes), result.line)),
                 None => {
+                    join(&mut result)?;
                     cutter.spare.push(std::mem::take(&mut result.bytes));
-                    join(result)?;
                 }
             }
         }
@@ -249,7 +276,7 @@ impl Hand<'_> {
     }
 
     fn records(&mut self, reader: &mut dyn RecordReader, done: &mut Done) -> Result<()> {
-        let Shop { spec, plan, context, lookups, .. } = *self.shop;
+        let Shop { spec, plan, context, lookups, scout, .. } = *self.shop;
         let mut unique = Unique::new(0);
         loop {
             self.arena.reset();
@@ -266,12 +293,22 @@ impl Hand<'_> {
                         lookups,
                         context,
                         turn: None,
-                        change: Some(&super::changes::ADDED),
+                        change: scout.is_none().then_some(&super::changes::ADDED),
                         state: &self.state,
                         arena: &self.arena,
                     };
                     let mut values = Values::with_capacity_in(plan.targets.len(), &self.arena);
-                    match plan.apply(&env, &mut unique, &mut values) {
+                    let verdict = plan.apply(&env, &mut unique, &mut values);
+                    if let Some(scout) = scout {
+                        let known = verdict.is_ok_and(|v| v == Verdict::Write).then(|| scout.unchanged(plan, &env, &values)).flatten();
+                        drop(values);
+                        done.scouted.push(match known {
+                            Some(place) => Scouted::Unchanged(place),
+                            None => Scouted::Judge(std::mem::take(&mut self.record)),
+                        });
+                        continue;
+                    }
+                    match verdict {
                         Err(reject) => Err(reject),
                         Ok(Verdict::Skip) => {
                             done.skipped += 1;
@@ -285,7 +322,9 @@ impl Hand<'_> {
                     }
                 }
             };
-            if let Err(reject) = reject {
+            if let (Err(reject), Some(_)) = (&reject, scout) {
+                done.scouted.push(Scouted::Bad(std::mem::take(&mut self.record), reject.clone()));
+            } else if let Err(reject) = reject {
                 done.rejects.push((std::mem::take(&mut self.record), reject));
             }
         }

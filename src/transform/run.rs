@@ -8,14 +8,14 @@ use bumpalo::Bump;
 use super::changes::{self, Decision};
 use super::eval::{Context, Env, State, Turn};
 use super::lookup::Lookups;
-use super::pieces::{self, Shop};
+use super::pieces::{self, Done, Scouted, Shop, nth};
 use super::plan::{self, Mapping, Plan, Unique, Values, Verdict};
 use super::rejects::Shown;
 use super::sink::Sink;
 use super::tools::Bench;
 use super::{Counts, Limit, Outcome, Source, Transformation, Work, explain};
 use crate::error::{Error, Result};
-use crate::formats::{Bytes, Input, Next, Pieces, RecordReader, Remark, Room, Tools, peek};
+use crate::formats::{Bytes, Input, Next, PieceReader, Pieces, RecordReader, Remark, Room, Tools, peek};
 use crate::record::{Columns, Record, Reject, Value};
 
 /// How many records `--explain` shows.
@@ -107,11 +107,14 @@ impl<'w> Run<'w> {
             changes.start(&plan)?;
             self.compared = true;
         }
+        let scout = self.work.changes.as_ref().and_then(|c| c.scout());
         if !derived
             && self.joinable(&plan)
+            && (scout.is_some() || self.work.changes.is_none())
             && let Some(pieces) = reader.pieces()
         {
-            match self.pieces(&plan, &source.context, &source.lookups, pieces, &mut *reader)? {
+            let shop = Shop { spec: self.spec, plan: &plan, context: &source.context, lookups: &source.lookups, scout: scout.as_deref(), stop: self.work.stop };
+            match self.pieces(&mapping, &shop, pieces, &mut *reader)? {
                 Some(rest) => reader = rest,
                 None => return Ok(()),
             }
@@ -161,35 +164,71 @@ impl<'w> Run<'w> {
     fn joinable(&self, plan: &Plan) -> bool {
         let spec = self.spec;
         let direct = spec.order_by.is_empty() && spec.output_group.is_none() && spec.split.is_none() && spec.input_group.is_none();
-        direct && spec.output.joins() && self.work.changes.is_none() && self.work.explain.is_none() && self.work.refused.is_none() && plan.each_by_itself()
+        direct && spec.output.joins() && self.work.explain.is_none() && self.work.refused.is_none() && plan.each_by_itself()
     }
 
     /// Works on pieces side by side; gives a reader of what can't be.
-    fn pieces(
-        &mut self,
-        plan: &Plan,
-        context: &Context,
-        lookups: &Lookups,
-        pieces: Pieces,
-        reader: &mut dyn RecordReader,
-    ) -> Result<Option<Box<dyn RecordReader>>> {
-        let Some(mut sink) = self.sink.take() else { return Err(Error::relay("the output is not open")) };
-        let stop = self.work.stop;
-        let shop = Shop { spec: self.spec, plan, context, lookups, stop };
-        let (rest, again, states) = pieces::run(&shop, pieces, &mut sink, |sink, done| {
-            sink.put_bytes(&done.out)?;
+    fn pieces(&mut self, mapping: &Mapping, shop: &Shop<'_>, pieces: Pieces, reader: &mut dyn RecordReader) -> Result<Option<Box<dyn RecordReader>>> {
+        let Some(sink) = &self.sink else { return Err(Error::relay("the output is not open")) };
+        let writers = (0..pieces::hands()).map(|_| sink.new_writer(shop.plan.targets.clone())).collect::<Result<Vec<_>>>()?;
+        let state = State::new(shop.plan.fields.len());
+        let (rest, again, states) = pieces::run(shop, pieces, writers, |done, reader| {
             self.counts.read += done.written + done.skipped;
             self.counts.written += done.written;
             self.counts.skipped += done.skipped;
-            self.remark(done.remarks);
+            self.remark(std::mem::take(&mut done.remarks));
+            if shop.scout.is_some() {
+                return self.scouted(mapping, (shop, &state), done, reader);
+            }
+            if let Some(sink) = &mut self.sink {
+                sink.put_bytes(&done.out)?;
+            }
             done.rejects.iter().try_for_each(|(record, reject)| self.reject(record, reject))
         })?;
-        self.sink = Some(sink);
         self.remark(reader.remarks());
         if rest.is_none() {
-            self.missing(plan, &states);
+            self.missing(shop.plan, &states);
         }
         Ok(rest.map(|rest| again(Bytes::Stream(rest.input), rest.line)))
+    }
+
+    /// Judges what a scout has left of a piece.
+    fn scouted(&mut self, mapping: &Mapping, (shop, state): (&Shop<'_>, &State), done: &mut Done, reader: &PieceReader) -> Result<()> {
+        let mut arena = Bump::new();
+        for (at, scouted) in std::mem::take(&mut done.scouted).into_iter().enumerate() {
+            let record = match scouted {
+                Scouted::Unchanged(place) if self.work.changes.as_mut().is_some_and(|c| c.unchanged(place)) => {
+                    self.counts.read += 1;
+                    self.counts.unchanged += 1;
+                    continue;
+                }
+                // Its key stands twice: the record itself is wanted now.
+                Scouted::Unchanged(_) => nth(reader, done, at)?,
+                Scouted::Judge(record) => record,
+                Scouted::Bad(record, reject) => {
+                    if let Some(changes) = &mut self.work.changes {
+                        changes.rejected(None)?;
+                    }
+                    self.reject(&record, &reject)?;
+                    continue;
+                }
+            };
+            arena.reset();
+            let env = Env {
+                record: &record,
+                columns: &shop.plan.columns,
+                reading: &shop.spec.reading,
+                style: &shop.spec.style,
+                lookups: shop.lookups,
+                context: shop.context,
+                turn: None,
+                change: None,
+                state,
+                arena: &arena,
+            };
+            self.record(mapping, shop.plan, &env)?;
+        }
+        Ok(())
     }
 
     /// Adds what a reader tells; of pieces, the counts are added up.

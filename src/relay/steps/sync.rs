@@ -138,5 +138,5 @@ pub(super) fn supersede_at_rest(w: &World, route: &Route, job: &Job) -> Result<(
 pub(super) fn fold(w: &World, route: &Route) -> Result<()> {
     let Some(spec) = &route.sync else { return Ok(()) };
     // A damaged memory is told to the next job, which is held.
-    w.journal.fold(&spec.group).or_else(|e| if e.blame() == Blame::Relay { Err(e) } else { Ok(()) })
+    w.journal.fold_what_is_large(&spec.group).or_else(|e| if e.blame() == Blame::Relay { Err(e) } else { Ok(()) })
 }
