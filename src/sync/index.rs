@@ -8,15 +8,20 @@ use super::entry::{Head, Id, Side};
 
 /// A key that the memory knows, while an export goes by.
 pub(super) struct Index {
-    ids: Vec<Id>,
-    quiet: Vec<u64>,
-    flags: Vec<AtomicU8>,
+    slots: Vec<Slot>,
     /// Where the ids begin whose first bytes are these.
     starts: Vec<u32>,
     bits: u32,
     side: Side,
     /// How many records the side holds.
     pub(super) held: u64,
+}
+
+/// What is known of a key, side by side: one look into memory for each record.
+struct Slot {
+    id: Id,
+    flags: AtomicU8,
+    quiet: u64,
 }
 
 const HOLDS: u8 = 1;
@@ -27,26 +32,25 @@ const SEEN: u8 = 8;
 impl Index {
     /// An index for exports of that side.
     pub(super) fn new(side: Side) -> Self {
-        Self { ids: Vec::new(), quiet: Vec::new(), flags: Vec::new(), starts: Vec::new(), bits: 0, side, held: 0 }
+        Self { slots: Vec::new(), starts: Vec::new(), bits: 0, side, held: 0 }
     }
 
     /// Adds a key; they come in order.
     pub(super) fn add(&mut self, id: Id, head: &Head) {
         let at = self.side.at();
-        self.ids.push(id);
-        self.quiet.push(head.quiet[at]);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        self.flags.push(AtomicU8::new(flag(head.holds[at], HOLDS) | flag(head.awaits[at], AWAITS) | flag(head.rows, ROWS)));
+        let flags = flag(head.holds[at], HOLDS) | flag(head.awaits[at], AWAITS) | flag(head.rows, ROWS);
+        self.slots.push(Slot { id, flags: AtomicU8::new(flags), quiet: head.quiet[at] });
         self.held += u64::from(head.holds[at]);
     }
 
     /// All keys are there.
     pub(super) fn close(&mut self) {
         // About four keys a bucket.
-        self.bits = (self.ids.len() / 4).max(1).ilog2().min(28);
+        self.bits = (self.slots.len() / 4).max(1).ilog2().min(28);
         self.starts = vec![0; (1 << self.bits) + 1];
-        for id in &self.ids {
-            self.starts[bucket(id, self.bits) + 1] += 1;
+        for slot in &self.slots {
+            self.starts[bucket(&slot.id, self.bits) + 1] += 1;
         }
         for i in 1..self.starts.len() {
             self.starts[i] += self.starts[i - 1];
@@ -57,29 +61,29 @@ impl Index {
     pub(super) fn find(&self, id: &Id) -> Option<usize> {
         let bucket = bucket(id, self.bits);
         let (start, end) = (*self.starts.get(bucket)? as usize, *self.starts.get(bucket + 1)? as usize);
-        self.ids[start..end].iter().position(|known| known == id).map(|at| start + at)
+        self.slots[start..end].iter().position(|known| known.id == *id).map(|at| start + at)
     }
 
     /// Whether nothing is known.
     pub(super) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.slots.is_empty()
     }
     /// The mark of the record that needs no look; 0: any record does.
     pub(super) fn quiet(&self, at: usize) -> u64 {
-        self.quiet[at]
+        self.slots[at].quiet
     }
     /// Whether its records are kept.
     pub(super) fn has_rows(&self, at: usize) -> bool {
-        self.flags[at].load(Relaxed) & ROWS != 0
+        self.slots[at].flags.load(Relaxed) & ROWS != 0
     }
     /// Notes that the export has the key; false: it had it already.
     pub(super) fn see(&self, at: usize) -> bool {
-        self.flags[at].fetch_or(SEEN, Relaxed) & SEEN == 0
+        self.slots[at].flags.fetch_or(SEEN, Relaxed) & SEEN == 0
     }
     /// The keys that the export did not have, and that the side holds, or that something was delivered to it for.
     pub(super) fn missing(&self) -> impl Iterator<Item = (Id, bool)> {
         let of_interest = |flags: u8| flags & SEEN == 0 && flags & (HOLDS | AWAITS) != 0;
-        self.ids.iter().zip(&self.flags).map(|(id, f)| (id, f.load(Relaxed))).filter(move |(_, f)| of_interest(*f)).map(|(id, f)| (*id, f & HOLDS != 0))
+        self.slots.iter().map(|slot| (slot.id, slot.flags.load(Relaxed))).filter(move |(_, f)| of_interest(*f)).map(|(id, f)| (id, f & HOLDS != 0))
     }
 }
 
