@@ -305,8 +305,20 @@ impl FtpSession {
             Ok(data) => data,
             Err(e) => return Err(self.refused(ftp_error(&e, "upload"), path)),
         };
-        let total = pump(from, &mut |bytes| data.write_all(bytes).map_err(|e| lost(&e).at("upload")))?;
-        data.flush().map_err(|e| lost(&e).at("upload"))?;
+        let sent = pump(from, &mut |bytes| data.write_all(bytes).map_err(|e| lost(&e).at("upload")));
+        let sent = sent.and_then(|total| data.flush().map(|()| total).map_err(|e| lost(&e).at("upload")));
+        let total = match sent {
+            Err(e) if e.kind() != Kind::Lost => return Err(e),
+            // A server that can't write cuts the data connection, and says why on the other one.
+            Err(e) => {
+                return Err(data
+                    .finish()
+                    .err()
+                    .filter(|answer| matches!(answer, FtpError::UnexpectedResponse(_)))
+                    .map_or(e, |answer| ftp_error(&answer, "upload")));
+            }
+            Ok(total) => total,
+        };
         data.finish().map_err(|e| ftp_error(&e, "upload"))?;
         if let Some(mode) = mode {
             match self.stream.site(format!("CHMOD {mode:o} {name}")) {
