@@ -1,5 +1,6 @@
 //! `sync show|rebuild|export|forget`, `resolve`: the memory of a sync group, and its conflicts.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::journal::{Journal, Reader, Request, Take};
 use crate::relay::memory::read_decisions;
 use crate::sync::Meta;
 use crate::sync::cell::Row;
-use crate::sync::entry::{Entry, Head, Side, id_of};
+use crate::sync::entry::{Entry, Head, Id, Side, id_of};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -92,22 +93,19 @@ struct Known {
     name: String,
     id: i64,
     meta: Meta,
+    /// What was published last.
+    beside: BTreeMap<Id, Option<Vec<u8>>>,
 }
 
-/// What is known of a group, once what was published is folded in.
+/// What is known of a group; it is only read, also beside a running relay.
 fn open(config: &Config, group: &str) -> Result<Option<Known>> {
     let names = || config.routes.iter().filter_map(|r| r.sync.as_ref()).map(|s| s.group.as_str());
     let reader = Journal::read(&config.home)?;
-    if let Some(reader) = &reader
-        && !reader.effective(group)?.is_empty()
-    {
-        // What was published last is folded in by the next job; whoever looks sees it now.
-        Journal::open(&config.home)?.0.fold(group)?;
-    }
     if let Some(reader) = reader
         && let Some((id, meta)) = reader.group(group)?
     {
-        return Ok(Some(Known { reader, name: group.to_owned(), id, meta }));
+        let beside = reader.beside(group)?;
+        return Ok(Some(Known { reader, name: group.to_owned(), id, meta, beside }));
     }
     if names().any(|name| name == group) {
         return Ok(None);
@@ -122,7 +120,7 @@ const SIDES: [Side; 2] = [Side::A, Side::B];
 impl Known {
     fn show(&self, as_json: bool) -> Result<u8> {
         let (mut records, mut holds, mut awaits, mut parked) = (0u64, [0u64; 2], [0u64; 2], 0u64);
-        self.reader.each_entry(self.id, &mut |_, bytes| {
+        self.reader.each_known(Some(self.id), &self.beside, &mut |_, bytes| {
             let (head, _) = Head::read(bytes)?;
             records += 1;
             for side in SIDES.map(Side::at) {
@@ -152,7 +150,7 @@ impl Known {
     fn show_record(&self, key: &[String], as_json: bool) -> Result<u8> {
         let wanted = id_of(key);
         let mut found = None;
-        self.reader.each_entry(self.id, &mut |id, bytes| {
+        self.reader.each_known(Some(self.id), &self.beside, &mut |id, bytes| {
             if *id == wanted {
                 found = Some(read_entry(bytes)?.1);
             }
@@ -190,7 +188,7 @@ impl Known {
     }
 
     fn export(&self) -> Result<u8> {
-        self.reader.each_entry(self.id, &mut |_, bytes| {
+        self.reader.each_known(Some(self.id), &self.beside, &mut |_, bytes| {
             print_line(&self.json(&read_entry(bytes)?.1).to_string());
             Ok(())
         })?;

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::job::JobId;
 use crate::sync::entry::{Entry, Head, Id, damaged};
 use crate::sync::{Memory, Meta};
-use leaf::{Leaf, checked, pack_piece};
+use leaf::{Leaf, checked, pack_piece, unpack_piece};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS sync_groups(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, meta TEXT NOT NULL);
@@ -87,6 +87,7 @@ impl GroupMemory {
         if job > 0 && found.as_ref().is_some_and(|(_, meta)| meta.incomplete) {
             return Err(unusable(name, "was not rebuilt to its end"));
         }
+        let beside = reader.beside(name)?;
         let (group, meta) = found.map_or((None, Meta::default()), |(id, meta)| (Some(id), meta));
         let named = name.to_owned();
         journal.write(move |c| c.execute("INSERT INTO sync_stages(job, name) VALUES(?, ?)", params![job, named]).map(|_| ()))?;
@@ -101,7 +102,7 @@ impl GroupMemory {
             bytes: 0,
             staged_bytes: 0,
             pieces: 0,
-            beside: journal.beside(name)?,
+            beside,
             starts: Vec::new(),
             leaves: HashMap::new(),
             held: 0,
@@ -160,22 +161,7 @@ impl Memory for GroupMemory {
     }
 
     fn each(&mut self, each: &mut dyn FnMut(&Id, &[u8]) -> Result<()>) -> Result<()> {
-        let mut beside = self.beside.iter().peekable();
-        let merged = match self.group {
-            None => Ok(()),
-            Some(group) => self.reader.each_entry(group, &mut |id, bytes| {
-                while let Some((new, entry)) = beside.next_if(|(new, _)| *new < id) {
-                    entry.as_ref().map_or(Ok(()), |bytes| each(new, bytes))?;
-                }
-                match beside.next_if(|(same, _)| *same == id) {
-                    Some((_, Some(newer))) => each(id, newer),
-                    Some((_, None)) => Ok(()),
-                    None => each(id, bytes),
-                }
-            }),
-        };
-        self.whole(merged)?;
-        beside.try_for_each(|(new, entry)| entry.as_ref().map_or(Ok(()), |bytes| each(new, bytes)))
+        self.whole(self.reader.each_known(self.group, &self.beside, each))
     }
 
     fn get(&mut self, id: &Id) -> Result<Option<Vec<u8>>> {
@@ -219,7 +205,7 @@ impl Reader {
     }
 
     /// All entries of a group, in order.
-    pub fn each_entry(&self, group: i64, each: &mut dyn FnMut(&Id, &[u8]) -> Result<()>) -> Result<()> {
+    fn each_entry(&self, group: i64, each: &mut dyn FnMut(&Id, &[u8]) -> Result<()>) -> Result<()> {
         let mut statement = self.connection.prepare_cached("SELECT sum, data FROM sync_leaves WHERE grp = ? ORDER BY lo").map_err(broken(&self.path))?;
         let mut rows = statement.query([group]).map_err(broken(&self.path))?;
         while let Some(row) = rows.next().map_err(broken(&self.path))? {
@@ -229,6 +215,37 @@ impl Reader {
             Leaf::of(data)?.iter().try_for_each(|entry| entry.and_then(|(id, bytes)| each(&id, bytes)))?;
         }
         Ok(())
+    }
+
+    /// What was published and is not folded in, the later over the earlier.
+    pub fn beside(&self, name: &str) -> Result<BTreeMap<Id, Option<Vec<u8>>>> {
+        let mut beside = BTreeMap::new();
+        for job in self.effective(name)? {
+            for part in 0..=ALL_PARTS {
+                for data in self.pieces(job, part)? {
+                    beside.extend(unpack_piece(&data)?);
+                }
+            }
+        }
+        Ok(beside)
+    }
+
+    /// All entries of a group, with what stands beside its leaves, in order.
+    pub fn each_known(&self, group: Option<i64>, beside: &BTreeMap<Id, Option<Vec<u8>>>, each: &mut dyn FnMut(&Id, &[u8]) -> Result<()>) -> Result<()> {
+        let mut beside = beside.iter().peekable();
+        if let Some(group) = group {
+            self.each_entry(group, &mut |id, bytes| {
+                while let Some((new, entry)) = beside.next_if(|(new, _)| *new < id) {
+                    entry.as_ref().map_or(Ok(()), |bytes| each(new, bytes))?;
+                }
+                match beside.next_if(|(same, _)| *same == id) {
+                    Some((_, Some(newer))) => each(id, newer),
+                    Some((_, None)) => Ok(()),
+                    None => each(id, bytes),
+                }
+            })?;
+        }
+        beside.try_for_each(|(new, entry)| entry.as_ref().map_or(Ok(()), |bytes| each(new, bytes)))
     }
 
     /// Where a group's leaves begin, in order.
@@ -261,7 +278,7 @@ impl Reader {
     }
 
     /// The jobs whose stages are true and not folded in, in the order in which they became so.
-    pub fn effective(&self, name: &str) -> Result<Vec<JobId>> {
+    fn effective(&self, name: &str) -> Result<Vec<JobId>> {
         let sql = "SELECT job FROM sync_stages WHERE name = ? AND effective > 0 ORDER BY effective";
         let mut statement = self.connection.prepare_cached(sql).map_err(broken(&self.path))?;
         let rows = statement.query_map([name], |r| r.get(0)).and_then(Iterator::collect);

@@ -147,7 +147,7 @@ pub(super) fn rebuild(w: &World, reader: &Reader, group: &str, answer: &mut Answ
     w.journal.complete_group(group)?;
     let (mut both, mut only) = (0u64, [0u64; 2]);
     if let Some((id, _)) = reader.group(group)? {
-        reader.each_entry(id, &mut |_, bytes| {
+        reader.each_known(Some(id), &reader.beside(group)?, &mut |_, bytes| {
             let (head, entry) = read_entry(bytes)?;
             match head.holds {
                 [true, true] => both += 1,

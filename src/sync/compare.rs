@@ -330,7 +330,8 @@ impl Changes for Compare<'_> {
         };
         let at = self.index.find(&id);
         let first = self.see(&id, at);
-        if first && at.is_some() && self.spec.exports == Exports::Full && self.spec.deletes == Deletes::Send && self.export.holds == Exports::Full {
+        let held = at.is_some_and(|at| self.index.holds(at));
+        if first && held && self.spec.deletes == Deletes::Send && self.export.holds == Exports::Full {
             self.newly_skipped.push(id);
         }
         Ok(())

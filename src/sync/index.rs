@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::entry::{Head, Id, Side};
+use super::judge::Deletes;
 
 /// A key that the memory knows, while an export goes by.
 pub(super) struct Index {
@@ -76,14 +77,20 @@ impl Index {
     pub(super) fn has_rows(&self, at: usize) -> bool {
         self.slots[at].flags.load(Relaxed) & ROWS != 0
     }
+    /// Whether the side is known to hold the record.
+    pub(super) fn holds(&self, at: usize) -> bool {
+        self.slots[at].flags.load(Relaxed) & HOLDS != 0
+    }
     /// Notes that the export has the key; false: it had it already.
     pub(super) fn see(&self, at: usize) -> bool {
         self.slots[at].flags.fetch_or(SEEN, Relaxed) & SEEN == 0
     }
-    /// The keys that the export did not have, and that the side holds, or that something was delivered to it for.
-    pub(super) fn missing(&self) -> impl Iterator<Item = (Id, bool)> {
-        let of_interest = |flags: u8| flags & SEEN == 0 && flags & (HOLDS | AWAITS) != 0;
-        self.slots.iter().map(|slot| (slot.id, slot.flags.load(Relaxed))).filter(move |(_, f)| of_interest(*f)).map(|(id, f)| (id, f & HOLDS != 0))
+    /// The keys that the export did not have, of which something is to be said: those that the side holds where deletions
+    /// are sent (then true), and those that something was delivered to it for.
+    pub(super) fn missing(&self, deletes: Deletes) -> impl Iterator<Item = (Id, bool)> {
+        let wanted = if deletes == Deletes::Send { HOLDS | AWAITS } else { AWAITS };
+        let flags = self.slots.iter().map(|slot| (slot.id, slot.flags.load(Relaxed)));
+        flags.filter(move |(_, f)| f & SEEN == 0 && f & wanted != 0).map(|(id, f)| (id, f & HOLDS != 0))
     }
 }
 
@@ -111,7 +118,7 @@ mod tests {
                 assert_eq!(index.find(id).map(|at| index.quiet(at)), Some(i as u64 + 1));
             }
             assert_eq!((index.find(&id_of(&["other".into()])), index.held), (None, count as u64));
-            assert_eq!(index.missing().count(), count);
+            assert_eq!(index.missing(Deletes::Send).count(), count);
         }
     }
 }

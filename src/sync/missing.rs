@@ -48,19 +48,21 @@ impl Compare<'_> {
     /// What becomes of the records that the export does not have.
     pub(super) fn miss(&mut self, plan_key: &[usize], each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
         let Some(prepared) = self.prepared.take() else { return Ok(()) };
-        let deletes = if self.unreadable > 0 { Deletes::Ignore } else { self.spec.deletes };
-        let missing: Vec<(Id, bool)> = self.index.missing().collect();
+        let deletes = self.spec.deletes;
+        let missing: Vec<(Id, bool)> = self.index.missing(deletes).collect();
+        if self.unreadable > 0 {
+            // Any of them may be one that could not be read: nothing is said of them.
+            if deletes == Deletes::Send && !missing.is_empty() {
+                let why = format!("{} records had no key that could be read", self.unreadable);
+                self.kept_back = Some(format!("{why}: the {} that are missing are not sent as deleted", missing.len()));
+            }
+            return Ok(());
+        }
         let skipped = std::mem::take(&mut self.newly_skipped);
         let count = missing.iter().filter(|(_, holds)| *holds).count() + skipped.len();
-        if self.unreadable > 0 && self.spec.deletes == Deletes::Send && !missing.is_empty() {
-            let why = format!("{} records had no key that could be read", self.unreadable);
-            self.kept_back = Some(format!("{why}: the {} that are missing are not sent as deleted", missing.len()));
-        } else {
-            self.allowed(count as u64)?;
-        }
+        self.allowed(count as u64)?;
         let reading = self.spec.opposite.as_ref().map_or_else(Reading::default, |o| o.reading.clone());
         let missing = missing.into_iter().map(|(id, _)| id);
-        let skipped = skipped.into_iter().filter(|_| deletes == Deletes::Send);
         // In the order of their keys, however the memory has them.
         let mut gone: Vec<(Vec<String>, Id)> = Vec::new();
         for id in missing.chain(skipped) {

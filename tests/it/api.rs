@@ -58,6 +58,20 @@ fn each_record_is_a_request_and_what_b_refuses_is_rejected_in_its_words() {
 }
 
 #[test]
+fn a_record_that_b_refuses_is_sent_again_with_the_next_export_and_no_other_is() {
+    let (port, seen) = scripted(vec![Some("201 Created"), Some("422 No"), Some("201 Created"), Some("200 OK")]);
+    let w = world(port, "", "[routes.r.sync]\nkey = [\"code\"]\n");
+    w.write("a/1.csv", "code;nom\n1;a\n2;b\n3;c\n");
+    w.once().ok();
+    w.write("a/2.csv", "code;nom\n1;a\n2;b\n3;c\n");
+    w.once().ok();
+    assert_eq!(bodies(&seen)[3..], [r#"{"code":"2","nom":"B"}"#]);
+    w.write("a/3.csv", "code;nom\n1;a\n2;b\n3;c\n");
+    w.once().ok();
+    assert_eq!(bodies(&seen).len(), 4);
+}
+
+#[test]
 fn so_many_records_go_in_one_request() {
     let (port, seen) = scripted(vec![Some("200 OK"), Some("400 Bad Request"), Some("200 OK")]);
     let w = world(port, "batch = 2\nmethod = \"PUT\"\n", "order_by = [\"-code\"]\n");

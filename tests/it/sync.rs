@@ -1,5 +1,6 @@
 //! Record-level synchronisation, from outside: each side learns what the other changed, and nothing twice.
 
+mod live;
 mod model;
 
 use std::cell::Cell;
@@ -601,4 +602,27 @@ fn what_cannot_be_meant_is_told_by_config_check() {
     check(&THERE.replace("[routes.ab.source]", "[routes.ab]\nwhere = \"sync.op == 'added'\"\n[routes.ab.source]")).code(2).says("only in the map");
     check(&THERE.replace("sync.op", "sync.of")).code(2).says("sync.before.COLUMN");
     check(&two("")).ok();
+}
+
+#[test]
+fn a_large_export_is_compared_on_all_cores_as_a_small_one_is() {
+    let x = Exchange::one("deletes = \"send\"");
+    let row = |i: u32, name: &str| format!("{i:06};{name} {i} with a name that makes the file large enough for several pieces;{i},50\n");
+    let all: String = (0..60_000).map(|i| row(i, "Soci\u{e9}t\u{e9}")).collect();
+    x.a(&all).ok();
+    assert_eq!(x.to_b().len(), 60_000);
+    // One modified, one added, one deleted, one twice, one without a key, one with a wrong amount, far from each other.
+    let mut rows: Vec<String> = (0..60_000).filter(|i| *i != 30_000).map(|i| row(i, if i == 45_000 { "Autre" } else { "Soci\u{e9}t\u{e9}" })).collect();
+    rows.insert(20_000, row(99_999, "Neuf"));
+    rows.insert(55_000, row(10, "Soci\u{e9}t\u{e9}"));
+    rows[50_000] = rows[50_000].replace(",50", ",5x");
+    x.a(&rows.concat()).ok();
+    let r = x.records();
+    let count = |name: &str| r[name].as_u64().unwrap();
+    assert_eq!((count("read"), count("written"), count("rejected"), count("deleted")), (60_001, 2, 2, 1), "{r}");
+    assert_eq!(count("unchanged"), 59_997);
+    let sent: Vec<String> = x.to_b().iter().map(|l| format!("{}{}", &l[..8], l.rsplit(',').next().unwrap())).collect();
+    assert_eq!(sent, ["099999,Nadded", "045000,Amodified", "030000,Sdeleted"]);
+    x.a(&rows.concat()).ok();
+    assert_eq!(x.to_b(), nothing());
 }

@@ -31,20 +31,6 @@ impl Journal {
         if staged > BESIDE_BYTES_MAX || staged > leaves / 4 { self.fold(name) } else { Ok(()) }
     }
 
-    /// What was published and is not folded in, the later over the earlier.
-    pub(super) fn beside(&self, name: &str) -> Result<BTreeMap<Id, Option<Vec<u8>>>> {
-        let reader = self.reader()?;
-        let mut beside = BTreeMap::new();
-        for job in reader.effective(name)? {
-            for part in 0..=ALL_PARTS {
-                for data in reader.pieces(job, part)? {
-                    beside.extend(unpack_piece(&data)?);
-                }
-            }
-        }
-        Ok(beside)
-    }
-
     /// Folds into the memory of a group what was published. What is folded twice is folded once.
     pub fn fold(&self, name: &str) -> Result<()> {
         let _alone = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
