@@ -75,11 +75,15 @@ fn id_from(bytes: &[u8]) -> Result<Id> {
 }
 
 impl GroupMemory {
-    /// The memory of a group, for a job: what is effective is folded in, what the job staged before is dropped.
+    /// The memory of a group, for a job: what the job staged before is dropped, unless it became true.
     pub fn open(journal: &Journal, name: &str, job: JobId) -> Result<Self> {
         journal.drop_stages(name, job)?;
         journal.fold_what_is_large(name)?;
         let reader = journal.reader()?;
+        // What an operator settled is staged under one number for all groups: a crash may have come before it was folded in.
+        if let Some(other) = reader.group_of_stage(job)? {
+            journal.fold(&other)?;
+        }
         let found = reader.group(name)?;
         if found.is_none() && reader.status(LOST)?.is_some_and(|groups| groups.lines().any(|group| group == name)) {
             return Err(unusable(name, "was lost with the journal"));
@@ -285,6 +289,12 @@ impl Reader {
         rows.map_err(broken(&self.path))
     }
 
+    /// The group that a job has a stage of.
+    fn group_of_stage(&self, job: JobId) -> Result<Option<String>> {
+        let found = self.connection.query_row("SELECT name FROM sync_stages WHERE job = ?", [job], |r| r.get(0)).optional();
+        found.map_err(broken(&self.path))
+    }
+
     fn pieces(&self, job: JobId, part: i64) -> Result<Vec<Vec<u8>>> {
         let sql = "SELECT data FROM sync_pieces WHERE job = ? AND part = ? ORDER BY piece";
         let mut statement = self.connection.prepare_cached(sql).map_err(broken(&self.path))?;
@@ -385,6 +395,19 @@ mod tests {
         assert_eq!(all(&journal).len(), 3000);
         journal.fold("g").unwrap();
         assert_eq!(all(&journal).len(), 3000);
+    }
+
+    #[test]
+    fn what_is_staged_by_no_job_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(dir.path()).unwrap();
+        // Nothing was settled in one group; in another one it was, and a crash came before it was folded in.
+        drop(GroupMemory::open(&journal, "other", 0).unwrap());
+        publish(&journal, 0, &[entry(1)].map(|(id, e)| (id, Some(e))));
+        drop(GroupMemory::open(&journal, "other", 0).unwrap());
+        assert_eq!(all(&journal), [entry(1)]);
+        publish(&journal, 0, &[entry(2)].map(|(id, e)| (id, Some(e))));
+        assert_eq!(all(&journal).len(), 2);
     }
 
     #[test]

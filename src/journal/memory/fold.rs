@@ -112,7 +112,7 @@ impl Journal {
     pub(super) fn drop_stages(&self, name: &str, job: JobId) -> Result<()> {
         let name = name.to_owned();
         self.write(move |c| {
-            let sql = "SELECT job FROM sync_stages WHERE name = ?1 AND effective = 0 AND (job = ?2 OR job > 0 AND job NOT IN
+            let sql = "SELECT job FROM sync_stages WHERE effective = 0 AND (job = ?2 OR name = ?1 AND job > 0 AND job NOT IN
                 (SELECT id FROM jobs WHERE at_rest = 0 OR state = 'unconfirmed'))";
             let jobs = c.prepare_cached(sql)?.query_map(params![name, job], |r| r.get::<_, JobId>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
             jobs.into_iter().try_for_each(|job| drop_stage(c, job))
