@@ -12,18 +12,18 @@ pub type Id = [u8; 12];
 /// The hash of a key.
 pub fn id_of(key: &[String]) -> Id {
     // One part, as most keys have, needs no copy of its text.
-    if let [only] = key {
-        let mut id = Id::default();
-        id.copy_from_slice(&xxh3_128(only.as_bytes()).to_be_bytes()[..12]);
-        return id;
-    }
-    let mut text = Vec::new();
-    for part in key {
-        text.extend_from_slice(&(part.len() as u32).to_le_bytes());
-        text.extend_from_slice(part.as_bytes());
-    }
+    let hash = if let [only] = key {
+        xxh3_128(only.as_bytes())
+    } else {
+        let mut text = Vec::new();
+        for part in key {
+            text.extend_from_slice(&(part.len() as u32).to_le_bytes());
+            text.extend_from_slice(part.as_bytes());
+        }
+        xxh3_128(&text)
+    };
     let mut id = Id::default();
-    id.copy_from_slice(&xxh3_128(&text).to_be_bytes()[..12]);
+    id.copy_from_slice(&hash.to_be_bytes()[..12]);
     id
 }
 

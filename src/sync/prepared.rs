@@ -8,7 +8,7 @@ use crate::formats::text::Style;
 use crate::record::{Columns, Reject, Value};
 use crate::transform::Transformation;
 use crate::transform::eval::Env;
-use crate::transform::plan::{Ground, Mapping, Plan, Read, Unique, Values, by_brackets};
+use crate::transform::plan::{Ground, Mapping, Plan, Read, by_brackets};
 
 /// What is known of the plan in hand.
 pub(super) struct Prepared {
@@ -127,19 +127,10 @@ impl Prepared {
 
     /// The record as it is exported.
     pub(super) fn shown(&self, env: &Env<'_>) -> Row {
-        let Some((plan, columns)) = &self.shown else { return Row::default() };
-        let mut unique = Unique::new(0);
-        let arena = bumpalo::Bump::new();
-        let env = Env { columns: &plan.columns, arena: &arena, ..*env };
-        let mut values = Values::with_capacity_in(columns.len(), &arena);
-        // What does not fit its type was told by the map, where it matters; elsewhere it is as A wrote it.
-        match plan.apply(&env, &mut unique, &mut values) {
-            Ok(_) => columns.iter().zip(&values).map(|(c, v)| (*c, Cell::of(v, env.style))).collect(),
-            Err(_) => {
-                let one = |at: usize| plan.target(at, &env).unwrap_or(Value::Null);
-                columns.iter().enumerate().map(|(at, c)| (*c, Cell::of(&one(at), env.style))).collect()
-            }
-        }
+        let Some((plan, _)) = &self.shown else { return Row::default() };
+        let env = Env { columns: &plan.columns, ..*env };
+        // What does not fit its type was told by the map: it rejects the record.
+        self.order.iter().map(|(at, column)| (*column, Cell::of(&plan.target(*at, &env).unwrap_or(Value::Null), env.style))).collect()
     }
 
     /// The targets of a record, by their numbers.
