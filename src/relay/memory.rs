@@ -8,15 +8,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::World;
+use super::operate::once_more;
 use super::steps::CONFLICT_COLUMNS;
 use crate::config::Route;
 use crate::durable;
 use crate::error::{Blame, Error, Result};
-use crate::formats::Next;
-use crate::formats::{Output, Room};
+use crate::formats::{Next, Output, Room};
 use crate::job::{Job, JobId, State};
 use crate::journal::memory::{GroupMemory, read_entry};
-use crate::journal::{Answer, Decision, NewJob, Reader, Take};
+use crate::journal::{Answer, Decision, Reader, Take};
 use crate::naming;
 use crate::record::Record;
 use crate::sync::entry::{Entry, Id, Side};
@@ -312,8 +312,7 @@ fn reread(w: &World, reader: &Reader, of: JobId) -> Result<Option<Job>> {
     if job.state != State::Delivered || !archived || w.route(&job.route).is_none() {
         return Ok(None);
     }
-    let new = NewJob { route: job.route.clone(), file: job.file.clone(), found: job.found, replay_of: Some(original), id: None };
-    Ok(w.create(vec![new])?.pop())
+    once_more(w, &job).map(Some)
 }
 
 /// What an edited conflicts file says: the key, the column and the side that wins, for each row that says it.

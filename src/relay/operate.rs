@@ -116,11 +116,15 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
     if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {
         return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
     }
-    // A replay of a replay goes back to the archived original.
-    let of = job.replay_of.unwrap_or(id);
+    once_more(w, &job).map(Ok)
+}
+
+/// A new job that reads a job's archived original once more; of a replay, the one that it goes back to.
+pub(super) fn once_more(w: &World, job: &Job) -> Result<Job> {
+    let of = job.replay_of.unwrap_or(job.id);
     let new = NewJob { route: job.route.clone(), file: job.file.clone(), found: job.found, replay_of: Some(of), id: None };
     let mut jobs = w.create(vec![new])?;
-    Ok(Ok(jobs.remove(0)))
+    Ok(jobs.remove(0))
 }
 
 /// What `status` shows of a running relay.
