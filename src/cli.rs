@@ -2,10 +2,12 @@
 //!
 //! Results go to standard output, everything else to standard error. No command decides about a file.
 
+mod audit;
 mod check;
 mod config;
 mod demo;
 mod explain;
+mod init;
 mod jobs;
 mod operate;
 mod run;
@@ -42,8 +44,12 @@ const EXIT_STATUS: &str = "Exit status: 0 done; 1 a file failed, is held or unco
 enum Command {
     /// Lay out a small A and B with sample exports, relay them, and show what to look at
     Demo(demo::Args),
+    /// Ask for the two folders, audit what lies there, and lay out a configuration
+    Init(init::Args),
     /// Watch, poll and schedule every route until told to stop
     Run(run::Args),
+    /// Read samples of A's export and B's import: what they are, how far the exchange can be automated, and a draft of the route
+    Audit(audit::Args),
     /// Run a route's transformation alone: nothing is delivered
     Transform(transform::Args),
     /// Show routes, endpoints, backlog, jobs in flight, errors
@@ -129,7 +135,9 @@ fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Demo(args) => demo::run(&args),
+        Command::Init(args) => init::run(&args, context),
         Command::Run(args) => run::run(&args, context),
+        Command::Audit(args) => audit::run(&args),
         Command::Transform(args) => transform::run(&args, context),
         Command::Status(args) => jobs::status(&args, context),
         Command::History(args) => jobs::history(&args, context),

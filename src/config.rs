@@ -477,11 +477,16 @@ pub fn read(path: &Path) -> Result<(Option<Config>, Option<String>)> {
         Error::config(format!("can't read the configuration {}: {}", path.display(), reason(&e)))
             .hint("name it with --config FILE or PASSERELLE_CONFIG, or start in its folder; `passerelle demo` lays out an example")
     })?;
+    Ok(read_text(path, text))
+}
+
+/// The same for a text that lies nowhere yet, or at `path`.
+pub fn read_text(path: &Path, text: String) -> (Option<Config>, Option<String>) {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (mut doc, options) = raw::Document::read(path, text);
     let config = resolve::resolve(&mut doc, options, &absolute);
     let report = if doc.mistakes.is_empty() { None } else { Some(doc.report()) };
-    Ok((config.filter(|_| report.is_none()), report))
+    (config.filter(|_| report.is_none()), report)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@
 //! - words everybody shares: `error`, `options` (configuration keys as data), `points` (where tests break a run), `record`, `stop`
 //! - pure: `formats` (bytes ↔ records), `transform` (mapping, expressions, rejects), `sync` (which records are sent),
 //!   `naming`, `schedule`, `job` (facts and what comes next)
-//! - `config`: text → routes that are ready to use
+//! - `config`: text → routes that are ready to use; `audit`: samples → what they are, and a draft of a route
 //! - adapters: `durable` (every change of local files), `watch` (what is ready), `endpoints` (servers), `journal`, `sys`
 //! - `relay`: the engine; `relay::dispatch` (who runs next) and `relay::publish` (what became of a rename) are pure
 //! - `daemon` (signals, the only async code) and `cli`
@@ -43,6 +43,7 @@ pub mod sync;
 pub mod sys;
 pub mod transform;
 
+pub mod audit;
 pub mod config;
 pub mod durable;
 pub mod job;

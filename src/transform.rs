@@ -26,6 +26,7 @@ mod run;
 mod sink;
 mod spill;
 mod tools;
+pub mod trial;
 pub mod typed;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod api;
+mod audit; // samples: what they are, how they map, a draft of the route
 mod bad_input;
 mod cases; // what is wrong with files, names, folders and servers ends in a clear message, and nothing is lost
 mod check; // every cause that stops a connection, told apart at its stage

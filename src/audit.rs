@@ -1,0 +1,378 @@
+//! Samples of A and B: what they are, how far the exchange can be automated, and a draft of the route.
+//!
+//! A sample is read by the product's own readers, and what is proposed is tried by its own evaluator, so that a draft
+//! does what the audit says. Every guess carries what tells for it; none is ever made in silence.
+
+pub mod combine;
+pub mod conversions;
+pub mod delimited;
+pub mod dialect;
+pub mod draft;
+pub mod encoding;
+pub mod fixed;
+pub mod grade;
+pub mod likeness;
+pub mod mapping;
+pub mod names;
+pub mod near;
+pub mod pair;
+pub mod profile;
+pub mod read;
+pub mod sample;
+pub mod schema;
+pub mod signs;
+pub mod tree;
+pub mod values;
+pub mod xsd;
+
+use std::collections::HashSet;
+
+use crate::error::Result;
+use crate::formats::Room;
+use dialect::{Dialect, Note};
+use grade::Grade;
+use mapping::{Match, Search};
+use pair::{Loose, Pairs};
+use profile::{Kind, Profile, Profiler};
+use read::{Layout, Reach, Reading};
+use sample::Sample;
+use signs::Signs;
+
+/// Records that are kept at hand, to be compared with the other side's.
+const ROWS_MAX: usize = 5000;
+/// Cells of them, so that wide records keep few.
+const CELLS_MAX: usize = 2_000_000;
+
+/// One side: a sample, read in one way.
+#[derive(Debug)]
+pub struct Side {
+    /// How it is written.
+    pub dialect: Dialect,
+    /// The list whose elements are the records.
+    pub each: Option<Reach>,
+    /// What was read.
+    pub reading: Reading,
+    /// Its columns.
+    pub columns: Vec<Profile>,
+    /// How it writes numbers and dates.
+    pub signs: Signs,
+    /// Pairs of columns that tell records apart, where no column does.
+    pub keys: Vec<(usize, usize)>,
+    /// The column whose adjacent equal values make one record of several.
+    pub runs: Option<usize>,
+    /// What was noticed, with lines.
+    pub notes: Vec<Note>,
+    /// The first records: a text for each column, none where there is none.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+impl Side {
+    /// A side of which nothing was read.
+    fn empty(dialect: Dialect) -> Self {
+        let reading = Reading { complete: true, ..Reading::default() };
+        Self { dialect, each: None, reading, columns: Vec::new(), signs: Signs::default(), keys: Vec::new(), runs: None, notes: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Reads `sample` as `dialect` says; `each` is the list whose elements are the records.
+    pub fn examine(sample: &Sample, dialect: &Dialect, each: Option<&Reach>, room: &Room) -> Result<Self> {
+        let mut layout = Layout::default();
+        let width = dialect.delimited.as_ref().map_or(50, |d| d.names.len());
+        let mut profiler = Profiler::new(width);
+        let mut rows: Vec<Vec<Option<String>>> = Vec::new();
+        let mut cells = Vec::new();
+        let mut kept = 0;
+        let mut totals = Totals::default();
+        let mut reading = read::each(sample, dialect, each, room, &mut |row, names| {
+            layout.cells(row, names, &mut cells);
+            profiler.record(row.line, &cells);
+            totals.see(row.line, &cells);
+            if rows.len() < ROWS_MAX && kept < CELLS_MAX {
+                let mut texts = vec![None; layout.columns.len()];
+                for (at, text, _) in &cells {
+                    texts[*at] = text.clone();
+                }
+                kept += texts.len();
+                rows.push(texts);
+            }
+            Ok(true)
+        })?;
+        // A header alone names columns that no record has shown.
+        if layout.columns.is_empty()
+            && let Some(d) = &dialect.delimited
+        {
+            let header = crate::record::Columns::from_header(d.names.iter().map(String::as_str));
+            layout.columns = header.names.iter().map(|n| Reach { name: n.clone(), expr: read::by_name(n), list: false }).collect();
+        }
+        for row in &mut rows {
+            row.resize(layout.columns.len(), None);
+        }
+        let (columns, signs, mut notes) = profiler.finish(&layout.columns);
+        notes.splice(0..0, dialect.notes.iter().cloned());
+        notes.append(&mut reading.notes);
+        if let Some(encoding) = &dialect.encoding
+            && let Some((line, other)) = encoding.strangers.first()
+        {
+            notes.push(Note::new(format!("mixed encodings: {} lines are {other} in a file of {}", encoding.strangers.len(), encoding.label), *line));
+        }
+        notes.extend(totals.note(reading.complete));
+        let runs = runs(&columns, &rows);
+        notes.extend(runs.iter().map(|c| {
+            Note::new(
+                format!("{} repeats in adjacent records, of which only the first is filled in whole: they look like one record together", columns[*c].name),
+                0,
+            )
+        }));
+        notes.extend(columns.iter().flat_map(|c| c.notes.iter().map(|n| Note::new(format!("{}: {}", c.name, n.text), n.line))));
+        let mut side = Self { dialect: dialect.clone(), each: each.cloned(), reading, columns, signs, keys: Vec::new(), runs, notes, rows };
+        side.keys = side.pairs();
+        Ok(side)
+    }
+
+    /// The format that the values of the sample tell of: `input.decimal` and its like.
+    pub fn value_keys(&self) -> Vec<(&'static str, String)> {
+        let mut keys = Vec::new();
+        let by_text = !matches!(self.dialect.format, "xlsx" | "dbf");
+        if let Some(decimal) = self.signs.decimal.filter(|d| *d != '.' && by_text) {
+            keys.push(("decimal", dialect::quoted(&decimal.to_string())));
+        }
+        if let Some(thousands) = self.signs.thousands.filter(|_| by_text) {
+            keys.push(("thousands", dialect::quoted(&thousands.to_string())));
+        }
+        if let Some(dates) = self.signs.dates.as_ref().filter(|_| by_text) {
+            keys.push(("dates", dialect::quoted(dates)));
+        }
+        if let Some(datetimes) = self.signs.datetimes.as_ref().filter(|_| by_text) {
+            keys.push(("datetimes", dialect::quoted(datetimes)));
+        }
+        keys
+    }
+
+    /// The pattern of its dates; none: there are no dates.
+    pub fn dates(&self) -> Option<&str> {
+        self.signs.has_dates.then(|| self.signs.dates.as_deref().unwrap_or("%Y-%m-%d"))
+    }
+
+    /// Pairs of columns whose values together stand once only; looked for where no column is a key by itself.
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        if self.rows.len() < 3 || self.columns.iter().any(|c| c.key) {
+            return Vec::new();
+        }
+        let mut order: Vec<usize> = (0..self.columns.len())
+            .filter(|i| {
+                self.columns[*i].nulls == 0 && self.columns[*i].distinct > 1 && self.columns[*i].kind != Kind::Decimal && self.columns[*i].lengths.1 <= 60
+            })
+            .collect();
+        order.sort_by_key(|i| std::cmp::Reverse(self.columns[*i].distinct));
+        order.truncate(16);
+        let mut found = Vec::new();
+        for (n, a) in order.iter().enumerate() {
+            for b in &order[n + 1..] {
+                if self.columns[*a].distinct * self.columns[*b].distinct < self.rows.len() as u64 {
+                    continue;
+                }
+                let mut seen = HashSet::with_capacity(self.rows.len());
+                if self.rows.iter().all(|row| seen.insert((row[*a].as_deref(), row[*b].as_deref()))) {
+                    found.push((*a.min(b), *a.max(b)));
+                }
+            }
+        }
+        found.sort_unstable();
+        found.truncate(5);
+        found
+    }
+}
+
+/// A column that stands still over adjacent records while others are filled in the first of them only.
+fn runs(columns: &[Profile], rows: &[Vec<Option<String>>]) -> Option<usize> {
+    if rows.len() < 4 {
+        return None;
+    }
+    let filled = |row: &[Option<String>], c: usize| row[c].as_deref().is_some_and(|t| !t.is_empty());
+    (0..columns.len().min(6)).find(|c| {
+        if columns[*c].nulls > 0 || columns[*c].list || columns[*c].distinct * 10 > columns[*c].filled * 9 || columns[*c].distinct < 2 {
+            return false;
+        }
+        let follows: Vec<usize> = (1..rows.len()).filter(|i| rows[*i][*c] == rows[*i - 1][*c]).collect();
+        let begins = (0..rows.len()).filter(|i| *i == 0 || rows[*i][*c] != rows[*i - 1][*c]).count();
+        let first_only = (0..columns.len()).filter(|o| {
+            let in_first = (0..rows.len()).filter(|i| (*i == 0 || rows[*i][*c] != rows[*i - 1][*c]) && filled(&rows[*i], *o)).count();
+            in_first * 10 >= begins * 9 && follows.iter().all(|i| !filled(&rows[*i], *o))
+        });
+        // Each value makes one run, and two columns at least belong to its first record.
+        columns[*c].distinct <= begins as u64
+            && begins as u64 <= columns[*c].distinct + columns[*c].distinct / 10
+            && follows.len() >= 2
+            && first_only.count() >= 2
+    })
+}
+
+/// Whether the last records are totals and no records.
+#[derive(Default)]
+struct Totals {
+    /// The last record: its line, and its first texts.
+    last: (u64, Vec<String>),
+    /// Totals within the file are records of some kind.
+    seen: u64,
+}
+
+const TOTAL_WORDS: &[&str] =
+    &["total", "totaux", "sous-total", "total general", "gesamt", "summe", "gesamtsumme", "somme", "totals", "grand total", "suma", "totale"];
+
+impl Totals {
+    fn see(&mut self, line: u64, cells: &[read::Cell]) {
+        let texts: Vec<String> = cells.iter().take(8).filter_map(|(_, t, _)| t.clone()).filter(|t| !t.trim().is_empty()).take(2).collect();
+        self.seen += u64::from(is_total(&texts));
+        self.last = (line, texts);
+    }
+
+    fn note(&self, complete: bool) -> Option<Note> {
+        (complete && self.seen == 1 && is_total(&self.last.1))
+            .then(|| Note::new("the last record is a total: leave it out with skip_last = 1, or by `where`", self.last.0))
+    }
+}
+
+fn is_total(texts: &[String]) -> bool {
+    texts.iter().any(|t| {
+        let word = t.trim().trim_end_matches([':', ' ', '.']).to_lowercase().replace('é', "e");
+        TOTAL_WORDS.contains(&word.as_str())
+    })
+}
+
+/// What two samples say together.
+#[derive(Debug)]
+pub struct Audit {
+    /// A's export.
+    pub a: Side,
+    /// B's import file.
+    pub b: Option<Side>,
+    /// What each of B's columns is made of.
+    pub mapping: Vec<Match>,
+    /// Which records go: an expression, and what tells for it.
+    pub condition: Option<(String, String)>,
+    /// The targets by which B's records are ordered, where A's are not.
+    pub order: Vec<String>,
+    /// How the records were found that both hold; none: they share none.
+    pub pairs: Option<Pairs>,
+    /// How far the exchange can be automated.
+    pub grade: Grade,
+}
+
+/// Audits a sample of A, and one of B.
+pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, room: &Room) -> Result<Audit> {
+    let dialects = dialect::candidates(sample_a)?;
+    let Some(sample_b) = sample_b else {
+        let a = Side::examine(sample_a, &dialects[0], None, room)?;
+        let grade = Grade::of_one(&a);
+        return Ok(Audit { a, b: None, mapping: Vec::new(), condition: None, order: Vec::new(), pairs: None, grade });
+    };
+    let mut b = target(sample_b, room)?;
+    let mut loose_b = Loose::new(&b);
+    let mut best: Option<(f64, Side, Loose, Option<Pairs>)> = None;
+    for (n, dialect) in dialects.iter().enumerate() {
+        let plain = match Side::examine(sample_a, dialect, None, room) {
+            Ok(side) => side,
+            Err(e) if n == 0 => return Err(e),
+            Err(_) => continue,
+        };
+        let lists: Vec<Reach> =
+            plain.columns.iter().filter(|c| c.list).map(|c| Reach { name: c.name.clone(), expr: c.expr.clone(), list: true }).take(4).collect();
+        let mut ways = vec![plain];
+        for list in lists {
+            ways.extend(Side::examine(sample_a, dialect, Some(&list), room).ok().filter(|side| !side.rows.is_empty()));
+        }
+        for side in ways {
+            let loose = Loose::new(&side);
+            let pairs = pair::find((&side, &loose), (&b, &loose_b));
+            // The places of records that B's rows confirm come before those that only look likely.
+            let (own, other) = (side.rows.len().max(1) as f64, b.rows.len().max(1) as f64);
+            let depth = side.dialect.records.as_ref().map_or(0.0, |r| r.matches('/').count() as f64 * 0.01);
+            let score = pairs.as_ref().map_or(0.0, |p| p.agreement * (p.pairs.len() as f64 / other).min(1.0) + own.min(other) / own.max(other) + depth);
+            let margin = if side.each.is_some() { 0.02 } else { 0.0 };
+            if best.as_ref().is_none_or(|(most, ..)| score > most + margin) {
+                best = Some((score, side, loose, pairs));
+            }
+        }
+    }
+    let Some((_, a, loose, mut pairs)) = best else { return Err(crate::error::Error::relay("the sample was read in no way")) };
+    // Where B's fields touch each other, only A's values tell where one ends.
+    if let Some(finer) = pairs.as_ref().and_then(|p| refined(&a, &b, sample_b, p)) {
+        b = Side::examine(sample_b, &finer, None, room)?;
+        loose_b = Loose::new(&b);
+        pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs);
+    }
+    let spec = draft::trial_route(&a, &b)?;
+    let search = Search::new(&a, &b, (loose, loose_b), pairs.as_ref());
+    let mut mapping = search.run(sample_a, &spec, room)?;
+    draft::name_tables(&mut mapping, &b);
+    let condition = pairs.as_ref().and_then(|p| condition(&a, p));
+    let order = pairs.as_ref().map_or_else(Vec::new, |p| order(&b, p));
+    let grade = Grade::of(&a, &b, &mapping, pairs.as_ref(), condition.is_some());
+    Ok(Audit { a, b: Some(b), mapping, condition, order, pairs, grade })
+}
+
+/// B's fixed lines with the fields that A's values show.
+fn refined(a: &Side, b: &Side, sample: &Sample, pairs: &Pairs) -> Option<Dialect> {
+    let layout = b.dialect.fixed.as_ref().filter(|f| !f.header)?;
+    let text = b.dialect.encoding.as_ref()?.decode(&sample.head);
+    let lines: Vec<Vec<char>> = text.lines().filter(|l| !l.trim().is_empty()).map(|l| l.chars().collect()).collect();
+    let pairs: Vec<(usize, usize)> = pair::spread(&pairs.pairs).into_iter().filter(|(_, row)| *row < lines.len()).collect();
+    let own: Vec<Vec<char>> = pairs.iter().map(|(_, row)| lines[*row].clone()).collect();
+    let values: Vec<Vec<&str>> =
+        (0..a.columns.len()).filter(|c| !a.columns[*c].list).map(|c| pairs.iter().map(|(row, _)| a.rows[*row][c].as_deref().unwrap_or("")).collect()).collect();
+    let finer = fixed::refined(layout, &own, &values)?;
+    Some(Dialect { fixed: Some(finer), ..b.dialect.clone() })
+}
+
+/// B's side: an import file, or a schema of one.
+fn target(sample: &Sample, room: &Room) -> Result<Side> {
+    if let Some(side) = schema::side(sample) {
+        return Ok(side);
+    }
+    Side::examine(sample, &dialect::candidates(sample)?[0], None, room)
+}
+
+/// A column by whose value A's records are in B's file or not.
+fn condition(a: &Side, pairs: &Pairs) -> Option<(String, String)> {
+    let absent: HashSet<usize> = pairs.only_a.iter().copied().collect();
+    if absent.is_empty() {
+        return None;
+    }
+    let present: HashSet<usize> = pairs.pairs.iter().map(|(i, _)| *i).collect();
+    let mut best: Option<(usize, usize, Vec<&str>)> = None;
+    for (column, profile) in a.columns.iter().enumerate().filter(|(_, c)| !c.list && c.distinct > 0 && c.distinct <= 12 && c.lengths.1 <= 60) {
+        let of = |rows: &HashSet<usize>| -> HashSet<&str> { rows.iter().map(|r| a.rows[*r][column].as_deref().unwrap_or("")).collect() };
+        let (there, gone) = (of(&present), of(&absent));
+        if there.is_disjoint(&gone) && !there.is_empty() && best.as_ref().is_none_or(|(_, n, _)| there.len() + gone.len() < *n) {
+            let mut values: Vec<&str> = there.iter().copied().collect();
+            values.sort_unstable();
+            best = Some((column, there.len() + gone.len(), values));
+        }
+        let _ = profile;
+    }
+    let (column, _, values) = best?;
+    let expr = &a.columns[column].expr;
+    let listed: Vec<String> = values.iter().map(|v| conversions::literal(v)).collect();
+    let condition = if let [one] = &listed[..] { format!("{expr} == {one}") } else { format!("{expr} in [{}]", listed.join(", ")) };
+    Some((condition, format!("the {} records of A that B has not are told by {}", absent.len(), a.columns[column].name)))
+}
+
+/// The columns by which B's records are in order, where A's are in another.
+fn order(b: &Side, pairs: &Pairs) -> Vec<String> {
+    let places: Vec<usize> = pairs.pairs.iter().map(|(i, _)| *i).collect();
+    if b.rows.len() < 10 || places.is_sorted() {
+        return Vec::new();
+    }
+    let sorted = |c: usize| b.rows.is_sorted_by_key(|row| row[c].as_deref().unwrap_or(""));
+    let Some(first) = (0..b.columns.len()).find(|c| b.columns[*c].distinct * 2 > b.reading.records && sorted(*c)) else { return Vec::new() };
+    let mut order = vec![b.columns[first].name.clone()];
+    let both = |c: usize| b.rows.is_sorted_by_key(|row| (row[first].as_deref().unwrap_or(""), row[c].as_deref().unwrap_or("")));
+    if b.columns[first].distinct < b.reading.records {
+        order.extend((0..b.columns.len()).find(|c| *c != first && b.columns[*c].distinct > 1 && both(*c)).map(|c| b.columns[c].name.clone()));
+    }
+    order
+}
+
+/// What is said of a target that no column gives.
+fn unmatched(target: usize, expression: &str, found: mapping::Found, confidence: f64, reason: String) -> mapping::Match {
+    mapping::Match { target, expression: expression.to_owned(), confidence, reason, sources: Vec::new(), table: None, others: Vec::new(), found }
+}

@@ -1,0 +1,398 @@
+//! Targets that no column gives by itself: texts put together, one column instead of another, a column where another
+//! has a value, a code table.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::conversions::{Candidate, literal};
+use super::mapping::{EXACT, Found, Match, Search, Tried};
+use super::pair;
+use super::profile::{Kind, Profile};
+use super::values::DATES;
+
+/// What is put together, to be tried by the evaluator.
+pub fn candidates(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candidate> {
+    let mut out = instead(&all[target]);
+    out.extend(together(search, target, all));
+    out.extend(slices(search, target));
+    out.extend(computed(search, target));
+    out.extend(flags(search, target));
+    let counted = (0..search.pairs.len()).all(|p| search.wanted(target, p) == (search.pairs[p].0 + 1).to_string());
+    if counted && search.pairs.len() >= 3 {
+        out.push(Candidate { expr: "row.number".into(), sources: Vec::new(), does: "the record's number".into(), cost: 3, typed: true });
+    }
+    out
+}
+
+/// Different candidates that are right for some records, the best few.
+fn partial(tried: &[Tried], least: f64) -> Vec<&Tried> {
+    let mut out: Vec<&Tried> = Vec::new();
+    for t in tried.iter().filter(|t| t.share >= least) {
+        if out.len() < 10 && !out.iter().any(|o| o.right == t.right && o.candidate.sources == t.candidate.sources) {
+            out.push(t);
+        }
+    }
+    out
+}
+
+/// One column, and where it has nothing another.
+fn instead(tried: &[Tried]) -> Vec<Candidate> {
+    let mut out = Vec::new();
+    let some = partial(tried, 0.1);
+    for x in &some {
+        for y in &some {
+            let both = x.right.iter().zip(&y.right).filter(|(a, b)| **a || **b).count();
+            if x.candidate.sources != y.candidate.sources && both as f64 >= x.right.len() as f64 * EXACT {
+                let sources = [&x.candidate.sources[..], &y.candidate.sources[..]].concat();
+                let expr = format!("({}) or ({})", x.candidate.expr, y.candidate.expr);
+                out.push(Candidate {
+                    expr,
+                    sources,
+                    does: "the first that has a value".into(),
+                    cost: 5 + x.candidate.cost + y.candidate.cost,
+                    typed: x.candidate.typed && y.candidate.typed,
+                });
+            }
+        }
+    }
+    out
+}
+
+/// A part of a text that is put together: the expression that gives it, its column, its text in each pair.
+struct Part {
+    source: usize,
+    expr: String,
+    texts: Vec<String>,
+}
+
+/// Texts of several columns with the same signs between them.
+fn together(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candidate> {
+    let rows: Vec<usize> = (0..search.pairs.len()).filter(|p| !search.wanted(target, *p).is_empty()).take(80).collect();
+    if rows.len() < 2 || search.b.columns[target].kind != Kind::Text {
+        return Vec::new();
+    }
+    let mut parts: Vec<Part> = Vec::new();
+    for (source, a) in search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list && a.distinct > 1) {
+        let texts: Vec<String> = rows.iter().map(|p| search.given(source, *p).to_owned()).collect();
+        if within(search, target, &rows, &texts) {
+            parts.push(Part { source, expr: a.expr.clone(), texts });
+        } else if a.kind == Kind::Text {
+            for (filter, case) in [("upper", str::to_uppercase as fn(&str) -> String), ("lower", str::to_lowercase)] {
+                let texts: Vec<String> = texts.iter().map(|t| case(t)).collect();
+                if within(search, target, &rows, &texts) {
+                    parts.push(Part { source, expr: format!("({} | {filter})", a.expr), texts });
+                }
+            }
+        }
+        if a.kind == Kind::Date {
+            let days: Vec<Option<jiff::civil::Date>> = rows.iter().map(|p| pair::day(a, search.given(source, *p).trim())).collect();
+            for pattern in DATES.iter().filter(|p| Some(**p) != a.pattern.as_deref()) {
+                let texts: Vec<String> = days.iter().map(|d| d.map_or_else(String::new, |d| d.strftime(pattern).to_string())).collect();
+                if within(search, target, &rows, &texts) {
+                    let read =
+                        if a.pattern == search.a.signs.dates { String::new() } else { format!("({})", literal(a.pattern.as_deref().unwrap_or("%Y-%m-%d"))) };
+                    parts.push(Part { source, expr: format!("({} | date{read} | strftime({}))", a.expr, literal(pattern)), texts });
+                }
+            }
+        }
+    }
+    // What other targets are made of may be a part of this one, as it is written there.
+    for (other, best) in all.iter().enumerate().filter(|(other, _)| *other != target && search.b.columns[*other].distinct > 1) {
+        let Some(best) = best.first().filter(|t| t.share >= EXACT && t.candidate.cost > 0 && !t.candidate.sources.is_empty()) else { continue };
+        let texts: Vec<String> = rows.iter().map(|p| search.wanted(other, *p).to_owned()).collect();
+        if within(search, target, &rows, &texts) {
+            parts.push(Part { source: best.candidate.sources[0], expr: format!("({})", best.candidate.expr), texts });
+        }
+    }
+    // Long parts first: a digit stands in many texts.
+    parts.sort_by_key(|p| std::cmp::Reverse(p.texts.iter().map(String::len).sum::<usize>()));
+    parts.truncate(12);
+    let mut out = Vec::new();
+    for first in 0..parts.len().min(4) {
+        let order: Vec<&Part> = std::iter::once(&parts[first]).chain(parts.iter().enumerate().filter(|(i, _)| *i != first).map(|(_, p)| p)).collect();
+        // A short part may stand in the text by chance: each number of them is tried.
+        for count in 1..=order.len().min(6) {
+            out.extend(laid_out(search.wanted(target, rows[0]), &order[..count]));
+        }
+    }
+    out
+}
+
+fn within(search: &Search<'_>, target: usize, rows: &[usize], texts: &[String]) -> bool {
+    let filled = texts.iter().filter(|t| !t.is_empty()).count();
+    let found = rows.iter().zip(texts).filter(|(p, t)| !t.is_empty() && search.wanted(target, **p).contains(t.as_str())).count();
+    filled * 2 >= rows.len() && found * 10 >= filled * 9 && found > 0
+}
+
+/// The expression that the first record spells: parts where they stand, and what stands between them.
+fn laid_out(text: &str, parts: &[&Part]) -> Option<Candidate> {
+    let mut places: Vec<(usize, usize, &Part)> = Vec::new();
+    for part in parts {
+        let own = &part.texts[0];
+        if own.is_empty() || places.iter().any(|(_, _, p)| p.source == part.source) {
+            continue;
+        }
+        let free = text.match_indices(own.as_str()).map(|(at, _)| (at, at + own.len())).find(|(from, to)| places.iter().all(|(f, t, _)| to <= f || from >= t));
+        if let Some((from, to)) = free {
+            places.push((from, to, part));
+        }
+    }
+    places.sort_by_key(|p| p.0);
+    let mut pieces: Vec<String> = Vec::new();
+    let mut at = 0;
+    for (from, to, part) in &places {
+        if *from > at {
+            pieces.push(literal(&text[at..*from]));
+        }
+        pieces.push(part.expr.clone());
+        at = *to;
+    }
+    if at < text.len() {
+        pieces.push(literal(&text[at..]));
+    }
+    let sources: Vec<usize> = places.iter().map(|p| p.2.source).collect();
+    // The literal text must not be most of it: then it was met by chance.
+    let spelled: usize = places.iter().map(|p| p.1 - p.0).sum();
+    (pieces.len() > 1 && !sources.is_empty() && spelled * 4 >= text.len()).then(|| Candidate {
+        expr: pieces.join(" ~ "),
+        sources,
+        does: "put together".into(),
+        cost: 3 + pieces.len() as u32,
+        typed: false,
+    })
+}
+
+/// A part of a code that always stands at the same place in it.
+fn slices(search: &Search<'_>, target: usize) -> Vec<Candidate> {
+    let b = &search.b.columns[target];
+    let rows: Vec<usize> = (0..search.pairs.len()).filter(|p| !search.wanted(target, *p).is_empty()).take(60).collect();
+    if rows.len() < 2 || b.distinct < 2 {
+        return Vec::new();
+    }
+    // A day may be written without signs in it.
+    let mut spellings: Vec<(Option<&str>, Vec<String>)> = vec![(None, rows.iter().map(|p| search.wanted(target, *p).to_owned()).collect())];
+    if b.kind == Kind::Date {
+        let days: Option<Vec<jiff::civil::Date>> = rows.iter().map(|p| pair::day(b, search.wanted(target, *p))).collect();
+        for pattern in ["%Y%m%d", "%d%m%y", "%d%m%Y", "%y%m%d"] {
+            spellings.extend(days.as_ref().map(|days| (Some(pattern), days.iter().map(|d| d.strftime(pattern).to_string()).collect())));
+        }
+    }
+    let mut out = Vec::new();
+    for (source, a) in search.columns(target).filter(|(_, a)| !a.list && a.filled > 0 && a.lengths.1 > 2) {
+        for (pattern, texts) in &spellings {
+            let width = texts.iter().map(|t| t.chars().count()).max().unwrap_or(0);
+            if width < 2 || a.lengths.1 <= width {
+                continue;
+            }
+            let given = |p: usize| search.given(source, p);
+            let places = given(rows[0]).match_indices(texts[0].as_str()).map(|(at, _)| given(rows[0])[..at].chars().count()).take(4);
+            for from in places {
+                let cut = |p: usize| -> String { given(p).chars().skip(from).take(width).collect() };
+                let fits = rows.iter().zip(texts).filter(|(p, t)| cut(**p).trim() == t.trim()).count();
+                if fits * 20 >= rows.len() * 19 {
+                    let part = format!("{}[{from}:{}]", a.expr, from + width);
+                    let expr = match pattern {
+                        None => format!("{part} | trim"),
+                        Some(pattern) if b.pattern == search.b.signs.dates => format!("{part} | date({})", literal(pattern)),
+                        Some(pattern) => format!("{part} | date({}) | strftime({})", literal(pattern), literal(b.pattern.as_deref().unwrap_or("%Y-%m-%d"))),
+                    };
+                    out.push(Candidate::new(source, expr, &format!("its characters {} to {}", from + 1, from + width), 4));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// A number made of two: one or the other, their sum, difference or product.
+fn computed(search: &Search<'_>, target: usize) -> Vec<Candidate> {
+    let b = &search.b.columns[target];
+    if !b.is_amount() {
+        return Vec::new();
+    }
+    let readings = (pair::reading_of(search.a), pair::reading_of(search.b));
+    let number = |r: &crate::formats::text::Reading, t: &str| -> f64 { r.decimal(t.trim()).ok().and_then(|d| d.to_string().parse().ok()).unwrap_or(0.0) };
+    let numbers: Vec<usize> =
+        search.near.sources(target).filter(|s| search.a.columns[*s].kind.is_number() && search.a.columns[*s].distinct > 1).take(24).collect();
+    let wanted: Vec<f64> = (0..search.pairs.len()).map(|p| number(&readings.1, search.wanted(target, p))).collect();
+    let given: Vec<Vec<f64>> = numbers.iter().map(|s| (0..search.pairs.len()).map(|p| number(&readings.0, search.given(*s, p))).collect()).collect();
+    let mut out = Vec::new();
+    for (i, x) in numbers.iter().enumerate() {
+        for (j, y) in numbers.iter().enumerate().filter(|(j, _)| *j != i) {
+            let fits = |f: fn(f64, f64) -> f64| {
+                let right = wanted.iter().enumerate().filter(|(p, w)| (f(given[i][*p], given[j][*p]).abs() - w.abs()).abs() <= 0.006).count();
+                right as f64 >= wanted.len() as f64 * EXACT
+            };
+            let (ex, ey) = (&search.a.columns[*x].expr, &search.a.columns[*y].expr);
+            let forms: [(bool, String, &str); 4] = [
+                (fits(|x, y| if x == 0.0 { y } else { x }), format!("({ex} | decimal) or ({ey} | decimal)"), "the one that is not zero"),
+                (fits(|x, y| x - y), format!("({ex} | decimal | default(0)) - ({ey} | decimal | default(0))"), "their difference"),
+                (i < j && fits(|x, y| x + y), format!("({ex} | decimal | default(0)) + ({ey} | decimal | default(0))"), "their sum"),
+                (i < j && fits(|x, y| x * y), format!("({ex} | decimal) * ({ey} | decimal)"), "their product"),
+            ];
+            for (_, expr, does) in forms.into_iter().filter(|f| f.0) {
+                let made = Profile { expr, kind: Kind::Decimal, ..search.a.columns[*x].clone() };
+                for candidate in super::conversions::numbers(*x, &made, b, None) {
+                    let sources = vec![*x, *y];
+                    out.push(Candidate { sources, does: does.to_owned(), cost: candidate.cost + 3, ..candidate });
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The words that A writes out and B shortens, as `SAINT` and `ST`: the expression that shortens them too.
+pub fn shortened(search: &Search<'_>, target: usize, best: &Tried, given: &[Option<String>]) -> Option<Candidate> {
+    let mut words: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for (p, given) in given.iter().enumerate() {
+        let (Some(given), wanted) = (given, search.wanted(target, p)) else { continue };
+        if best.right[p] || given.split(' ').count() != wanted.split(' ').count() {
+            continue;
+        }
+        for (long, short) in given.split(' ').zip(wanted.split(' ')).filter(|(l, s)| l != s) {
+            if *words.entry(long).or_insert(short) != short {
+                return None;
+            }
+            *times.entry(long).or_default() += 1;
+        }
+    }
+    // An abbreviation begins as its word does.
+    let short = |long: &str, short: &str| short.len() < long.len() && long.len() >= 3 && long.chars().next() == short.chars().next();
+    words.retain(|word, abbreviation| times.get(word).is_some_and(|n| *n >= 2) && word.chars().all(char::is_alphanumeric) && short(word, abbreviation));
+    if words.is_empty() || words.len() > 8 {
+        return None;
+    }
+    let mut expr = best.candidate.expr.clone();
+    for (long, short) in &words {
+        expr.push_str(&format!(" | regex_replace('\\\\b{long}\\\\b', {})", literal(short)));
+    }
+    let does = format!("{}, with {} shortened", best.candidate.does, words.keys().copied().collect::<Vec<_>>().join(", "));
+    Some(Candidate { expr, does, cost: best.candidate.cost + 2 * words.len() as u32, ..best.candidate.clone() })
+}
+
+/// Two values, told apart by whether a column has one, or is zero, or negative.
+fn flags(search: &Search<'_>, target: usize) -> Vec<Candidate> {
+    let values: BTreeSet<&str> = (0..search.pairs.len()).map(|p| search.wanted(target, p)).collect();
+    let values: Vec<&str> = values.into_iter().collect();
+    let [x, y] = values[..] else { return Vec::new() };
+    // What stands once may be anything.
+    let times = |value: &str| (0..search.pairs.len()).filter(|p| search.wanted(target, *p) == value).count();
+    if search.pairs.len() < 5 || times(x).min(times(y)) < 2 {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    for (source, a) in search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list) {
+        let conditions: Vec<(String, &str)> = if a.kind.is_number() {
+            vec![
+                (format!("({} | decimal | default(0))", a.expr), "unless it is zero"),
+                (format!("({} | decimal | default(0)) < 0", a.expr), "by its sign"),
+                (format!("({} | decimal | default(0)) > 0", a.expr), "by its sign"),
+            ]
+        } else {
+            vec![(a.expr.clone(), "whether there is one")]
+        };
+        for (condition, does) in conditions {
+            for (yes, no) in [(x, y), (y, x)] {
+                out.push(Candidate::new(source, format!("{} if {condition} else {}", literal(yes), literal(no)), does, 5));
+            }
+        }
+    }
+    out
+}
+
+/// One expression or another, as a third column says; what is right is known already.
+pub fn conditions(search: &Search<'_>, target: usize, tried: &[Tried]) -> Vec<Tried> {
+    let some: Vec<&Tried> = partial(tried, 0.1).into_iter().filter(|t| !t.candidate.expr.contains(" if ")).collect();
+    if search.pairs.len() < 8 {
+        return Vec::new();
+    }
+    let empty: Vec<bool> = (0..search.pairs.len()).map(|p| search.wanted(target, p).is_empty()).collect();
+    let mut out = Vec::new();
+    for (column, q) in search.columns(target).filter(|(_, q)| (2..=6).contains(&q.distinct) && !q.list && q.lengths.1 <= 40) {
+        // The pairs of each value of that column.
+        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        (0..search.pairs.len()).for_each(|p| groups.entry(search.given(column, p)).or_default().push(p));
+        if groups.len() < 2 || groups.len() * 3 > search.pairs.len() {
+            continue;
+        }
+        let right_for = |right: &[bool]| -> BTreeSet<&str> {
+            groups.iter().filter(|(_, pairs)| pairs.iter().filter(|p| right[**p]).count() as f64 >= pairs.len() as f64 * EXACT).map(|(v, _)| *v).collect()
+        };
+        for x in &some {
+            let by_x = right_for(&x.right);
+            if by_x.is_empty() || by_x.len() == groups.len() {
+                continue;
+            }
+            let rest: Vec<(String, Vec<usize>, &Vec<bool>, u32)> = some
+                .iter()
+                .map(|y| (y.candidate.expr.clone(), y.candidate.sources.clone(), &y.right, y.candidate.cost))
+                .chain([("''".to_owned(), Vec::new(), &empty, 0)])
+                .collect();
+            for (other, sources, right, cost) in rest {
+                let by_y = right_for(right);
+                if groups.keys().any(|v| !by_x.contains(v) && !by_y.contains(v)) {
+                    continue;
+                }
+                let values: Vec<String> = by_x.iter().map(|v| literal(v)).collect();
+                let condition = if let [one] = &values[..] { format!("{} == {one}", q.expr) } else { format!("{} in [{}]", q.expr, values.join(", ")) };
+                let expr = format!("({}) if {condition} else ({other})", x.candidate.expr);
+                let all = [&x.candidate.sources[..], &sources[..], &[column]].concat();
+                let candidate =
+                    Candidate { expr, sources: all, does: format!("as {} says", q.name), cost: 6 + x.candidate.cost + cost, typed: x.candidate.typed };
+                let right = (0..search.pairs.len()).map(|p| if by_x.contains(search.given(column, p)) { x.right[p] } else { right[p] }).collect();
+                out.push(search.weighed(candidate, right, target));
+            }
+        }
+    }
+    out
+}
+
+/// Values of a column, each with the target's value that stands beside it, and how often.
+type Seen<'s> = HashMap<&'s str, (&'s str, usize)>;
+
+/// A code table: each value of a column always stands beside the same value of the target.
+pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
+    let b = &search.b.columns[target];
+    let filled = (0..search.pairs.len()).filter(|p| !search.wanted(target, *p).is_empty()).count();
+    if b.distinct < 2 && b.nulls == 0 || filled < 3 {
+        return None;
+    }
+    let mut best: Option<(f64, usize, Seen<'_>)> = None;
+    for (source, _) in search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list && a.distinct <= 200) {
+        let mut seen: Seen<'_> = HashMap::new();
+        let mut wrong = 0;
+        for p in 0..search.pairs.len() {
+            let (given, wanted) = (search.given(source, p), search.wanted(target, p));
+            let entry = seen.entry(given).or_insert((wanted, 0));
+            if entry.0 == wanted { entry.1 += 1 } else { wrong += 1 }
+        }
+        let often = seen.values().filter(|(_, n)| *n >= 2).count();
+        let images: BTreeSet<&str> = seen.values().map(|(w, _)| *w).collect();
+        // A key tells everything apart, and proves nothing.
+        if wrong > 0 || seen.len() < 2 || images.len() < 2 || seen.len() * 2 > search.pairs.len() || often * 2 < seen.len() {
+            continue;
+        }
+        let likeness = search.near.alike(source, target);
+        // Few values that each stand for one of B's are a code; many that fall together are chance.
+        let score = likeness * 2.0 + images.len() as f64 / seen.len() as f64 + 1.0 / seen.len() as f64;
+        if best.as_ref().is_none_or(|(most, ..)| score > *most) {
+            best = Some((score, source, seen));
+        }
+    }
+    let (_, source, seen) = best?;
+    let images: BTreeSet<&str> = seen.values().map(|(w, _)| *w).collect();
+    let likeness = search.near.alike(source, target);
+    // Values that fall together by chance do so without a name in common.
+    let apart = images.len() == seen.len() && seen.values().all(|(_, n)| *n >= 3) && search.pairs.len() >= 12;
+    if likeness < 0.25 && !apart {
+        return None;
+    }
+    let twice = seen.values().filter(|(_, n)| *n >= 2).count() as f64 / seen.len() as f64;
+    let confidence = (0.45 + 0.2 * twice + 0.25 * likeness).min(0.85);
+    let mut pairs: Vec<(String, String)> = seen.iter().map(|(k, (v, _))| ((*k).to_owned(), (*v).to_owned())).collect();
+    pairs.sort();
+    let a = &search.a.columns[source];
+    let reason = format!("{} by a code table: {} values were seen, each always beside the same one", a.name, pairs.len());
+    Some(Match { target, expression: a.expr.clone(), confidence, reason, sources: vec![source], table: Some(pairs), others: Vec::new(), found: Found::Source })
+}

@@ -1,0 +1,208 @@
+//! The expressions by which one column could become another: each a guess, to be tried on the records of the samples.
+
+use super::profile::{Kind, Profile};
+use super::signs::Signs;
+
+/// An expression that could give a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The expression.
+    pub expr: String,
+    /// A's columns in it, by their places.
+    pub sources: Vec<usize>,
+    /// What it does, in words.
+    pub does: String,
+    /// How far it is from taking the value as it is.
+    pub cost: u32,
+    /// It gives a number or a boolean, and not a text.
+    pub typed: bool,
+}
+
+impl Candidate {
+    /// A candidate of one column.
+    pub fn new(source: usize, expr: impl Into<String>, does: &str, cost: u32) -> Self {
+        Self { expr: expr.into(), sources: vec![source], does: does.to_owned(), cost, typed: false }
+    }
+
+    fn number(source: usize, expr: impl Into<String>, does: &str, cost: u32) -> Self {
+        Self { typed: true, ..Self::new(source, expr, does, cost) }
+    }
+}
+
+/// The expression in brackets where a filter behind it would otherwise take only its last part.
+fn bracketed(expr: &str) -> String {
+    if [" | ", " ~ ", " if "].iter().any(|operator| expr.contains(operator)) { format!("({expr})") } else { expr.to_owned() }
+}
+
+/// A text as an expression.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"))
+}
+
+/// Texts that become texts: spaces, case, accents, parts.
+pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
+    let e = bracketed(&a.expr);
+    let mut out = vec![
+        Candidate::new(at, e.clone(), "as it is", 0),
+        Candidate::new(at, format!("{e} | trim"), "without spaces around", 1),
+        Candidate::new(at, format!("{e} | upper"), "in capitals", 2),
+        Candidate::new(at, format!("{e} | lower"), "in small letters", 2),
+        Candidate::new(at, format!("{e} | title"), "with capitals at the words' beginnings", 2),
+        Candidate::new(at, format!("{e} | capitalize"), "with a capital at the beginning", 2),
+        Candidate::new(at, format!("{e} | trim | upper"), "in capitals, without spaces around", 3),
+        Candidate::new(at, format!("{e} | ascii"), "without accents", 2),
+        Candidate::new(at, format!("{e} | ascii | upper"), "in capitals without accents", 3),
+        Candidate::new(at, format!("{e} | ascii | lower"), "in small letters without accents", 3),
+        Candidate::new(at, format!("{e} | regex_replace('[\\\\r\\\\n]+', ' ')"), "on one line", 3),
+        Candidate::new(at, format!("{e} | regex_replace('\\\\s+', ' ') | trim"), "with single spaces", 3),
+        Candidate::new(at, format!("{e} | replace(' ', '')"), "without spaces", 2),
+        Candidate::new(at, format!("{e} | digits"), "its digits alone", 2),
+        Candidate::new(at, format!("{e} | replace('-', ' ')"), "with spaces for hyphens", 3),
+        Candidate::new(at, format!("{e} | replace('.', '')"), "without points", 3),
+        Candidate::new(at, format!("{e} | replace('-', '')"), "without hyphens", 3),
+        Candidate::new(at, format!("{e} | regex_replace('[^A-Za-z0-9]', '')"), "letters and digits alone", 4),
+        Candidate::new(at, format!("{e} | ascii | upper | regex_replace('[^A-Z0-9]+', ' ') | trim"), "in capitals without accents and signs", 5),
+        Candidate::new(at, format!("{e} | lower | regex_replace('[^a-z0-9]+', '-') | trim('-')"), "as part of an address", 5),
+    ];
+    if b.lengths.1 > 0 && a.lengths.1 > b.lengths.1 {
+        let n = b.lengths.1;
+        out.push(Candidate::new(at, format!("{e}[:{n}]"), "cut", 2));
+        out.push(Candidate::new(at, format!("({e} | trim)[:{n}]"), "cut, without spaces around", 3));
+        out.push(Candidate::new(at, format!("({e}[:{n}]) | trim"), "cut, without spaces around", 3));
+        out.push(Candidate::new(at, format!("{e}[-{n}:]"), "its end", 3));
+        out.push(Candidate::new(at, format!("{e}[:{n}] | upper"), "cut, in capitals", 4));
+        for sign in [" ", ",", "-", "/", ";", "_", "@", "."] {
+            if a.examples.iter().any(|x| x.contains(sign)) {
+                let split = format!("{e} | split({})", literal(sign));
+                out.push(Candidate::new(at, format!("{split} | first | trim"), "the part before the sign", 4));
+                out.push(Candidate::new(at, format!("{split} | last | trim"), "the part behind the sign", 4));
+                out.push(Candidate::new(at, format!("({split})[1:] | join({}) | trim", literal(sign)), "what follows the sign", 5));
+            }
+        }
+    }
+    // Digits of one width, shorter ones filled up with zeros.
+    if b.lengths.0 == b.lengths.1 && a.lengths.0 < b.lengths.1 && a.kind == Kind::Integer {
+        out.push(Candidate::new(at, format!("'%0{}d' | format({e} | integer)", b.lengths.1), "filled up with zeros", 3));
+    }
+    if b.kind.is_number() && a.examples.iter().any(|x| x.starts_with('0')) {
+        out.push(Candidate::number(at, format!("{e} | integer"), "as a number", 2));
+    }
+    if b.kind.is_number() && is_overpunched(a) {
+        // Digits of another field may stand before it.
+        let ends = [String::new()].into_iter().chain((8..=14).rev().filter(|n| *n < a.lengths.1).map(|n| format!("[-{n}:]")));
+        for (k, end) in ends.enumerate() {
+            for decimals in [2, 0, 3] {
+                let n = format!("{e}{end} | overpunch({decimals})");
+                let cost = 3 + k.min(2) as u32;
+                out.push(Candidate::number(at, n.clone(), "with the sign in its last digit", cost));
+                for factor in [10, 100, 1000] {
+                    out.push(Candidate::number(at, format!("(({n}) * {factor}) | normalize"), "with the sign in its last digit, in another unit", cost + 1));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Digits whose last one carries the sign, as CFONB and COBOL write them.
+pub fn is_overpunched(a: &Profile) -> bool {
+    !a.examples.is_empty()
+        && a.examples.iter().all(|text| {
+            let mut chars = text.trim().chars().rev();
+            chars.next().is_some_and(|c| matches!(c, '{' | '}' | 'A'..='R')) && text.trim().len() > 1 && chars.take(6).all(|c| c.is_ascii_digit())
+        })
+}
+
+/// Numbers that become numbers: their signs, decimals, factor, and the halves of debit and credit.
+pub fn numbers(at: usize, a: &Profile, b: &Profile, factor: Option<&str>) -> Vec<Candidate> {
+    let e = bracketed(&a.expr);
+    let n = if a.kind == Kind::Integer && a.typed { e.clone() } else { format!("{e} | decimal") };
+    let mut out = Vec::new();
+    let mut forms = vec![(n.clone(), "as a number", 1)];
+    if let Some(factor) = factor {
+        forms.push((format!("({n}) {factor}"), "in another unit", 3));
+    }
+    let rounds: Vec<String> = match b.decimals {
+        Some(d) => vec![String::new(), format!(" | round({d})")],
+        None => vec![String::new(), " | normalize".into(), " | round(2)".into()],
+    };
+    for (form, does, cost) in &forms {
+        for (k, round) in rounds.iter().enumerate() {
+            let cost = cost + k as u32;
+            let value = if round.is_empty() { form.clone() } else { format!("({form}){round}") };
+            let brief = if round.is_empty() || form.contains(' ') && form.starts_with('(') { value.clone() } else { format!("{form}{round}") };
+            out.push(Candidate::number(at, brief, does, cost));
+            out.push(Candidate::number(at, format!("({form}) | abs{round}"), "without its sign", cost + 2));
+            out.push(Candidate::number(at, format!("(-({form})){round}"), "with the other sign", cost + 2));
+            if b.nulls > 0 || b.top.iter().any(|(t, _)| t.trim_matches(['0', '.', ',']).is_empty()) {
+                let plain = format!("({form}){round}");
+                let turned = format!("(-({form})){round}");
+                out.push(Candidate::number(at, format!("{turned} if ({form}) < 0 else ''"), "where it is negative, without its sign", cost + 3));
+                out.push(Candidate::number(at, format!("{plain} if ({form}) >= 0 else ''"), "where it is not negative", cost + 3));
+                out.push(Candidate::number(at, format!("{plain} if ({form}) > 0 else ''"), "where it is positive", cost + 3));
+                out.push(Candidate::number(at, format!("{plain} if ({form}) < 0 else ''"), "where it is negative", cost + 4));
+                out.push(Candidate::number(at, format!("{plain} if ({form}) else ''"), "where it is not zero", cost + 4));
+            }
+        }
+    }
+    if b.lengths.0 == b.lengths.1 && b.lengths.1 > 3 {
+        let (width, decimals) = (b.lengths.1, b.decimals.unwrap_or(0));
+        out.push(Candidate::new(at, format!("'%0{width}.{decimals}f' | format({n})"), "filled up with zeros", 4));
+        out.push(Candidate::new(at, format!("'%0{width}.{decimals}f' | format(({n}) | abs)"), "filled up with zeros, without its sign", 5));
+    }
+    out
+}
+
+/// Days that become days, in B's pattern.
+pub fn dates(at: usize, a: &Profile, b: &Profile, signs_a: &Signs, signs_b: &Signs) -> Vec<Candidate> {
+    let e = bracketed(&a.expr);
+    let read = match (a.kind, &a.pattern) {
+        _ if a.typed => e.clone(),
+        (Kind::Date, pattern) if *pattern == signs_a.dates => format!("{e} | date"),
+        (Kind::Date, pattern) => format!("{e} | date({})", literal(pattern.as_deref().unwrap_or("%Y-%m-%d"))),
+        (_, pattern) if *pattern == signs_a.datetimes => format!("{e} | datetime"),
+        (_, pattern) => format!("{e} | datetime({})", literal(pattern.as_deref().unwrap_or("%Y-%m-%dT%H:%M:%S"))),
+    };
+    let pattern = b.pattern.clone().unwrap_or_else(|| if b.kind == Kind::Date { "%Y-%m-%d".into() } else { "%Y-%m-%dT%H:%M:%S".into() });
+    let mut out = vec![Candidate::new(at, e.clone(), "as it is", 0)];
+    if a.kind == b.kind && (b.pattern == if b.kind == Kind::Date { signs_b.dates.clone() } else { signs_b.datetimes.clone() }) {
+        out.push(Candidate::new(at, read.clone(), "as a date", 1));
+    }
+    out.push(Candidate::new(at, format!("{} | strftime({})", bracketed(&read), literal(&pattern)), "as a date in B's form", 2));
+    if a.kind == Kind::DateTime && a.pattern.is_none() && !a.typed {
+        out.push(Candidate::new(at, format!("{e}[:10] | date('%Y-%m-%d') | strftime({})", literal(&pattern)), "its day", 3));
+        out.push(Candidate::new(at, format!("{e}[:10]"), "its day", 2));
+    }
+    out
+}
+
+/// Lists that become a text.
+pub fn lists(at: usize, a: &Profile) -> Vec<Candidate> {
+    let e = bracketed(&a.expr);
+    let mut out = vec![Candidate::new(at, format!("{e} | first"), "its first element", 1)];
+    for sign in [" ", ", ", ",", ";", " / ", "|"] {
+        out.push(Candidate::new(at, format!("{e} | join({})", literal(sign)), "its elements together", 2));
+    }
+    out.push(Candidate::new(at, format!("{e} | join(' ') | regex_replace('\\\\s+', ' ') | trim"), "its elements together, with single spaces", 3));
+    out
+}
+
+/// The factor between two units, as an expression behind a number.
+pub fn factor(ratios: &[f64]) -> Option<&'static str> {
+    const FACTORS: &[(f64, &str)] = &[
+        (100.0, "* 100"),
+        (1000.0, "* 1000"),
+        (10.0, "* 10"),
+        (0.01, "/ 100"),
+        (0.001, "/ 1000"),
+        (0.1, "/ 10"),
+        (60.0, "* 60"),
+        (12.0, "* 12"),
+        (1.2, "* 1.2"),
+        (1.0 / 1.2, "/ 1.2"),
+    ];
+    if ratios.is_empty() {
+        return None;
+    }
+    FACTORS.iter().find(|(f, _)| ratios.iter().filter(|r| (**r / f - 1.0).abs() < 0.006).count() * 10 >= ratios.len() * 9).map(|(_, text)| *text)
+}

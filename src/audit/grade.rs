@@ -1,0 +1,132 @@
+//! How far an exchange can be automated, and why: the argument that an integrator puts before the owner of A or B.
+
+use super::Side;
+use super::mapping::{Found, Match};
+use super::pair::Pairs;
+use super::profile::Kind;
+
+/// Below this, a match is a guess that somebody must look at.
+pub const SURE: f64 = 0.6;
+
+/// How far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Each target is a column, converted.
+    Full,
+    /// The same, with code tables or values that are always the same.
+    WithTable,
+    /// Somebody has to decide something.
+    Decision,
+    /// A's export lacks what B wants.
+    Impossible,
+}
+
+impl Level {
+    /// The level in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Level::Full => "fully automatic",
+            Level::WithTable => "automatic with a code table or default",
+            Level::Decision => "needs a decision",
+            Level::Impossible => "not possible as is",
+        }
+    }
+}
+
+/// How far, and what stands against more.
+#[derive(Clone, Debug)]
+pub struct Grade {
+    /// How far.
+    pub level: Level,
+    /// Why, what is open, what is missing.
+    pub reasons: Vec<String>,
+}
+
+impl Grade {
+    /// The grade of a sample by itself.
+    pub fn of_one(a: &Side) -> Self {
+        let mut grade =
+            Self { level: Level::Decision, reasons: vec!["what B imports is not known: audit again with a file that B accepts, or a template of it".into()] };
+        grade.about(a, "A");
+        grade
+    }
+
+    fn about(&mut self, side: &Side, name: &str) {
+        if side.reading.bad > 0 {
+            let of = side.reading.records + side.reading.bad;
+            self.reasons.push(format!("{} of {name}'s {of} records can't be read and would be rejected", side.reading.bad));
+        }
+        for column in side.columns.iter().filter(|c| c.kind == Kind::Date) {
+            if let Some(note) = column.notes.iter().find(|n| n.text.starts_with("ambiguous")) {
+                self.raise(Level::Decision, format!("{name}'s {}: {}", column.name, note.text));
+            }
+        }
+    }
+
+    fn raise(&mut self, level: Level, reason: String) {
+        self.level = self.level.max(level);
+        self.reasons.push(reason);
+    }
+
+    /// The grade of an exchange.
+    pub fn of(a: &Side, b: &Side, mapping: &[Match], pairs: Option<&Pairs>, filtered: bool) -> Self {
+        let mut grade = Self { level: Level::Full, reasons: Vec::new() };
+        if !crate::formats::named(b.dialect.format).is_some_and(crate::formats::Format::writes) {
+            grade.raise(Level::Impossible, format!("{} is read, but not written: ask B for another import format", b.dialect.format));
+        }
+        if let Some(run) = a.runs {
+            let name = &a.columns[run].name;
+            grade.raise(Level::Decision, format!("several records of A make one: group them, with input.group_by = [\"{name}\"] and input.group_into"));
+        }
+        if let Some(p) = pairs.filter(|p| p.pairs.len() * 10 < b.rows.len() * 7) {
+            let of = b.rows.len();
+            grade.raise(
+                Level::Decision,
+                format!("{} of B's {of} records were not found in A: they are made of several, or of other exports", of - p.pairs.len()),
+            );
+        }
+        match pairs {
+            Some(p) if p.fan.1 > 1.2 => {
+                grade.raise(Level::Decision, format!("about {:.1} records of A make one of B: group them with input.group_by", p.fan.1))
+            }
+            Some(p) if p.fan.0 > 1.2 && a.each.is_none() => {
+                grade.raise(Level::Decision, format!("one record of A gives about {:.1} of B: group them and use input.each", p.fan.0))
+            }
+            Some(p) if !p.only_a.is_empty() && !filtered => {
+                grade.raise(Level::Decision, format!("{} of A's records are not in B's file, and no column tells which: decide on `where`", p.only_a.len()));
+            }
+            Some(_) => {}
+            None => grade.reasons.push("the samples share no records: the mapping rests on names and types; samples of the same records would prove it".into()),
+        }
+        if let Some(list) = b.columns.iter().find(|c| c.list) {
+            grade.raise(Level::Decision, format!("B nests records in {}: write them with output.group_by and group_into, or as a list", list.name));
+        }
+        for m in mapping {
+            let column = &b.columns[m.target];
+            let name = &column.name;
+            match m.found {
+                Found::Nowhere if column.required || (b.reading.records > 0 && column.nulls == 0 && column.filled > 0) => {
+                    grade.raise(Level::Impossible, format!("{name} has no source: A's export must give it"));
+                }
+                Found::Nowhere => grade.raise(Level::Decision, format!("{name} has no source in A: leave it empty, or ask A for it")),
+                Found::Constant if column.filled == 0 && column.required => grade.raise(Level::Decision, format!("{name} must not be empty")),
+                Found::Constant if column.filled == 0 => {}
+                Found::Constant => grade.raise(Level::WithTable, format!("{name} is always {}", m.expression)),
+                Found::Source if m.confidence < SURE => {
+                    let others = if m.others.is_empty() { String::new() } else { format!(" (or {})", m.others.join(", ")) };
+                    grade.raise(Level::Decision, format!("{name} is a guess: {}{others}", m.expression));
+                }
+                Found::Source => {
+                    if let Some(table) = &m.table {
+                        grade.raise(Level::WithTable, format!("{name} needs a code table, of which {} values were seen", table.len()));
+                    }
+                }
+            }
+        }
+        grade.about(a, "A");
+        if grade.reasons.is_empty() {
+            grade.reasons.push("every target is given by a column of A".into());
+        }
+        grade
+    }
+}

@@ -1,0 +1,281 @@
+//! Which records of A and B are the same: what lets a mapping be read from the samples instead of guessed from names.
+//!
+//! Values are compared loosely, as letters and digits, as numbers or as days; how they are written is found later.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use xxhash_rust::xxh3::Xxh3Builder;
+
+use super::Side;
+use super::profile::{Kind, Profile};
+use super::values;
+use crate::formats::text::Reading;
+
+/// Columns that are tried as the one by which records are found again.
+const KEYS_MAX: usize = 60;
+/// Pairs of records that are looked at.
+pub const PAIRS_MAX: usize = 300;
+
+/// Records that belong together.
+#[derive(Clone, Debug)]
+pub struct Pairs {
+    /// A's record and B's, by their places.
+    pub pairs: Vec<(usize, usize)>,
+    /// How they were found.
+    pub how: String,
+    /// A's records that B has not, where all of B's were found.
+    pub only_a: Vec<usize>,
+    /// B's records for one of A, and A's for one of B, on the average.
+    pub fan: (f64, f64),
+    /// How many columns of B are found in A with it.
+    pub agreement: f64,
+}
+
+/// Values of a column as loose keys: equal if they mean the same. 0: nothing there.
+type Keys = Vec<u64>;
+
+/// The loose keys of all columns of a side.
+pub struct Loose {
+    /// By letters and digits.
+    pub texts: Vec<Keys>,
+    /// By what a number or a day is worth; empty where the column holds neither.
+    pub values: Vec<Keys>,
+}
+
+impl Loose {
+    /// The keys of the rows at hand.
+    pub fn new(side: &Side) -> Self {
+        let hasher = Xxh3Builder::new();
+        let hash = |text: &str| if text.is_empty() { 0 } else { hasher.hash_one(text).max(1) };
+        let reading = reading_of(side);
+        let texts = (0..side.columns.len()).map(|c| side.rows.iter().map(|row| row[c].as_deref().map_or(0, |t| hash(&letters(t)))).collect()).collect();
+        let values = side
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(c, profile)| {
+                if !(profile.is_amount() || matches!(profile.kind, Kind::Date | Kind::DateTime)) {
+                    return Vec::new();
+                }
+                side.rows.iter().map(|row| row[c].as_deref().and_then(|t| worth(profile, &reading, t)).map_or(0, |t| hash(&t))).collect()
+            })
+            .collect();
+        Self { texts, values }
+    }
+}
+
+/// How the values of a side are read.
+pub fn reading_of(side: &Side) -> Reading {
+    let by_text = !matches!(side.dialect.format, "xlsx" | "dbf");
+    Reading { decimal: side.signs.decimal.filter(|_| by_text).unwrap_or('.'), thousands: side.signs.thousands.filter(|_| by_text), ..Reading::default() }
+}
+
+/// Letters and digits alone, without accents and in small letters.
+fn letters(text: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    if text.is_ascii() {
+        // Zeros before a number are how it is written, not what it means.
+        if text.len() > 1 && text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.trim_start_matches('0').to_owned() + if text.bytes().all(|b| b == b'0') { "0" } else { "" };
+        }
+        return text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    }
+    let plain = text.nfd().filter(|c| !unicode_normalization::char::is_combining_mark(*c) && c.is_alphanumeric()).flat_map(char::to_lowercase);
+    plain.collect::<String>().replace('œ', "oe").replace('ß', "ss")
+}
+
+/// A number without its sign and its trailing zeros, or a day, as one text.
+fn worth(profile: &Profile, reading: &Reading, text: &str) -> Option<String> {
+    if profile.is_amount() {
+        values::number(text)?;
+        let n = reading.decimal(text.trim()).ok()?.abs().normalize();
+        return Some(format!("n{n}"));
+    }
+    day(profile, text.trim()).map(|d| format!("d{d}"))
+}
+
+/// The day of a date, with or without a time.
+pub fn day(profile: &Profile, text: &str) -> Option<jiff::civil::Date> {
+    let reading = Reading::default();
+    let value = match profile.kind {
+        Kind::Date => reading.date(text, profile.pattern.as_deref().filter(|_| !profile.typed)),
+        _ => reading.datetime(text, profile.pattern.as_deref().filter(|_| !profile.typed)).or_else(|_| reading.date(text.get(..10).unwrap_or(text), None)),
+    };
+    match value.ok()? {
+        crate::record::Value::Date(d) => Some(d),
+        crate::record::Value::DateTime(d, _) => Some(d.date()),
+        _ => None,
+    }
+}
+
+/// The share of pairs for which the two columns mean the same, and how many pairs both have something in.
+pub fn agreement(a: (&Loose, usize), b: (&Loose, usize), pairs: &[(usize, usize)]) -> (f64, usize) {
+    let (mut same, mut filled) = (0usize, 0usize);
+    let (at, bt) = (&a.0.texts[a.1], &b.0.texts[b.1]);
+    let (av, bv) = (&a.0.values[a.1], &b.0.values[b.1]);
+    for (i, j) in pairs {
+        if bt[*j] == 0 {
+            continue;
+        }
+        filled += 1;
+        let by_text = at[*i] == bt[*j];
+        let by_value = !av.is_empty() && !bv.is_empty() && av[*i] != 0 && av[*i] == bv[*j];
+        same += usize::from(by_text || by_value);
+    }
+    // Counts stay far below 2^52.
+    (if filled == 0 { 0.0 } else { same as f64 / filled as f64 }, filled)
+}
+
+/// The records that belong together; none: the samples share too few, or none at all.
+pub fn find(a: (&Side, &Loose), b: (&Side, &Loose)) -> Option<Pairs> {
+    let mut candidates: Vec<Pairs> = Vec::new();
+    let (rows_a, rows_b) = (a.0.rows.len(), b.0.rows.len());
+    if rows_a == 0 || rows_b == 0 {
+        return None;
+    }
+    let mut joins: Vec<(f64, usize, usize)> = Vec::new();
+    for i in likely_keys(a.0) {
+        for j in likely_keys(b.0) {
+            for (ka, kb) in [(&a.1.texts[i], &b.1.texts[j]), (&a.1.values[i], &b.1.values[j])] {
+                if ka.is_empty() || kb.is_empty() {
+                    continue;
+                }
+                let score = join_score(ka, kb);
+                if score > 0.0 {
+                    joins.push((score, i, j));
+                }
+            }
+        }
+    }
+    joins.sort_by(|x, y| y.0.total_cmp(&x.0));
+    joins.truncate(6);
+    for (_, i, j) in joins {
+        candidates.extend(join(a, b, i, j));
+    }
+    if rows_a == rows_b {
+        let pairs = (0..rows_a).map(|i| (i, i)).collect();
+        candidates.push(Pairs { pairs, how: "by their order".into(), only_a: Vec::new(), fan: (1.0, 1.0), agreement: 0.0 });
+    }
+    for candidate in &mut candidates {
+        candidate.agreement = agreeing(a, b, &spread(&candidate.pairs));
+    }
+    let best = candidates.into_iter().max_by(|x, y| {
+        // Records that stand for one another come before those that fan out.
+        let share = |p: &Pairs| p.agreement * ((p.pairs.len() as f64 / rows_b as f64).min(1.0) / p.fan.0.max(p.fan.1).max(1.0)).sqrt();
+        share(x).total_cmp(&share(y))
+    })?;
+    // One column that two samples happen to share proves nothing.
+    (best.agreement >= 1.5 || best.agreement >= 0.9 && (b.0.columns.len() <= 2 || best.how != "by their order")).then_some(best)
+}
+
+/// At most so many pairs, from all over the samples.
+pub fn spread(pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
+    let step = pairs.len().div_ceil(PAIRS_MAX).max(1);
+    pairs.iter().step_by(step).copied().collect()
+}
+
+/// Columns whose values tell records apart well enough to find them again.
+fn likely_keys(side: &Side) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..side.columns.len()).filter(|c| side.columns[*c].distinct > 0 && !side.columns[*c].list).collect();
+    order.sort_by_key(|c| std::cmp::Reverse(side.columns[*c].distinct));
+    order.truncate(KEYS_MAX);
+    order
+}
+
+/// How much two columns of keys tell about which records are the same: the records found, each by a key that stands once in A.
+fn join_score(a: &Keys, b: &Keys) -> f64 {
+    let mut places: HashMap<u64, usize> = HashMap::with_capacity(a.len());
+    for key in a.iter().filter(|k| **k != 0) {
+        *places.entry(*key).or_default() += 1;
+    }
+    let mut counts: HashMap<u64, usize> = HashMap::new();
+    for key in b.iter().filter(|k| **k != 0) {
+        *counts.entry(*key).or_default() += 1;
+    }
+    let found: f64 = counts
+        .iter()
+        .map(|(key, n)| match places.get(key) {
+            Some(1) => *n as f64,
+            Some(times) => *n as f64 / (*times * *times) as f64 * 0.5,
+            None => 0.0,
+        })
+        .sum();
+    let least = (a.len().min(b.len()) as f64 * 0.3).clamp(1.0, 10.0);
+    if found >= least { found } else { 0.0 }
+}
+
+fn join(a: (&Side, &Loose), b: (&Side, &Loose), i: usize, j: usize) -> Option<Pairs> {
+    let keyed = |values: bool| -> Option<(HashMap<u64, Vec<usize>>, &Keys)> {
+        let (ka, kb) = if values { (&a.1.values[i], &b.1.values[j]) } else { (&a.1.texts[i], &b.1.texts[j]) };
+        if ka.is_empty() || kb.is_empty() {
+            return None;
+        }
+        let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (row, key) in ka.iter().enumerate().filter(|(_, k)| **k != 0) {
+            places.entry(*key).or_default().push(row);
+        }
+        Some((places, kb))
+    };
+    let matched = |values: bool| {
+        let (places, kb) = keyed(values)?;
+        // The n-th record of a key in B belongs to the n-th in A, where A has as many.
+        let mut seen: HashMap<u64, usize> = HashMap::new();
+        let mut pairs = Vec::new();
+        for (row, key) in kb.iter().enumerate().filter(|(_, k)| **k != 0) {
+            if let Some(rows) = places.get(key) {
+                let nth = seen.entry(*key).or_default();
+                pairs.push((rows[(*nth).min(rows.len() - 1)], row));
+                *nth += 1;
+            }
+        }
+        Some(pairs)
+    };
+    let pairs = [matched(false), matched(true)].into_iter().flatten().max_by_key(Vec::len).filter(|p| !p.is_empty())?;
+    let mut used = vec![0usize; a.0.rows.len()];
+    pairs.iter().for_each(|(i, _)| used[*i] += 1);
+    let used_a = used.iter().filter(|n| **n > 0).count();
+    let all_found = pairs.len() * 10 >= b.0.rows.len() * 9;
+    let only_a = if all_found { used.iter().enumerate().filter(|(_, n)| **n == 0).map(|(i, _)| i).collect() } else { Vec::new() };
+    let fan = (pairs.len() as f64 / used_a.max(1) as f64, used_a as f64 / pairs.len().max(1) as f64);
+    Some(Pairs { pairs, how: format!("{} is {}", b.0.columns[j].name, a.0.columns[i].name), only_a, fan, agreement: 0.0 })
+}
+
+/// Over the columns of B that vary, how well the best column of A agrees with each.
+fn agreeing(a: (&Side, &Loose), b: (&Side, &Loose), pairs: &[(usize, usize)]) -> f64 {
+    let wide = a.0.columns.len() * b.0.columns.len() > 200_000;
+    let first = |n: usize| if wide { n.min(120) } else { n };
+    (0..first(b.0.columns.len()))
+        .map(|j| {
+            let distinct: std::collections::HashSet<u64> = pairs.iter().map(|(_, r)| b.1.texts[j][*r]).filter(|k| *k != 0).collect();
+            if distinct.len() < 2 && pairs.len() > 1 {
+                return 0.0;
+            }
+            let best =
+                (0..first(a.0.columns.len())).map(|i| agreement((a.1, i), (b.1, j), pairs)).filter(|(_, n)| *n > 0).map(|(share, _)| share).fold(0.0, f64::max);
+            if best >= 0.5 {
+                return best;
+            }
+            // A value may be a part of a longer one: a date in a record's key, a name in a label.
+            let part = if wide { 0.0 } else { (0..first(a.0.columns.len())).map(|i| parts(a.0, i, b.0, j, pairs)).fold(0.0, f64::max) };
+            if part >= 0.8 { part * 0.6 } else { 0.0 }
+        })
+        .sum()
+}
+
+/// The share of some pairs in which B's text is a part of A's.
+fn parts(a: &Side, i: usize, b: &Side, j: usize, pairs: &[(usize, usize)]) -> f64 {
+    if a.columns[i].lengths.1 < 4 || b.columns[j].lengths.1 < 4 {
+        return 0.0;
+    }
+    let step = pairs.len().div_ceil(30).max(1);
+    let (mut found, mut all) = (0u32, 0u32);
+    for (row_a, row_b) in pairs.iter().step_by(step) {
+        let (given, wanted) = (a.rows[*row_a][i].as_deref().unwrap_or(""), b.rows[*row_b][j].as_deref().unwrap_or("").trim());
+        if wanted.len() >= 4 {
+            all += 1;
+            found += u32::from(given.contains(wanted));
+        }
+    }
+    if all == 0 { 0.0 } else { f64::from(found) / f64::from(all) }
+}

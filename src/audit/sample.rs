@@ -1,0 +1,162 @@
+//! A sample at hand: what is looked at of its bytes, unpacked, and as much of them as was asked for.
+//!
+//! Whatever its size, looking at a sample takes a bounded time and a bounded memory, unless all of it was asked for.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::durable;
+use crate::error::{Blame, Error, Result};
+use crate::formats::packed::{Archives, Packing, unpack};
+use crate::formats::{Input, Room};
+
+/// What dialects are guessed from.
+const HEAD_BYTES: u64 = 4 << 20;
+/// Files up to this size are read whole.
+const WHOLE_BYTES: u64 = 48 << 20;
+/// What is read at the beginning of a larger one, in its middle and at its end.
+const PART_BYTES: u64 = 12 << 20;
+
+/// How much of a sample is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it, however long that takes.
+    Full,
+    /// All of a file of moderate size; of a larger one its beginning, its middle and its end.
+    Sampled,
+}
+
+/// A sample.
+#[derive(Debug)]
+pub struct Sample {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its name without its folder.
+    pub name: String,
+    /// Its size in bytes, as it lies there.
+    pub size: u64,
+    /// How it is compressed.
+    pub packing: Option<Packing>,
+    /// Its first bytes, unpacked.
+    pub head: Vec<u8>,
+    /// Bytes of its middle and its end, where those are not in `head`: what stands there may be written otherwise.
+    pub beyond: Vec<u8>,
+    /// `head` is all of it.
+    pub whole: bool,
+    /// How much of it is read.
+    pub extent: Extent,
+}
+
+/// A stretch of a sample.
+pub struct Part {
+    /// Its bytes.
+    pub input: Input,
+    /// It begins somewhere in the file, at the start of a line.
+    pub inside: bool,
+    /// It ends before the file does.
+    pub cut: bool,
+}
+
+impl Sample {
+    /// Opens the file at `path`.
+    pub fn open(path: &Path, extent: Extent, room: &Room) -> Result<Self> {
+        let mut file = durable::open_file(path).map_err(|e| e.blamed_on(Blame::File).hint("name a file that is there and may be read"))?;
+        let size = file.metadata().map_err(|e| Error::io(Blame::File, "look at", path, &e))?.len();
+        let mut start = [0; 4];
+        let n = read_up_to(&mut file, &mut start).map_err(|e| Error::io(Blame::File, "read", path, &e))?;
+        let packing = Packing::of(&start[..n]);
+        let mut sample = Self {
+            path: path.to_owned(),
+            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            size,
+            packing,
+            head: Vec::new(),
+            beyond: Vec::new(),
+            whole: false,
+            extent,
+        };
+        // A workbook is an archive of several members: it is its own format, and not unpacked.
+        let mut input = match sample.unpacked(room) {
+            Ok(input) => input,
+            Err(_) if packing == Some(Packing::Zip) => {
+                sample.packing = None;
+                sample.raw()?
+            }
+            Err(e) => return Err(e.on_file(path)),
+        };
+        (&mut input)
+            .take(HEAD_BYTES)
+            .read_to_end(&mut sample.head)
+            .map_err(|e| Error::file(e.to_string()).on_file(path).hint("check that the file is whole"))?;
+        sample.whole = input.read(&mut [0]).unwrap_or(0) == 0;
+        if !sample.whole && sample.packing.is_none() {
+            sample.beyond = sample.read_at(size / 2)?;
+            sample.beyond.extend(sample.read_at(size.saturating_sub(HEAD_BYTES / 4))?);
+        }
+        Ok(sample)
+    }
+
+    fn raw(&self) -> Result<Input> {
+        Ok(Box::new(durable::open_file(&self.path).map_err(|e| e.blamed_on(Blame::File))?))
+    }
+
+    fn unpacked(&self, room: &Room) -> Result<Input> {
+        unpack(self.raw()?, if self.packing.is_some() { Archives::Open } else { Archives::Keep }, room)
+    }
+
+    /// The lines that begin behind `at`, about a megabyte of them.
+    fn read_at(&self, at: u64) -> Result<Vec<u8>> {
+        let failed = |e: std::io::Error| Error::io(Blame::File, "read", &self.path, &e);
+        let mut file = durable::open_file(&self.path).map_err(|e| e.blamed_on(Blame::File))?;
+        file.seek(SeekFrom::Start(at)).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.take(HEAD_BYTES / 4).read_to_end(&mut bytes).map_err(failed)?;
+        let from = memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |n| n + 1);
+        Ok(bytes.split_off(from))
+    }
+
+    /// What is read of the sample: one stretch, or of a large file whose records end with their lines, three.
+    pub fn parts(&self, by_lines: bool, room: &Room) -> Result<Vec<Part>> {
+        let whole = self.extent == Extent::Full || self.size <= WHOLE_BYTES;
+        if whole && self.packing.is_none() {
+            return Ok(vec![Part { input: self.unpacked(room)?, inside: false, cut: false }]);
+        }
+        if self.extent == Extent::Full {
+            return Ok(vec![Part { input: self.unpacked(room)?, inside: false, cut: false }]);
+        }
+        if self.packing.is_some() || !by_lines {
+            return Ok(vec![Part { input: Box::new(self.unpacked(room)?.take(WHOLE_BYTES)), inside: false, cut: !self.whole }]);
+        }
+        let at = |from: u64| -> Result<File> {
+            let mut file = durable::open_file(&self.path).map_err(|e| e.blamed_on(Blame::File))?;
+            file.seek(SeekFrom::Start(from)).map_err(|e| Error::io(Blame::File, "read", &self.path, &e))?;
+            Ok(file)
+        };
+        let mut parts = Vec::new();
+        for from in [0, self.size / 2, self.size - PART_BYTES] {
+            let mut bytes = Vec::new();
+            at(from)?.take(PART_BYTES).read_to_end(&mut bytes).map_err(|e| Error::io(Blame::File, "read", &self.path, &e))?;
+            // From the beginning of a line to the end of one.
+            let last = from == self.size - PART_BYTES;
+            let end = if last { bytes.len() } else { memchr::memrchr(b'\n', &bytes).map_or(bytes.len(), |n| n + 1) };
+            bytes.truncate(end);
+            if from > 0 {
+                bytes.drain(..memchr::memchr(b'\n', &bytes).map_or(0, |n| n + 1));
+            }
+            parts.push(Part { input: Box::new(std::io::Cursor::new(bytes)), inside: from > 0, cut: !last });
+        }
+        Ok(parts)
+    }
+}
+
+fn read_up_to(file: &mut File, to: &mut [u8]) -> std::io::Result<usize> {
+    let mut at = 0;
+    while at < to.len() {
+        match file.read(&mut to[at..])? {
+            0 => break,
+            n => at += n,
+        }
+    }
+    Ok(at)
+}

@@ -1,0 +1,382 @@
+//! `audit` and `init`: samples in, what they are and a draft of the route out.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::data::data;
+use crate::world::World;
+
+fn audited(w: &World, samples: &[&Path]) -> Value {
+    let mut args = vec!["audit", "--json"];
+    args.extend(samples.iter().map(|p| p.to_str().unwrap()));
+    let out = w.run(&args).ok();
+    serde_json::from_str(&out.stdout).unwrap()
+}
+
+/// The name of an encoding as the product has it, of the name as Python has it.
+fn encoding(python: &str) -> &str {
+    match python.split(' ').next().unwrap() {
+        "ascii" => "utf-8",
+        "cp1252" => "windows-1252",
+        "cp1250" => "windows-1250",
+        // The two differ in signs that the sample does not hold.
+        "iso8859_7" => "windows-1253",
+        other => other,
+    }
+}
+
+#[test]
+fn dialects_are_right_for_every_export_with_a_known_answer() {
+    let w = World::new("");
+    let mut seen = 0;
+    for entry in fs::read_dir(data().join("csv/expected-parse")).unwrap() {
+        let wanted: Value = serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap();
+        let name = wanted["file"].as_str().unwrap();
+        let found = &audited(&w, &[&data().join(name)])["a"];
+        assert_eq!(found["format"], "csv", "{name}");
+        assert_eq!(found["encoding"], encoding(wanted["encoding"].as_str().unwrap()), "{name}");
+        assert_eq!(found["delimiter"], wanted["delimiter"], "{name}");
+        assert_eq!(found["header"], !wanted["header"].is_null(), "{name}");
+        let records = found["read"].as_u64().unwrap() + found["unreadable"].as_u64().unwrap();
+        assert_eq!(records, wanted["records"].as_u64().unwrap(), "{name}");
+        if let Some(header) = wanted["header"].as_array() {
+            let names: Vec<&str> = found["columns"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().trim()).collect();
+            let given = header.iter().enumerate().filter(|(_, h)| !h.as_str().unwrap().is_empty());
+            // A name that stands twice gets a number.
+            given.for_each(|(i, h)| assert!(names[i].starts_with(h.as_str().unwrap().trim()), "{name}: {} and {h}", names[i]));
+        }
+        seen += 1;
+    }
+    assert!(seen >= 28, "{seen} known answers");
+}
+
+#[test]
+fn formats_signs_and_dates_are_told_of_exports_of_every_kind() {
+    let w = World::new("");
+    let told = |file: &str, key: &str| audited(&w, &[&data().join(file)])["a"][key].clone();
+    for (file, key, wanted) in [
+        ("accounting/fr/lilco-milk-analyses.csv", "decimal", ","),
+        ("accounting/fr/epicea-journals.txt", "dates", "%d/%m/%Y"),
+        ("accounting/fr/epicea-journals.txt", "decimal", "."),
+        ("bank/csv/20180226-1000594757-umsatz.CSV", "dates", "%d.%m.%y"),
+        ("csv/csvkit/FY09_EDU_Recipients_by_State.csv", "thousands", ","),
+        ("csv/csvkit/test_locale.csv", "decimal", ","),
+        ("csv/qsv/NYC311-5.csv.gz", "delimiter", ","),
+        ("csv/qsv/NYC311-5.csv.zst", "datetimes", "%m/%d/%Y %I:%M:%S %p"),
+        ("csv/qsv/Inpatients_MHA_Machine_readable_dataset_1011.csv", "encoding", "utf-16le"),
+        ("csv/csvkit/testjson_nested.json", "format", "json"),
+        ("csv/miller/arrays.json", "format", "ndjson"),
+        ("bank/cfonb/example.txt", "format", "fixed"),
+        ("bank/camt/camt053.v2.all-balance-types.xml", "format", "xml"),
+        ("edifact/example_order_ok.edi", "records_at", "LIN"),
+        ("dbf/people.dbf", "format", "dbf"),
+        ("xlsx/excel-xlsx.xlsx", "format", "xlsx"),
+        ("xlsx/calamine-any_sheets.ods", "format", "xlsx"),
+        ("xlsx/calamine-any_sheets.xls", "format", "xlsx"),
+    ] {
+        assert_eq!(told(file, key), wanted, "{key} of {file}");
+    }
+}
+
+#[test]
+fn a_report_tells_types_keys_and_oddities_with_their_lines() {
+    let w = World::new("");
+    let mut text = "code;cp;montant;le;libelle;cle;actif\n".to_owned();
+    for i in 0..40 {
+        let key = if i == 30 { 29 } else { i };
+        text.push_str(&format!(
+            "C{};{:05};{},50;{:02}/{:02}/2024;texte {i};{key};{}\n",
+            i / 2,
+            1000 + i,
+            1000 + i,
+            i % 28 + 1,
+            i % 12 + 1,
+            if i % 3 == 0 { "O" } else { "N" }
+        ));
+    }
+    text.push_str("TOTAL;;41780,00;;;;\n");
+    w.write("export.csv", &text);
+    let found = &audited(&w, &[&w.path("export.csv")])["a"];
+    let types: Vec<&str> = found["columns"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["text", "text", "decimal", "date", "text", "integer", "bool"]);
+    assert_eq!((found["dates"].as_str(), found["decimal"].as_str()), (Some("%d/%m/%Y"), Some(",")));
+    let notes: Vec<(u64, &str)> = found["notes"].as_array().unwrap().iter().map(|n| (n["line"].as_u64().unwrap_or(0), n["text"].as_str().unwrap())).collect();
+    for (line, told) in [(42, "the last record is a total"), (2, "cp: leading zeros"), (14, "le: 13/01/2024 can only be %d/%m/%Y")] {
+        assert!(notes.iter().any(|(l, t)| *l == line && t.contains(told)), "{told} on line {line}: {notes:?}");
+    }
+    let out = w.run(&["audit", "export.csv"]).ok().stdout;
+    assert!(out.contains("date %d/%m/%Y") && out.contains("O ×") && out.contains("Next: passerelle audit"), "{out}");
+    // Day and month that could be exchanged are a decision, and said to be one.
+    w.write("ambiguous.csv", "a;le\n1;03/04/2024\n2;05/06/2024\n");
+    let found = audited(&w, &[&w.path("ambiguous.csv")]);
+    assert!(found["automation"]["reasons"].to_string().contains("day and month could be exchanged"), "{found}");
+}
+
+#[test]
+fn the_json_has_the_shape_of_the_contract() {
+    let w = World::new("");
+    let pair = data().join("pairs/02-raiffeisen-to-ynab");
+    let found = audited(&w, &[&pair.join("input.csv"), &pair.join("expected.csv")]);
+    for side in ["a", "b"] {
+        for key in ["format", "encoding", "delimiter", "decimal", "dates", "records", "columns"] {
+            assert!(found[side].get(key).is_some(), "{side}.{key}");
+        }
+        for key in ["name", "type", "null", "distinct", "key"] {
+            assert!(found[side]["columns"][0].get(key).is_some(), "{side}.columns.{key}");
+        }
+    }
+    assert!(found["mapping"].as_array().unwrap().iter().all(|m| m["target"].is_string() && m["expression"].is_string() && m["confidence"].is_f64()));
+    assert_eq!(found["automation"]["level"], "fully automatic");
+    assert!(found["automation"]["reasons"].is_array());
+    let alone = audited(&w, &[&pair.join("input.csv")]);
+    assert!(alone["b"].is_null() && alone["mapping"].as_array().unwrap().is_empty());
+    assert_eq!(alone["automation"]["level"], "needs a decision");
+}
+
+#[derive(serde::Deserialize)]
+struct Scores {
+    pair: Vec<Pair>,
+}
+
+#[derive(serde::Deserialize)]
+struct Pair {
+    name: String,
+    a: String,
+    b: String,
+    mapped: usize,
+    surely_wrong: usize,
+    edits: Option<Vec<[String; 2]>>,
+    told: Option<String>,
+    sources: toml::Table,
+}
+
+#[test]
+fn drafts_of_the_pairs_score_as_the_table_says() {
+    let scores: Scores = toml::from_str(include_str!("audit/scores.toml")).unwrap();
+    let (mut right, mut all, mut nearly) = (0, 0, 0);
+    for pair in scores.pair {
+        let w = World::new("");
+        let folder = data().join("pairs").join(&pair.name);
+        let (a, b) = (folder.join(&pair.a), folder.join(&pair.b));
+        let found = audited(&w, &[&a, &b]);
+        let (mut mapped, mut surely_wrong) = (0, Vec::new());
+        for m in found["mapping"].as_array().unwrap() {
+            let wanted = pair.sources.get(m["target"].as_str().unwrap()).and_then(|s| s.as_str());
+            let sources: Vec<&str> = m["sources"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+            let fits = wanted.is_some_and(|w| sources.contains(&w)) && m["confidence"].as_f64().unwrap() >= 0.5;
+            mapped += usize::from(fits);
+            if m["confidence"].as_f64().unwrap() >= 0.9 && !fits && !sources.is_empty() {
+                surely_wrong.push(m.to_string());
+            }
+        }
+        assert_eq!((mapped, surely_wrong.len()), (pair.mapped, pair.surely_wrong), "{}: {surely_wrong:?} {:#}", pair.name, found["mapping"]);
+        if let Some(told) = &pair.told {
+            assert!(found["automation"]["reasons"].to_string().contains(&told.replace('"', "\\\"")), "{}: {}", pair.name, found["automation"]);
+        }
+        // A pair that must be grouped can't be mapped column by column.
+        if pair.told.is_none() {
+            (right, all) = (right + mapped, all + pair.sources.len());
+        }
+        w.run(&["audit", a.to_str().unwrap(), b.to_str().unwrap(), "--draft", "draft.toml"]).ok();
+        w.run(&["-c", "draft.toml", "config", "check"]).ok();
+        let route = w.read("draft.toml").lines().find_map(|l| Some(l.strip_prefix("[routes.")?.strip_suffix(".source]")?.to_owned())).unwrap();
+        let out = w.run(&["-c", "draft.toml", "transform", &route, a.to_str().unwrap(), "-o", "out"]).ok();
+        assert!(!out.stderr.contains(" 0 written"), "{}: {}", pair.name, out.stderr);
+        if let Some(edits) = &pair.edits {
+            let mut draft = w.read("draft.toml");
+            for [line, instead] in edits {
+                assert_eq!(draft.matches(line.as_str()).count(), 1, "{}: {line}", pair.name);
+                draft = draft.replace(line.as_str(), instead);
+            }
+            w.write("draft.toml", draft);
+            w.run(&["-c", "draft.toml", "transform", &route, a.to_str().unwrap(), "-o", "out"]).ok();
+            assert!(fs::read(w.path("out")).unwrap() == fs::read(&b).unwrap(), "{}: the edited draft gives another file", pair.name);
+            nearly += usize::from(edits.len() <= 3);
+        }
+    }
+    assert!(right * 5 >= all * 4, "{right} of {all} columns that have a source are mapped as they should be");
+    assert!(nearly >= 3, "{nearly} drafts are at most three lines from the expected file");
+}
+
+#[test]
+fn without_shared_records_names_of_three_languages_and_types_draft_the_route() {
+    let w = World::new("");
+    let a = "N° client;Raison sociale;Code postal;Ville;Date de création;Solde;Téléphone\n10;Café de la Gare;01400;Bourg;31/12/2024;1234,50;0102030405\n11;Durand SA;75001;Paris;01/02/2023;-12,00;0607080910\n";
+    w.write("a.csv", a);
+    w.write("b.csv", "Kundennummer,Firma,PLZ,Ort,Erstellt,Saldo,Telefon,Sprache\n,,,,,,,\n");
+    w.write("header.csv", "Kundennummer,Firma,PLZ,Ort,Erstellt,Saldo,Telefon,Sprache\n");
+    let found = audited(&w, &[&w.path("a.csv"), &w.path("header.csv")]);
+    let expressions: Vec<&str> = found["mapping"].as_array().unwrap().iter().map(|m| m["expression"].as_str().unwrap()).collect();
+    assert_eq!(
+        expressions,
+        ["row['N° client']", "row['Raison sociale']", "row['Code postal']", "Ville", "row['Date de création']", "Solde", "Téléphone", "null"]
+    );
+    assert!(found["mapping"].as_array().unwrap().iter().all(|m| m["confidence"].as_f64().unwrap() < 0.9), "{found}");
+    assert!(found["automation"]["reasons"].to_string().contains("Sprache has no source"), "{found}");
+    // What B holds tells how its values are written.
+    w.write("b.csv", "Kundennummer,Firma,PLZ,Ort,Erstellt,Saldo,Telefon\n7,MÜLLER GMBH,10115,BERLIN,2022-05-06,7.10,030123\n8,SCHMIDT AG,80331,MÜNCHEN,2021-11-30,-3.25,089456\n");
+    w.run(&["audit", "a.csv", "b.csv", "--draft", "draft.toml"]).ok();
+    let out = w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok();
+    assert_eq!(
+        out.stdout,
+        "Kundennummer,Firma,PLZ,Ort,Erstellt,Saldo,Telefon\n10,CAFÉ DE LA GARE,01400,BOURG,2024-12-31,1234.50,0102030405\n11,DURAND SA,75001,PARIS,2023-02-01,-12.00,0607080910\n"
+    );
+}
+
+#[test]
+fn code_tables_conditions_and_parts_are_read_from_shared_records() {
+    let w = World::new("");
+    let (mut a, mut b) = ("id;civ;nom;prenom;pays;debit;credit;actif\n".to_owned(), "code,titre,contact,country,montant\n".to_owned());
+    for i in 0..60 {
+        let (civ, title) = [("1", "Monsieur"), ("2", "Madame"), ("3", "Société")][i % 3];
+        let (pays, iso) = [("France", "FR"), ("Belgique", "BE"), ("Suisse", "CH"), ("Espagne", "ES")][i % 4];
+        let (nom, prenom) = (format!("Nom{}", i * 7 % 60), format!("Prénom{}", i * 11 % 60));
+        let (debit, credit) = if i % 2 == 0 { (format!("{},50", 10 + i), "0".to_owned()) } else { ("0".to_owned(), format!("{},25", 20 + i)) };
+        let active = if i % 10 == 0 { "N" } else { "O" };
+        a.push_str(&format!("{i};{civ};{nom};{prenom};{pays};{debit};{credit};{active}\n"));
+        if active == "O" {
+            let amount = if i % 2 == 0 { format!("{}.50", 10 + i) } else { format!("-{}.25", 20 + i) };
+            b.push_str(&format!("{i:06},{title},{prenom} {},{iso},{amount}\n", nom.to_uppercase()));
+        }
+    }
+    w.write("a.csv", a);
+    w.write("b.csv", &b);
+    let found = audited(&w, &[&w.path("a.csv"), &w.path("b.csv")]);
+    assert_eq!(found["where"], "actif == 'O'");
+    assert_eq!(found["automation"]["level"], "automatic with a code table or default", "{found}");
+    let table = found["mapping"].as_array().unwrap().iter().find(|m| m["target"] == "titre").unwrap();
+    assert_eq!(table["table"]["2"], "Madame");
+    w.run(&["audit", "a.csv", "b.csv", "--draft", "draft.toml"]).ok();
+    let out = w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok();
+    assert_eq!(out.stdout, b, "{}", w.read("draft.toml"));
+}
+
+#[test]
+fn a_schema_of_b_gives_types_and_demands() {
+    let w = World::new("");
+    w.write("a.csv", "CodeClient;RaisonSociale;Solde;Cree\nC1;Dupont;1,50;31/12/2024\n");
+    w.write(
+        "b.json",
+        r#"{"$schema": "x", "type": "array", "items": {"type": "object", "required": ["customer_id"], "properties": {"customer_id": {"type": "string", "maxLength": 8},
+        "company": {"type": "string"}, "balance": {"type": "number"}, "created_at": {"type": "string", "format": "date"}}}}"#,
+    );
+    w.run(&["audit", "a.csv", "b.json", "--draft", "draft.toml"]).ok();
+    let out = w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok();
+    assert_eq!(out.stdout.trim(), "[\n{\"customer_id\":\"C1\",\"company\":\"Dupont\",\"balance\":1.50,\"created_at\":\"2024-12-31\"}\n]");
+    assert!(w.read("draft.toml").contains("customer_id = { required = true, max_length = 8 }"), "{}", w.read("draft.toml"));
+    w.write(
+        "b.xsd",
+        r#"<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="customers"><xs:complexType><xs:sequence><xs:element name="customer" maxOccurs="unbounded"><xs:complexType><xs:sequence>
+        <xs:element name="name" type="xs:string"/><xs:element name="balance" type="xs:decimal"/></xs:sequence><xs:attribute name="code" type="xs:string"/></xs:complexType></xs:element></xs:sequence></xs:complexType></xs:element></xs:schema>"#,
+    );
+    w.run(&["audit", "a.csv", "b.xsd", "--draft", "draft.toml"]).ok();
+    let out = w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok();
+    assert!(out.stdout.contains("<customers>") && out.stdout.contains("code=\"C1\"") && out.stdout.contains("<balance>1.50</balance>"), "{}", out.stdout);
+}
+
+#[test]
+fn samples_that_are_none_get_a_clear_answer() {
+    let w = World::new("");
+    w.write("empty.csv", "");
+    w.write("blank.csv", "\n\n");
+    w.write("photo.csv", (0..5000u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_le_bytes()).collect::<Vec<u8>>());
+    w.write("scan.pdf", "%PDF-1.7\n");
+    w.write("people.vcf", "BEGIN:VCARD\nVERSION:3.0\nEND:VCARD\n");
+    for (file, told) in [
+        ("empty.csv", "the file is empty"),
+        ("blank.csv", "only empty lines"),
+        ("photo.csv", "a binary file"),
+        ("scan.pdf", "a PDF document"),
+        ("people.vcf", "a vCard file"),
+        ("missing.csv", "missing.csv"),
+    ] {
+        w.run(&["audit", file]).code(1).says(told).says("→");
+    }
+    // One line is a header of which nothing else is known; a header on both sides is mapped by names.
+    w.write("one.csv", "code;nom;ville");
+    w.write("b.csv", "nom,code\n");
+    let found = audited(&w, &[&w.path("one.csv"), &w.path("b.csv")]);
+    assert_eq!(found["a"]["records"], 0);
+    assert_eq!(found["mapping"][0]["expression"], "nom");
+    w.write("two.csv", "a;b;c\n1;2;3\n4;5;6\n<clients><client><nom>x</nom></client></clients>\n");
+    let found = audited(&w, &[&w.path("two.csv")]);
+    assert!(found["a"]["notes"].to_string().contains("another format begins here"), "{found}");
+    w.write("mixed.csv", b"nom;ville\n\xc3\xa9t\xc3\xa9;N\xc3\xaemes\nfran\xc3\xa7ais;Orl\xc3\xa9ans\nNo\xebl;M\xe2con\n");
+    let found = audited(&w, &[&w.path("mixed.csv")]);
+    let note = found["a"]["notes"].as_array().unwrap().iter().find(|n| n["text"].as_str().unwrap().contains("mixed encodings")).unwrap();
+    assert_eq!(note["line"], 4);
+}
+
+#[test]
+fn enormous_samples_are_read_in_bounded_memory() {
+    let w = World::new("");
+    // A sparse gigabyte without a line end; zeros are no text either, so letters stand where it is looked at.
+    let file = fs::File::create(w.path("line.csv")).unwrap();
+    std::io::Write::write_all(&mut &file, "abcdefgh;12345".repeat(400_000).as_bytes()).unwrap();
+    file.set_len(1 << 30).unwrap();
+    w.run(&["audit", "line.csv"]).code(1).says("no record ends");
+    let columns: Vec<String> = (0..5000).map(|i| format!("c{i}")).collect();
+    let row = |r: usize| (0..5000).map(|i| (r * 31 + i * 7).to_string()).collect::<Vec<_>>();
+    w.write("wide.csv", format!("{}\n{}\n{}\n", columns.join(";"), row(1).join(";"), row(2).join(";")));
+    w.write("wide_b.csv", format!("{}\n{}\n{}\n", columns.join(","), row(1).join(","), row(2).join(",")));
+    let out = w.command().args(["audit", "--json", "wide.csv", "wide_b.csv"]).output().unwrap();
+    let found: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(found["mapping"].as_array().unwrap().len(), 5000);
+    // Of a large file the beginning, the middle and the end are read, and the rest is counted.
+    let mut text = String::from("id;ville;montant\n");
+    (0..4_000_000).for_each(|i| text.push_str(&format!("{i};Paris;{},50\n", i % 1000)));
+    w.write("large.csv", text);
+    let found = &audited(&w, &[&w.path("large.csv")])["a"];
+    assert_eq!((found["complete"].as_bool(), found["unreadable"].as_u64()), (Some(false), Some(0)));
+    let about = found["records"].as_u64().unwrap();
+    assert!((3_000_000..5_000_000).contains(&about), "{about}");
+}
+
+#[test]
+fn a_draft_overwrites_nothing_that_somebody_wrote() {
+    let w = World::new("[routes.mine]\n");
+    w.write("a.csv", "a;b\n1;2\n");
+    w.run(&["audit", "a.csv", "--draft", "passerelle.toml"]).code(2).says("is there already, and no draft");
+    w.run(&["audit", "a.csv", "--draft", "draft.toml"]).ok();
+    w.run(&["audit", "a.csv", "--draft", "draft.toml"]).ok();
+    w.run(&["-c", "draft.toml", "config", "check"]).ok();
+    assert_eq!(w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok().stdout, "a,b\n1,2\n");
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    let w = World::new("");
+    w.write("a.csv", "login;Password *\nana;s3cret-Word\nbob;s3cret-Word\n");
+    for args in [&["audit", "a.csv"][..], &["audit", "a.csv", "--json"], &["audit", "a.csv", "--draft", "d.toml"]] {
+        let out = w.run(args).ok();
+        assert!(!out.stdout.contains("s3cret") && !out.stderr.contains("s3cret"), "{}", out.stdout);
+    }
+    assert!(!w.read("d.toml").contains("s3cret"));
+}
+
+#[test]
+fn init_asks_for_two_folders_and_lays_out_what_lies_there() {
+    use std::io::Write;
+    let w = World::new("");
+    fs::remove_file(w.path("passerelle.toml")).unwrap();
+    let pair = data().join("pairs/02-raiffeisen-to-ynab");
+    fs::create_dir_all(w.path("a")).unwrap();
+    fs::create_dir_all(w.path("b")).unwrap();
+    fs::copy(pair.join("input.csv"), w.path("a/releve_20250131.csv")).unwrap();
+    fs::copy(pair.join("expected.csv"), w.path("b/releve.csv")).unwrap();
+    let mut child = w.command().arg("init").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a\nb\n").unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains("fully automatic"), "{}", String::from_utf8_lossy(&out.stdout));
+    let text = w.read("passerelle.toml");
+    assert!(text.contains("include = [\"releve_*.csv\"]"), "{text}");
+    w.run(&["config", "check"]).ok();
+    // What was laid out relays.
+    fs::remove_file(w.path("b/releve.csv")).unwrap();
+    w.once().ok();
+    assert_eq!(fs::read(w.path("b/releve_20250131.csv")).unwrap(), fs::read(pair.join("expected.csv")).unwrap());
+    w.run(&["init", "a", "b"]).code(2).says("is there already");
+    w.run(&["-c", "other.toml", "init", "a", "nowhere"]).code(2).says("nowhere");
+}
