@@ -23,7 +23,7 @@ use crate::job::{Event, Found, Job, JobId, Name, State};
 use crate::transform::Counts;
 
 /// The version of the schema; a journal of a later one is refused untouched.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How many wishes one transaction takes at most.
 const BATCH_MAX: usize = 512;

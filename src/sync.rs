@@ -6,6 +6,7 @@
 
 pub mod cell;
 pub mod compare;
+pub mod deleted;
 pub mod entry;
 pub mod export;
 mod index;
@@ -23,8 +24,9 @@ use crate::formats::text::Reading;
 use crate::transform::Limit;
 use cell::Cell;
 pub use compare::Compare;
+use deleted::Deletes;
 use entry::{Id, Side};
-use judge::{Deletes, Policy};
+use judge::Policy;
 
 /// `[routes.X.sync]`, resolved.
 #[derive(Clone, Debug)]

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::cell::{Cell, Marker, Row};
+use super::deleted::Deletes;
 use super::entry::{Entry, Head, Held, Id, Marks, Side, id_of};
 use super::export::{CHANGED, DELETED, Export, Purpose, Told, WHOLE};
 use super::index::Index;
-use super::judge::{self, Conflict, Deletes, EXPORTS_MAX, Policy, Verdict};
+use super::judge::{self, Conflict, EXPORTS_MAX, Policy, Verdict};
 use super::prepared::{Prepared, Scratch};
 use super::{Exports, Keeps, LastExport, Memory, Meta, Send, Spec, one_way};
 use crate::error::{Error, Result};
@@ -268,7 +269,7 @@ impl<'c> Compare<'c> {
 
     /// Notes deliveries to a side that its exports do not show.
     pub(super) fn late(&mut self, entry: &Entry, side: Side) {
-        if let Some(pending) = entry.side(side).pending.iter().find(|p| p.exports > EXPORTS_MAX) {
+        if let Some(pending) = entry.side(side).pending.iter().find(|p| p.exports > EXPORTS_MAX && p.is_news()) {
             self.unseen.0 += 1;
             self.unseen.1.get_or_insert_with(|| (entry.key.join(" "), pending.job));
         }

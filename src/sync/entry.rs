@@ -58,6 +58,9 @@ impl Side {
     }
 }
 
+/// So many exports of a side are looked through for what a delivery, that is no news any more, has overwritten there.
+const CARRIED_EXPORTS_MAX: u32 = 8;
+
 /// What was delivered to a side, which has not exported it yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pending {
@@ -65,12 +68,23 @@ pub struct Pending {
     pub row: Option<Row>,
     /// The other side's record that it was made of.
     pub from: Option<Row>,
+    /// The columns that went with it as the side was known to have them: seen, they tell nothing, but they may have
+    /// overwritten what the side had changed meanwhile.
+    #[serde(skip)]
+    pub carried: Row,
     /// The columns that the side has changed by itself since, and that this delivery says nothing of any more.
     pub over: Vec<u16>,
     /// The job that delivered it.
     pub job: u64,
     /// So many exports of this side have not shown it.
     pub exports: u32,
+}
+
+impl Pending {
+    /// Whether it says something that the side has not said otherwise since.
+    pub fn is_news(&self) -> bool {
+        self.row.as_ref().is_none_or(|row| !row.is_empty())
+    }
 }
 
 /// What is known of one side's record.
@@ -102,15 +116,23 @@ impl Held {
         }
         view
     }
-    /// Forgets what the side has changed by itself since it was delivered.
+    /// What the side has changed by itself since it was delivered is no news of the delivery any more; the side may take
+    /// it all the same, and lose its own change by that.
     pub fn drop_overridden(&mut self) {
         for pending in self.pending.iter_mut().filter(|p| !p.over.is_empty()) {
             let over = std::mem::take(&mut pending.over);
-            if let Some(row) = &mut pending.row {
-                over.into_iter().for_each(|c| row.drop(c));
+            let Some(row) = &mut pending.row else { continue };
+            for column in over {
+                if let Some(cell) = row.get(column).cloned() {
+                    pending.carried.set(column, cell);
+                    row.drop(column);
+                }
+            }
+            if row.is_empty() {
+                pending.from = None;
             }
         }
-        self.pending.retain(|p| p.row.as_ref().is_none_or(|row| !row.is_empty()));
+        self.pending.retain(|p| p.is_news() || p.exports < CARRIED_EXPORTS_MAX);
     }
     /// Whether its deletion was delivered, and it was not seen to be gone.
     pub fn is_being_deleted(&self) -> bool {
@@ -214,7 +236,9 @@ impl Entry {
             out.extend_from_slice(&marks.raw.to_le_bytes());
             return stored(&self.key, out);
         }
-        out.push(WHOLE);
+        let carried: Vec<Vec<&Row>> = self.sides.iter().map(|s| s.pending.iter().map(|p| &p.carried).collect()).collect();
+        let carries = carried.iter().flatten().any(|row| !row.is_empty());
+        out.push(if carries { CARRYING } else { WHOLE });
         let mut packed = self.clone();
         // What both agree on is most often what was exported: it is stored once.
         let mut agreed = [false; 2];
@@ -224,7 +248,7 @@ impl Entry {
                 held.base = None;
             }
         }
-        stored(&(packed, agreed), out)
+        if carries { stored(&(packed, agreed, carried), out) } else { stored(&(packed, agreed), out) }
     }
 
     /// The entry that was stored.
@@ -237,7 +261,15 @@ impl Entry {
             let key = postcard::from_bytes(key).map_err(|_| damaged())?;
             return Ok(Entry { key, marks: Some(marks), ..Entry::default() });
         }
-        let (mut entry, agreed): (Entry, [bool; 2]) = postcard::from_bytes(body).map_err(|_| damaged())?;
+        let (mut entry, agreed) = if *kind == CARRYING {
+            let (mut entry, agreed, carried): (Entry, [bool; 2], Vec<Vec<Row>>) = postcard::from_bytes(body).map_err(|_| damaged())?;
+            for (held, carried) in entry.sides.iter_mut().zip(carried) {
+                held.pending.iter_mut().zip(carried).for_each(|(p, row)| p.carried = row);
+            }
+            (entry, agreed)
+        } else {
+            postcard::from_bytes::<(Entry, [bool; 2])>(body).map_err(|_| damaged())?
+        };
         for (held, agreed) in entry.sides.iter_mut().zip(agreed) {
             if agreed {
                 held.base.clone_from(&held.exported);
@@ -273,6 +305,8 @@ impl Head {
 const MARKS: u8 = 1;
 /// Any other.
 const WHOLE: u8 = 0;
+/// One that awaits deliveries which carried more than their news.
+const CARRYING: u8 = 2;
 
 fn stored<T: Serialize>(body: &T, out: Vec<u8>) -> Result<Vec<u8>> {
     postcard::to_extend(body, out).map_err(|e| Error::relay(format!("the memory can't be written: {e}")))

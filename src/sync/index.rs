@@ -4,8 +4,8 @@
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::deleted::Deletes;
 use super::entry::{Head, Id, Side};
-use super::judge::Deletes;
 
 /// A key that the memory knows, while an export goes by.
 pub(super) struct Index {

@@ -5,6 +5,7 @@
 //! since they last agreed is a conflict. Whether a side has taken a file is never evidence: only its exports are.
 
 use super::cell::{Cell, Row};
+use super::deleted::{edited_and_deleted, settle_deleted};
 use super::entry::{Entry, Held, Parked, Pending, Side};
 use crate::transform::changes::Op;
 
@@ -98,9 +99,13 @@ pub fn judge(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
 
 fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     let was = entry.side(turn.from).exported.clone();
-    confirm(entry, turn, was.as_ref());
+    let overwritten = confirm(entry, turn, was.as_ref());
     let ours = entry.side_mut(turn.from);
     ours.exported = Some(turn.shown.clone());
+    if !overwritten.is_empty() {
+        give_back(entry, turn, &overwritten);
+    }
+    let ours = entry.side_mut(turn.from);
     if let (Some(base), Some(was)) = (&mut ours.base, &was) {
         // A column that was never seen before is no change: the export, or the map, has become wider.
         let new: Vec<_> = turn.shown.iter().filter(|(c, _)| was.get(*c).is_none()).map(|(c, cell)| (c, cell.clone())).collect();
@@ -139,9 +144,9 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     if !conflicts.is_empty() {
         match winner(entry, turn) {
             None => return park(entry, turn, conflicts, parked_before, was.as_ref()),
-            Some(side) if side == turn.from => void(entry, side.other(), &conflicts, &grounds(turn, &conflicts)),
+            Some(side) if side == turn.from => settled_for(entry, side, &conflicts, &grounds(turn, &conflicts)),
             Some(_) => {
-                void(entry, turn.from, &grounds(turn, &conflicts), &conflicts);
+                settled_for(entry, turn.from.other(), &grounds(turn, &conflicts), &conflicts);
                 wanted.retain(|c| !conflicts.contains(c));
             }
         }
@@ -152,24 +157,30 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     send(entry, turn, Some(&wanted), Some(view))
 }
 
-/// What was delivered to this side and is seen in its export now, is agreed on.
-fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) {
+/// What was delivered to this side and is seen in its export now, is agreed on. The columns that this side had changed, and
+/// that a delivery made before that was known has overwritten.
+fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
     let at = turn.from.at();
     let shows = |column: u16, cell: &Cell| turn.shown.get(column).is_some_and(|s| (turn.same)(s, cell));
     // What is seen as some delivery had it is no change of this side's own, even if a later delivery has it otherwise.
     let rows = entry.sides[at].pending.iter().filter_map(|p| p.row.as_ref());
     let explained: Vec<u16> = rows.flat_map(Row::iter).filter(|(c, cell)| shows(*c, cell)).map(|(c, _)| c).collect();
+    let before = |earlier: &[Pending], column: u16| earlier.iter().any(|p| p.row.as_ref().and_then(|r| r.get(column)).is_some_and(|cell| shows(column, cell)));
     let mut seen = None;
     let mut awaited = false;
     for (i, pending) in entry.sides[at].pending.iter().enumerate() {
         let Some(row) = &pending.row else { continue };
         let here = || row.iter().filter(|(c, _)| turn.shown.get(*c).is_some());
-        let mut news = here().filter(|(c, cell)| was.is_none_or(|was| was.get(*c).is_none_or(|w| !(turn.same)(w, cell)))).peekable();
+        // What it carried along tells too, where this side had it otherwise: nobody else would bring that back.
+        let carried = pending.carried.iter().filter(|(c, _)| was.is_some() && turn.shown.get(*c).is_some());
+        let mut news = here().chain(carried).filter(|(c, cell)| was.is_none_or(|was| was.get(*c).is_none_or(|w| !(turn.same)(w, cell)))).peekable();
         let taken = match was {
             // What changes nothing that is exported leaves no trace, unless what came before it did.
             _ if news.peek().is_none() => !awaited,
             // Of what the delivery changed, one column that is seen tells that the side has taken it.
             Some(_) => news.any(|(c, cell)| shows(c, cell)),
+            // It has what an earlier delivery said: this one is still to come.
+            None if i > 0 && here().all(|(c, cell)| !shows(c, cell) && before(&entry.sides[at].pending[..i], c)) => false,
             // A record that was new to it, and that it has now, came from there; unless its export is older than that.
             None => (turn.after)(pending.job) || here().all(|(c, cell)| shows(c, cell)),
         };
@@ -180,7 +191,10 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) {
             awaited = true;
         }
     }
+    let mut overwritten: Vec<u16> = Vec::new();
     for pending in entry.sides[at].pending.drain(..seen.map_or(0, |n| n + 1)).collect::<Vec<_>>() {
+        let changed = |c: u16, cell: &Cell| was.and_then(|was| was.get(c)).is_some_and(|was| !(turn.same)(was, cell));
+        overwritten.extend(pending.carried.iter().filter(|(c, cell)| shows(*c, cell) && changed(*c, cell) && !explained.contains(c)).map(|(c, _)| c));
         let (Some(row), base) = (pending.row, &mut entry.sides[at].base) else { continue };
         let here = row.iter().filter(|(c, _)| turn.shown.get(*c).is_some()).map(|(c, cell)| (c, cell.clone())).collect::<Row>();
         base.get_or_insert_default().overlay(&here);
@@ -199,12 +213,13 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) {
         pending.over = over;
         pending.exports += 1;
     }
+    overwritten
 }
 
 /// This side's record as the other one was told of it last.
 fn sent(entry: &Entry, from: Side) -> Option<Row> {
     let base = entry.side(from).base.clone();
-    match entry.side(from.other()).pending.last().and_then(|p| p.from.as_ref()) {
+    match entry.side(from.other()).pending.iter().rev().find_map(|p| p.from.as_ref()) {
         None => base,
         Some(told) => {
             let mut sent = base.unwrap_or_default();
@@ -215,7 +230,7 @@ fn sent(entry: &Entry, from: Side) -> Option<Row> {
 }
 
 /// The columns that a side has changed since then, and that were not delivered to it.
-fn changed_since(held: &Held, since: Option<&Row>, same: Same<'_>) -> Vec<u16> {
+pub(super) fn changed_since(held: &Held, since: Option<&Row>, same: Same<'_>) -> Vec<u16> {
     let Some(shown) = &held.exported else { return Vec::new() };
     let delivered = |column: u16, cell: &Cell| held.pending.iter().any(|p| p.row.as_ref().and_then(|r| r.get(column)).is_some_and(|d| same(cell, d)));
     let changed = |column: u16, cell: &Cell| match since.and_then(|row| row.get(column)) {
@@ -259,10 +274,10 @@ fn agree(entry: &mut Entry, turn: &Turn<'_>, changed: &[u16]) {
 
 /// Sends the record: all of it, or with these columns as this side has changed them, and the others as the other side has
 /// them.
-fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<&[u16]>, before: Option<Row>) -> Verdict {
+pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<&[u16]>, before: Option<Row>) -> Verdict {
     entry.parked = None;
     let mut row = turn.mapped.clone();
-    let (mut delivered, mut from) = (row.clone(), turn.shown.clone());
+    let (mut delivered, mut from, mut carried) = (row.clone(), turn.shown.clone(), Row::default());
     if let (Some(news), Some(view)) = (news, &before) {
         for (column, _) in turn.compared.iter().filter(|(c, _)| !news.contains(c)) {
             if let Some(known) = view.get(*column) {
@@ -272,10 +287,12 @@ fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<&[u16]>, before: Option
         // Only what is news of it is evidence, once it is seen.
         let grounds = grounds(turn, news);
         delivered = row.iter().filter(|(c, _)| news.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
+        let along = |column: u16| !news.contains(&column) && turn.compared.iter().any(|(c, _)| *c == column);
+        carried = row.iter().filter(|(c, _)| along(*c)).map(|(c, cell)| (c, cell.clone())).collect();
         from = turn.shown.iter().filter(|(c, _)| grounds.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
     }
     let there = entry.side_mut(turn.from.other());
-    there.pending.push(Pending { row: Some(delivered), from: Some(from), over: Vec::new(), job: turn.job, exports: 0 });
+    there.pending.push(Pending { row: Some(delivered), from: Some(from), carried, over: Vec::new(), job: turn.job, exports: 0 });
     if there.pending.len() > PENDING_MAX {
         let first = there.pending.remove(0);
         if let (Some(mut row), Some(second)) = (first.row, there.pending[0].row.as_mut()) {
@@ -317,9 +334,28 @@ fn void(entry: &mut Entry, loser: Side, lost: &[u16], won: &[u16]) {
     if let Some(base) = &mut held.base {
         won.iter().for_each(|c| base.drop(*c));
     }
-    // What was delivered of the void change and is taken later is a change like any other.
+}
+
+/// The same, where the winner's change stands against the loser's: if the winner takes what was delivered of that one, it
+/// loses its own by it, and gets it back.
+fn settled_for(entry: &mut Entry, winner: Side, lost: &[u16], won: &[u16]) {
+    void(entry, winner.other(), lost, won);
+    let held = entry.side_mut(winner);
     held.pending.iter_mut().for_each(|p| p.over.extend(won));
     held.drop_overridden();
+}
+
+/// Gives a side back what it had changed in these columns, and what a delivery that did not know of it has overwritten:
+/// the other side has it by now, and what was delivered of it there counts as a change like any other.
+fn give_back(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16]) {
+    let there: Vec<u16> = turn.compared.iter().filter(|(_, reads)| reads.iter().any(|c| columns.contains(c))).map(|(c, _)| *c).collect();
+    void(entry, turn.from, columns, &there);
+    let held = entry.side_mut(turn.from.other());
+    for pending in &mut held.pending {
+        pending.row.iter_mut().chain([&mut pending.carried]).for_each(|row| there.iter().for_each(|c| row.drop(*c)));
+        pending.from.iter_mut().for_each(|from| columns.iter().for_each(|c| from.drop(*c)));
+    }
+    held.pending.retain(|p| p.is_news() || !p.carried.is_empty());
 }
 
 fn grounds(turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {
@@ -351,111 +387,6 @@ fn park(entry: &mut Entry, turn: &Turn<'_>, columns: Vec<u16>, before: Option<Pa
     Verdict::Parked(told)
 }
 
-/// This side has changed a record that the other one has deleted.
-fn edited_and_deleted(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Verdict {
-    let parked_before = entry.parked.take();
-    match turn.policy {
-        Policy::Source | Policy::Newest(_) => {
-            entry.side_mut(turn.from).pending.clear();
-            entry.side_mut(turn.from).base = None;
-            entry.side_mut(turn.from.other()).deleting = false;
-            send(entry, turn, None, None)
-        }
-        Policy::Target => {
-            delete_again(entry, turn.from.other());
-            Verdict::Unchanged
-        }
-        Policy::Park if was == Some(&turn.shown) && parked_before.is_some() => {
-            entry.parked = parked_before;
-            Verdict::Unchanged
-        }
-        Policy::Park => {
-            let deleted_by = Some(turn.from.other());
-            entry.parked = Some(Parked { job: turn.job, from: turn.from, columns: Vec::new(), deleted_by });
-            Verdict::Parked(vec![Conflict { column: None, base: None, ours: None, theirs: None }])
-        }
-    }
-}
-
-/// What becomes of a record that a full export does not show any more.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Gone {
-    /// Nothing is sent; the entry says what is known now.
-    Noted,
-    /// Its deletion is sent; the record as the other side holds it.
-    Delete(Row),
-    /// The other side has changed it meanwhile.
-    Parked,
-}
-
-/// Whether deletions are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deletes {
-    /// They are.
-    Send,
-    /// A missing record means nothing.
-    Ignore,
-}
-
-/// Judges a record that a full export of `from` does not show.
-pub fn gone(entry: &mut Entry, from: Side, job: u64, deletes: Deletes, policy: &Policy, same_there: Same<'_>) -> Gone {
-    let held = entry.side_mut(from);
-    if held.deleting {
-        *held = Held::default();
-        return match entry.side(from.other()).view() {
-            Some(view) => {
-                delete(entry, from, job);
-                Gone::Delete(view)
-            }
-            None => Gone::Noted,
-        };
-    }
-    if held.is_being_deleted() {
-        // The side has taken the deletion.
-        *held = Held::default();
-        let there = entry.side_mut(from.other());
-        if there.exported.is_none() {
-            there.pending.clear();
-        }
-        entry.parked = None;
-        return Gone::Noted;
-    }
-    held.pending.iter_mut().for_each(|p| p.exports += 1);
-    if held.exported.is_none() || deletes == Deletes::Ignore || entry.parked.is_some() {
-        return Gone::Noted;
-    }
-    let there = entry.side(from.other());
-    let Some(view) = there.view() else {
-        *entry.side_mut(from) = Held::default();
-        entry.side_mut(from.other()).deleting = false;
-        return Gone::Noted;
-    };
-    let edited = there.base.is_some() && !changed_since(there, there.base.as_ref(), same_there).is_empty();
-    if edited {
-        match policy {
-            Policy::Park => {
-                entry.parked = Some(Parked { job, from, columns: Vec::new(), deleted_by: Some(from) });
-                return Gone::Parked;
-            }
-            Policy::Target | Policy::Newest(_) => {
-                // The record goes back to the side that deleted it, with the other side's next export.
-                *entry.side_mut(from) = Held::default();
-                return Gone::Noted;
-            }
-            Policy::Source => {}
-        }
-    }
-    delete(entry, from, job);
-    Gone::Delete(view)
-}
-
-/// Notes that the deletion of a record is delivered to the other side.
-pub fn delete(entry: &mut Entry, from: Side, job: u64) {
-    *entry.side_mut(from) = Held::default();
-    let there = entry.side_mut(from.other());
-    there.pending.push(Pending { row: None, from: None, over: Vec::new(), job, exports: 0 });
-}
-
 /// Settles a parked record: the side that wins is the only one that has changed it. What it has comes to the other side
 /// with its next export.
 pub fn settle(entry: &mut Entry, winner: Side, columns: &[u16]) {
@@ -473,32 +404,8 @@ pub fn settle(entry: &mut Entry, winner: Side, columns: &[u16]) {
     let columns: Vec<u16> = settled.iter().map(|(c, _)| *c).collect();
     let grounds: Vec<u16> = settled.into_iter().flat_map(|(_, grounds)| grounds).collect();
     if winner == from {
-        void(entry, from.other(), &columns, &grounds);
+        settled_for(entry, winner, &columns, &grounds);
     } else {
-        void(entry, from, &grounds, &columns);
-    }
-}
-
-/// One side has the record, changed; the other one has deleted it.
-fn settle_deleted(entry: &mut Entry, winner: Side, deleter: Side) {
-    let editor = deleter.other();
-    if winner == editor {
-        // The edit wins: the other side gets the record anew.
-        entry.side_mut(editor).pending.clear();
-        entry.side_mut(editor).base = None;
-        *entry.side_mut(deleter) = Held::default();
-    } else {
-        delete_again(entry, deleter);
-    }
-}
-
-/// A deletion wins over an edit: it is sent with the next export of the side that has deleted the record, whether the
-/// other one has taken it before or not.
-fn delete_again(entry: &mut Entry, deleter: Side) {
-    let held = entry.side_mut(deleter.other());
-    held.pending.clear();
-    held.base.clone_from(&held.exported);
-    if entry.side(deleter).exported.is_none() {
-        *entry.side_mut(deleter) = Held { deleting: true, ..Held::default() };
+        settled_for(entry, winner, &grounds, &columns);
     }
 }

@@ -2,9 +2,10 @@
 
 use super::cell::{Cell, Row};
 use super::compare::Compare;
+use super::deleted::{self, Deletes, Gone};
 use super::entry::{Entry, Id};
 use super::export::Deletions;
-use super::judge::{self, Conflict, Deletes, Gone};
+use super::judge::Conflict;
 use super::prepared::Prepared;
 use crate::error::{Error, Kind, Result};
 use crate::formats::text::Reading;
@@ -84,7 +85,7 @@ impl Compare<'_> {
                 continue;
             }
             let same = |a: &Cell, b: &Cell| a.same(b, &reading);
-            match judge::gone(&mut entry, self.side, self.export.job, deletes, &self.spec.policy, &same) {
+            match deleted::gone(&mut entry, self.side, self.export.job, deletes, &self.spec.policy, &same) {
                 Gone::Delete(row) => each(self.deletion(&prepared, &entry, &row, plan_key))?,
                 Gone::Parked => {
                     let told = self.told(&entry, &Conflict { column: None, base: None, ours: None, theirs: None });

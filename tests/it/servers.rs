@@ -16,6 +16,7 @@ use openssl::rsa::Rsa;
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 
+pub mod databases;
 pub mod others;
 
 /// A port that nobody has now.

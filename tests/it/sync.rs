@@ -1,5 +1,6 @@
 //! Record-level synchronisation, from outside: each side learns what the other changed, and nothing twice.
 
+mod databases;
 mod live;
 mod model;
 
@@ -181,6 +182,27 @@ fn columns_that_one_side_alone_has_changed_are_merged() {
     assert_eq!(x.to_a(), ["001;DUPOND;2;modified"]);
     x.b("001,DUPOND,2\n").ok();
     x.a("001;DUPOND;2\n").ok();
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+}
+
+#[test]
+fn a_change_that_a_delivery_on_its_way_overwrites_comes_back() {
+    let x = Exchange::both("", "");
+    x.a("001;Dupont;1,00\n").ok();
+    x.to_b();
+    x.b("001,DUPONT,1.00\n").ok();
+    // Both change a column of their own; A's delivery is made before B's change is known, and carries B's old value.
+    x.a("001;Durand;1,00\n").ok();
+    x.b("001,DUPONT,7.00\n").ok();
+    assert_eq!(x.to_b(), ["001,DURAND,1.00,modified"]);
+    assert_eq!(x.to_a(), ["001;Durand;7,00;modified"]);
+    // B has imported it, and lost its own change: that is no change of B's, and A's record brings it back.
+    x.b("001,DURAND,1.00\n").ok();
+    assert_eq!(x.to_a(), nothing());
+    x.a("001;Durand;7,00\n").ok();
+    assert_eq!(x.to_b(), ["001,DURAND,7.00,modified"]);
+    x.b("001,DURAND,7.00\n").ok();
+    x.a("001;Durand;7,00\n").ok();
     assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
 }
 

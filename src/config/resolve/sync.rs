@@ -6,8 +6,9 @@ use super::Builder;
 use crate::config::raw::percent;
 use crate::config::{DestinationConfig, IfExists, Route};
 use crate::options::{Options, Val};
+use crate::sync::deleted::Deletes;
 use crate::sync::entry::Side;
-use crate::sync::judge::{Deletes, Policy};
+use crate::sync::judge::Policy;
 use crate::sync::{Exports, Keeps, Opposite, Send, Spec};
 use crate::transform::{Limit, Transformation};
 

@@ -114,6 +114,12 @@ struct History {
     exported: [BTreeMap<String, Record>; 2],
     delivered: [BTreeMap<String, Option<Record>>; 2],
     parked: u64,
+    /// The last edit of each cell that one side alone has edited; none: both have, or the record was made or deleted otherwise.
+    alone: BTreeMap<(String, usize), Option<(usize, String)>>,
+    /// Edits that stood in a file for the other side.
+    written: BTreeSet<String>,
+    /// The sides that have made a record by themselves.
+    makers: BTreeMap<String, BTreeSet<usize>>,
 }
 
 const CONFIG: &str = r#"
@@ -169,6 +175,9 @@ impl History {
             exported: Default::default(),
             delivered: Default::default(),
             parked: 0,
+            alone: BTreeMap::new(),
+            written: BTreeSet::new(),
+            makers: BTreeMap::new(),
         }
     }
 
@@ -189,9 +198,15 @@ impl History {
         if seen && self.chance.one_in(6) {
             self.note(|| format!("{side} deletes {key}"));
             self.programs[side].records.remove(&key);
+            (0..2).for_each(|column| drop(self.alone.insert((key.clone(), column), None)));
         } else {
             self.note(|| format!("{side} sets {key}.{column} to {value}"));
             self.authors.insert(value.clone(), side);
+            if !self.programs[side].records.contains_key(&key) {
+                self.makers.entry(key.clone()).or_default().insert(side);
+            }
+            let last = self.alone.entry((key.clone(), column)).or_insert_with(|| Some((side, value.clone())));
+            *last = last.take().filter(|(by, _)| *by == side).map(|(by, _)| (by, value.clone()));
             self.programs[side].records.entry(key).or_default()[column] = value;
         }
         self.programs[side].dirty = true;
@@ -295,6 +310,7 @@ impl History {
         self.read.extend(own);
         // A record in conflict waits as a whole for its operator, who is told.
         let waits = |line: &&str| conflicts.iter().any(|c| line.starts_with(&format!("{},", c.key)));
+        self.written.extend(values(file));
         let waiting = export.lines().filter(waits).flat_map(values);
         let sent: Vec<String> = values(file).into_iter().chain(waiting).collect();
         self.sent.extend(sent);
@@ -365,6 +381,12 @@ impl History {
         }
         self.quiet();
         assert_eq!(self.programs[0].records, self.programs[1].records, "both sides hold the same");
+        // What one side alone has edited, and the relay has sent, is what both hold, whatever came from the other side meanwhile.
+        for ((key, column), last) in &self.alone {
+            let Some((_, value)) = last.as_ref().filter(|(_, v)| self.written.contains(v) && self.makers[key].len() == 1) else { continue };
+            let held = self.programs[0].records.get(key).map(|r| &r[*column]);
+            assert_eq!(held, Some(value), "the edit of {key}.{column} is lost, though nobody else edited it");
+        }
         if self.policies == ("park", "park") {
             let lost: Vec<&String> = self.read.difference(&self.sent).collect();
             assert!(lost.is_empty(), "edits that were read and went nowhere: {lost:?}");
