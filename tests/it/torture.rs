@@ -90,6 +90,12 @@ impl Scene {
         self.heads = ("x\n", "y\n");
         self
     }
+    /// Each of A's files holds some records of a sync group; all are new to B.
+    pub fn synchronised(mut self) -> Self {
+        self = self.csv();
+        self.more = "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\ny = \"x\"\n[routes.r.sync]\ngroup = \"g\"\nkey = [\"y\"]\nfull = false\n";
+        self
+    }
     /// Each of A's files has two records, and each record is a file for B.
     pub fn split(mut self) -> Self {
         self.more = "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\ny = \"x\"\n[routes.r.output]\nsplit = 1\n";

@@ -109,6 +109,14 @@ fn a_transformed_file_survives_a_kill_at_every_point() {
     kill_everywhere(&Scene::local("transformed", "").csv());
 }
 #[test]
+fn changes_of_a_sync_group_survive_a_kill_at_every_point() {
+    kill_everywhere(&Scene::local("synchronised", "").synchronised());
+}
+#[test]
+fn changes_of_a_sync_group_survive_every_failing_call() {
+    fail_everywhere(&Scene { files: 1, ..Scene::local("synchronised", "").synchronised() }, DISK);
+}
+#[test]
 fn a_file_in_parts_survives_a_kill_at_every_point() {
     kill_everywhere(&Scene::local("split", "").split());
 }
