@@ -20,12 +20,13 @@ pub mod profile;
 pub mod read;
 pub mod sample;
 pub mod schema;
+pub mod sheet;
 pub mod signs;
 pub mod tree;
 pub mod values;
 pub mod xsd;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::error::Result;
 use crate::formats::Room;
@@ -42,6 +43,9 @@ use signs::Signs;
 const ROWS_MAX: usize = 5000;
 /// Cells of them, so that wide records keep few.
 const CELLS_MAX: usize = 2_000_000;
+
+/// Of a longer cell, the beginning is kept.
+const CELL_BYTES_MAX: usize = 4096;
 
 /// One side: a sample, read in one way.
 #[derive(Debug)]
@@ -89,9 +93,9 @@ impl Side {
             if rows.len() < ROWS_MAX && kept < CELLS_MAX {
                 let mut texts = vec![None; layout.columns.len()];
                 for (at, text, _) in &cells {
-                    texts[*at] = text.clone();
+                    texts[*at] = text.as_ref().map(|t| if t.len() > CELL_BYTES_MAX { t.chars().take(CELL_BYTES_MAX / 4).collect() } else { t.clone() });
                 }
-                kept += texts.len();
+                kept += texts.iter().map(|t| 2 + t.as_ref().map_or(0, String::len) / 16).sum::<usize>();
                 rows.push(texts);
             }
             Ok(true)
@@ -103,6 +107,7 @@ impl Side {
             let header = crate::record::Columns::from_header(d.names.iter().map(String::as_str));
             layout.columns = header.names.iter().map(|n| Reach { name: n.clone(), expr: read::by_name(n), list: false }).collect();
         }
+        rows.truncate((CELLS_MAX / layout.columns.len().max(1)).max(10));
         for row in &mut rows {
             row.resize(layout.columns.len(), None);
         }
@@ -132,7 +137,9 @@ impl Side {
     pub fn value_keys(&self) -> Vec<(&'static str, String)> {
         let mut keys = Vec::new();
         let by_text = !matches!(self.dialect.format, "xlsx" | "dbf");
-        if let Some(decimal) = self.signs.decimal.filter(|d| *d != '.' && by_text) {
+        // Where points group thousands, none stands before decimals, though no value has any.
+        let decimal = self.signs.decimal.or(self.signs.thousands.filter(|t| *t == '.').map(|_| ','));
+        if let Some(decimal) = decimal.filter(|d| *d != '.' && by_text) {
             keys.push(("decimal", dialect::quoted(&decimal.to_string())));
         }
         if let Some(thousands) = self.signs.thousands.filter(|_| by_text) {
@@ -257,9 +264,9 @@ pub struct Audit {
     pub grade: Grade,
 }
 
-/// Audits a sample of A, and one of B.
-pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, room: &Room) -> Result<Audit> {
-    let dialects = dialect::candidates(sample_a)?;
+/// Audits a sample of A, and one of B; code tables are named after `route`.
+pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &Room) -> Result<Audit> {
+    let dialects = dialect::candidates(sample_a, room)?;
     let Some(sample_b) = sample_b else {
         let a = Side::examine(sample_a, &dialects[0], None, room)?;
         let grade = Grade::of_one(&a);
@@ -293,7 +300,9 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, room: &Room) -> Resul
             }
         }
     }
-    let Some((_, a, loose, mut pairs)) = best else { return Err(crate::error::Error::relay("the sample was read in no way")) };
+    let Some((_, a, loose, mut pairs)) = best else {
+        return Err(crate::error::Error::file("the sample was read in no way").on_file(&sample_a.path).hint("check that the file is whole"));
+    };
     // Where B's fields touch each other, only A's values tell where one ends.
     if let Some(finer) = pairs.as_ref().and_then(|p| refined(&a, &b, sample_b, p)) {
         b = Side::examine(sample_b, &finer, None, room)?;
@@ -303,7 +312,7 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, room: &Room) -> Resul
     let spec = draft::trial_route(&a, &b)?;
     let search = Search::new(&a, &b, (loose, loose_b), pairs.as_ref());
     let mut mapping = search.run(sample_a, &spec, room)?;
-    draft::name_tables(&mut mapping, &b);
+    draft::name_tables(&mut mapping, &b, route);
     let condition = pairs.as_ref().and_then(|p| condition(&a, p));
     let order = pairs.as_ref().map_or_else(Vec::new, |p| order(&b, p));
     let grade = Grade::of(&a, &b, &mapping, pairs.as_ref(), condition.is_some());
@@ -328,7 +337,7 @@ fn target(sample: &Sample, room: &Room) -> Result<Side> {
     if let Some(side) = schema::side(sample) {
         return Ok(side);
     }
-    Side::examine(sample, &dialect::candidates(sample)?[0], None, room)
+    Side::examine(sample, &dialect::candidates(sample, room)?[0], None, room)
 }
 
 /// A column by whose value A's records are in B's file or not.
@@ -339,21 +348,24 @@ fn condition(a: &Side, pairs: &Pairs) -> Option<(String, String)> {
     }
     let present: HashSet<usize> = pairs.pairs.iter().map(|(i, _)| *i).collect();
     let mut best: Option<(usize, usize, Vec<&str>)> = None;
-    for (column, profile) in a.columns.iter().enumerate().filter(|(_, c)| !c.list && c.distinct > 0 && c.distinct <= 12 && c.lengths.1 <= 60) {
-        let of = |rows: &HashSet<usize>| -> HashSet<&str> { rows.iter().map(|r| a.rows[*r][column].as_deref().unwrap_or("")).collect() };
+    for (column, _) in a.columns.iter().enumerate().filter(|(_, c)| !c.list && (2..=12).contains(&c.distinct) && c.lengths.1 <= 60) {
+        let of = |rows: &HashSet<usize>| -> BTreeMap<&str, usize> {
+            let mut counts = BTreeMap::new();
+            rows.iter().for_each(|r| *counts.entry(a.rows[*r][column].as_deref().unwrap_or("")).or_default() += 1);
+            counts
+        };
         let (there, gone) = (of(&present), of(&absent));
-        if there.is_disjoint(&gone) && !there.is_empty() && best.as_ref().is_none_or(|(_, n, _)| there.len() + gone.len() < *n) {
-            let mut values: Vec<&str> = there.iter().copied().collect();
-            values.sort_unstable();
-            best = Some((column, there.len() + gone.len(), values));
+        let apart = there.keys().all(|v| !gone.contains_key(v));
+        // What stands once may be anything: a key tells all records apart, and says nothing of the next ones.
+        let told = there.values().all(|n| *n >= 2) && (there.len() + gone.len()) * 3 <= a.rows.len();
+        if apart && told && !there.is_empty() && best.as_ref().is_none_or(|(_, n, _)| there.len() + gone.len() < *n) {
+            best = Some((column, there.len() + gone.len(), there.into_keys().collect()));
         }
-        let _ = profile;
     }
     let (column, _, values) = best?;
-    let expr = &a.columns[column].expr;
-    let listed: Vec<String> = values.iter().map(|v| conversions::literal(v)).collect();
-    let condition = if let [one] = &listed[..] { format!("{expr} == {one}") } else { format!("{expr} in [{}]", listed.join(", ")) };
-    Some((condition, format!("the {} records of A that B has not are told by {}", absent.len(), a.columns[column].name)))
+    let condition = conversions::is_one_of(&a.columns[column], &values);
+    let records = if absent.len() == 1 { "the record".to_owned() } else { format!("the {} records", absent.len()) };
+    Some((condition, format!("{records} of A that B has not are told by {}", a.columns[column].name)))
 }
 
 /// The columns by which B's records are in order, where A's are in another.

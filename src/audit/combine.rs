@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::conversions::{Candidate, literal};
+use super::conversions::{Candidate, is_one_of, literal};
 use super::mapping::{EXACT, Found, Match, Search, Tried};
 use super::pair;
 use super::profile::{Kind, Profile};
@@ -301,8 +301,8 @@ fn flags(search: &Search<'_>, target: usize) -> Vec<Candidate> {
     out
 }
 
-/// One expression or another, as a third column says; what is right is known already.
-pub fn conditions(search: &Search<'_>, target: usize, tried: &[Tried]) -> Vec<Tried> {
+/// One expression or another, as a third column says; to be tried like all others.
+pub fn conditions(search: &Search<'_>, target: usize, tried: &[Tried]) -> Vec<Candidate> {
     let some: Vec<&Tried> = partial(tried, 0.1).into_iter().filter(|t| !t.candidate.expr.contains(" if ")).collect();
     if search.pairs.len() < 8 {
         return Vec::new();
@@ -334,14 +334,10 @@ pub fn conditions(search: &Search<'_>, target: usize, tried: &[Tried]) -> Vec<Tr
                 if groups.keys().any(|v| !by_x.contains(v) && !by_y.contains(v)) {
                     continue;
                 }
-                let values: Vec<String> = by_x.iter().map(|v| literal(v)).collect();
-                let condition = if let [one] = &values[..] { format!("{} == {one}", q.expr) } else { format!("{} in [{}]", q.expr, values.join(", ")) };
+                let condition = is_one_of(q, &by_x.iter().copied().collect::<Vec<_>>());
                 let expr = format!("({}) if {condition} else ({other})", x.candidate.expr);
                 let all = [&x.candidate.sources[..], &sources[..], &[column]].concat();
-                let candidate =
-                    Candidate { expr, sources: all, does: format!("as {} says", q.name), cost: 6 + x.candidate.cost + cost, typed: x.candidate.typed };
-                let right = (0..search.pairs.len()).map(|p| if by_x.contains(search.given(column, p)) { x.right[p] } else { right[p] }).collect();
-                out.push(search.weighed(candidate, right, target));
+                out.push(Candidate { expr, sources: all, does: format!("as {} says", q.name), cost: 6 + x.candidate.cost + cost, typed: x.candidate.typed });
             }
         }
     }
@@ -359,7 +355,7 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
         return None;
     }
     let mut best: Option<(f64, usize, Seen<'_>)> = None;
-    for (source, _) in search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list && a.distinct <= 200) {
+    for (source, _) in search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list && a.distinct <= 200 && !super::names::is_secret(&a.name)) {
         let mut seen: Seen<'_> = HashMap::new();
         let mut wrong = 0;
         for p in 0..search.pairs.len() {

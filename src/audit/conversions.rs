@@ -39,6 +39,24 @@ pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"))
 }
 
+/// A value of a column as an expression compares it: what is a number or a boolean by itself is no text.
+pub fn literal_of(a: &Profile, value: &str) -> String {
+    match a.kind {
+        _ if !a.typed || value.is_empty() => literal(value),
+        Kind::Integer | Kind::Decimal => value.to_owned(),
+        Kind::Bool => value.to_lowercase(),
+        _ => literal(value),
+    }
+}
+
+/// Whether a column has one of these values, as an expression.
+pub fn is_one_of(a: &Profile, values: &[&str]) -> String {
+    let listed: Vec<String> = values.iter().map(|v| literal_of(a, v)).collect();
+    // What may be missing is compared as if it were empty.
+    let expr = if values.contains(&"") { format!("({} | default(''))", bracketed(&a.expr)) } else { a.expr.clone() };
+    if let [one] = &listed[..] { format!("{expr} == {one}") } else { format!("{expr} in [{}]", listed.join(", ")) }
+}
+
 /// Texts that become texts: spaces, case, accents, parts.
 pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
     let e = bracketed(&a.expr);

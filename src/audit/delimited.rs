@@ -48,6 +48,8 @@ pub struct Delimited {
 struct Row {
     line: usize,
     cells: Vec<String>,
+    /// Something stands behind a closing quote: the relay would reject the record.
+    broken: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -99,10 +101,11 @@ pub fn guess(text: &str, cut: bool) -> Option<Delimited> {
         }
     }
     let (fit, signs, rows) = match best {
-        Some((score, signs, rows)) if width_of_most(&rows) > 1 => (score, signs, rows),
+        Some((score, signs, rows)) if width_of_most(&rows) > 1 && !cuts_values(&rows, signs.delimiter) => (score, signs, rows),
         // One column: the delimiter can't be seen.
         _ => {
-            let signs = Signs { delimiter: ',', quote: text.contains('"').then_some('"'), escape: None };
+            let delimiter = [',', ';', '\t', '|'].into_iter().find(|d| !text.contains(*d)).unwrap_or(',');
+            let signs = Signs { delimiter, quote: text.contains('"').then_some('"'), escape: None };
             (0.0, signs, rows(text, signs, cut))
         }
     };
@@ -122,6 +125,15 @@ fn without_comments(text: &str) -> (Cow<'_, str>, bool) {
     (Cow::Owned(text.split_inclusive('\n').map(|line| if remark(line) { "\n" } else { line }).collect()), true)
 }
 
+/// Whether a sign that stands once in each row but the first, which has none, is a part of the values: `Montant` over `1,50`,
+/// `Nom` over `Dupont, Jean`.
+fn cuts_values(rows: &[Row], delimiter: char) -> bool {
+    let Some((first, below)) = rows.split_first() else { return false };
+    let decimals = |r: &Row| r.cells.len() == 2 && r.cells.iter().all(|c| c.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) && !c.is_empty());
+    let texts = |r: &Row| r.cells.len() == 2 && r.cells[1].starts_with(' ');
+    delimiter == ',' && first.cells.len() == 1 && !below.is_empty() && (below.iter().all(decimals) || below.iter().all(texts))
+}
+
 /// A space and a colon stand in texts and times too; a quote that is used as one is worth more than one that is data.
 fn worth(signs: Signs, text: &str) -> f64 {
     let delimiter = match signs.delimiter {
@@ -130,7 +142,11 @@ fn worth(signs: Signs, text: &str) -> f64 {
         _ => 1.0,
     };
     let quote = match signs.quote {
-        Some('\'') => 0.8,
+        Some(q)
+            if q == '\'' && text.lines().filter(|l| l.starts_with(q) || l.contains(&format!("{}{q}", signs.delimiter))).count() * 2 < text.lines().count() =>
+        {
+            0.8
+        }
         Some(q) => {
             let around = [format!("{}{q}", signs.delimiter), format!("{q}{}", signs.delimiter)];
             if around.iter().any(|a| text.contains(a.as_str())) || text.starts_with(q) { 1.05 } else { 1.0 }
@@ -148,6 +164,7 @@ fn rows(text: &str, signs: Signs, cut: bool) -> Vec<Row> {
     let mut cell = String::new();
     let mut quoted = false;
     let mut fresh = true; // no sign of the cell in hand was read
+    let (mut closed, mut broken) = (false, false);
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         if out.len() >= ROWS_MAX {
@@ -162,7 +179,7 @@ fn rows(text: &str, signs: Signs, cut: bool) -> Vec<Row> {
                     cell.push(c);
                     chars.next();
                 } else {
-                    quoted = false;
+                    (quoted, closed) = (false, true);
                 }
             } else {
                 line += usize::from(c == '\n');
@@ -173,7 +190,7 @@ fn rows(text: &str, signs: Signs, cut: bool) -> Vec<Row> {
             fresh = false;
         } else if c == signs.delimiter {
             cells.push(std::mem::take(&mut cell));
-            fresh = true;
+            (fresh, closed) = (true, false);
         } else if c == '\n' || c == '\r' {
             if c == '\r' && chars.peek() == Some(&'\n') {
                 chars.next();
@@ -181,18 +198,19 @@ fn rows(text: &str, signs: Signs, cut: bool) -> Vec<Row> {
             line += 1;
             if !(cells.is_empty() && fresh) {
                 cells.push(std::mem::take(&mut cell));
-                out.push(Row { line: begun, cells: std::mem::take(&mut cells) });
+                out.push(Row { line: begun, cells: std::mem::take(&mut cells), broken: std::mem::take(&mut broken) });
             }
-            fresh = true;
+            (fresh, closed) = (true, false);
             begun = line;
         } else {
+            broken |= closed;
             cell.push(c);
             fresh = false;
         }
     }
     if !(cut && !out.is_empty() || cells.is_empty() && fresh) {
         cells.push(cell);
-        out.push(Row { line: begun, cells });
+        out.push(Row { line: begun, cells, broken });
     }
     out
 }
@@ -212,7 +230,8 @@ fn fit(rows: &[Row], mut known: impl FnMut(&str) -> bool) -> f64 {
         all += 1;
         good += usize::from(known(cell));
     }
-    pattern * (good as f64 / all.max(1) as f64).max(1e-10)
+    let whole = 1.0 - rows.iter().filter(|r| r.broken).count() as f64 / rows.len().max(1) as f64;
+    pattern * whole * (good as f64 / all.max(1) as f64).max(1e-10)
 }
 
 fn width_of_most(rows: &[Row]) -> usize {
@@ -295,12 +314,19 @@ fn comment_of(rows: &[Row], width: usize) -> Option<char> {
     (!marked.is_empty() && odd * 2 > marked.len() && marked.len() < rows.len()).then_some('#')
 }
 
+/// Whether a row of texts names the columns of the rows below it, and what tells.
+pub fn heads(row: &[String], below: &[Vec<String>]) -> (bool, String) {
+    let row_of = |cells: &[String]| Row { line: 0, broken: false, cells: (0..row.len()).map(|i| cells.get(i).cloned().unwrap_or_default()).collect() };
+    names_columns(&row_of(row), &below.iter().map(|cells| row_of(cells)).collect::<Vec<_>>())
+}
+
 /// Whether a row names the columns of the rows below it, and what tells.
 fn names_columns(row: &Row, below: &[Row]) -> (bool, String) {
     let reading = Reading::default();
     let cells: Vec<&str> = row.cells.iter().map(|c| c.trim()).collect();
     let named: Vec<&&str> = cells.iter().filter(|c| !c.is_empty()).collect();
-    let is_value = |c: &str| values::number(c).is_some() || values::dates(&reading, c, !0) != 0 || values::datetimes(&reading, c, !0) != 0;
+    let address = |c: &str| (c.contains('@') && c.contains('.') && !c.contains(' ')) || c.starts_with("http://") || c.starts_with("https://");
+    let is_value = |c: &str| values::number(c).is_some() || address(c) || values::dates(&reading, c, !0) != 0 || values::datetimes(&reading, c, !0) != 0;
     if named.is_empty() {
         return (false, "the first row is empty".into());
     }
@@ -322,6 +348,13 @@ fn names_columns(row: &Row, below: &[Row]) -> (bool, String) {
         let n = column(i).count();
         if n == 0 {
             continue;
+        }
+        // What the table of business terms knows is a name more often than a value.
+        votes += i32::from(!name.is_empty() && super::names::is_known(name));
+        let pairs = column(i).fold(!0, |pairs, c| values::bools(c, pairs));
+        if pairs != 0 && values::bools(name, pairs) == 0 && n >= 2 {
+            votes += 2;
+            told.get_or_insert_with(|| format!("{name} heads a column of yes and no"));
         }
         let typed = column(i).filter(|c| is_value(c)).count();
         if !name.is_empty() && typed * 10 >= n * 9 && !is_value(name) {

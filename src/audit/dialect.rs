@@ -6,8 +6,9 @@ use super::delimited::{self, Delimited};
 use super::encoding::{self, Encoding};
 use super::fixed::{self, Fixed};
 use super::sample::Sample;
-use super::tree;
+use super::{sheet, tree};
 use crate::error::{Error, Result};
+use crate::formats::Room;
 
 /// A remark about the sample, and the line that shows it (0: none does).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Dialect {
     pub indent: usize,
     /// What ends a line.
     pub line_ending: Option<&'static str>,
+    /// Further keys of `input`.
+    pub extra: Vec<(&'static str, String)>,
     /// What was noticed.
     pub notes: Vec<Note>,
 }
@@ -63,6 +66,7 @@ impl Dialect {
             by_lines: false,
             indent: 0,
             line_ending: None,
+            extra: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -70,6 +74,7 @@ impl Dialect {
     /// The keys of `input`, as TOML, without those that only the values tell.
     pub fn keys(&self) -> Vec<(&'static str, String)> {
         let mut keys = vec![("format", quoted(self.format))];
+        keys.extend(self.extra.iter().cloned());
         if let Some(encoding) = self.encoding.as_ref().filter(|e| e.label != "utf-8" && !(e.mark && e.label.starts_with("utf-16"))) {
             keys.push(("encoding", quoted(&encoding.label)));
         }
@@ -130,6 +135,11 @@ impl Dialect {
         keys
     }
 
+    /// Whether a name is a column of the whole file, whatever dots it holds.
+    pub fn has_flat_columns(&self) -> bool {
+        matches!(self.format, "csv" | "xlsx" | "dbf" | "fixed")
+    }
+
     fn quotes_stand(&self) -> bool {
         self.notes.iter().any(|n| n.text == QUOTES_ARE_DATA)
     }
@@ -139,22 +149,46 @@ const QUOTES_ARE_DATA: &str = "quotes are part of the values, and not around the
 
 /// A text as TOML writes it.
 pub fn quoted(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        // On one line: what JSON escapes, TOML escapes alike.
-        return serde_json::Value::String(text.to_owned()).to_string();
+    if text.chars().any(is_hidden) { basic(text) } else { toml::Value::String(text.to_owned()).to_string() }
+}
+
+/// A name as a key of TOML, in quotes that keys may have.
+pub fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if bare { name.to_owned() } else { basic(name) }
+}
+
+/// What no reader of a file sees, and a terminal may obey.
+fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A text in TOML's basic quotes, on one line.
+fn basic(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if is_hidden(c) => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
     }
-    toml::Value::String(text.to_owned()).to_string()
+    out.push('"');
+    out
 }
 
 /// The ways in which a sample can be read, the most likely first; more than one only where records may stand in several places.
-pub fn candidates(sample: &Sample) -> Result<Vec<Dialect>> {
+pub fn candidates(sample: &Sample, room: &Room) -> Result<Vec<Dialect>> {
     let head = &sample.head[..];
     if head.is_empty() {
         return Err(Error::file("the file is empty").on_file(&sample.path).hint("let the program export a few records, and audit that file"));
     }
     match head {
-        [b'P', b'K', 3 | 5, ..] => return Ok(vec![Dialect::new("xlsx")]),
-        [0xd0, 0xcf, 0x11, 0xe0, ..] => return Ok(vec![Dialect::new("xlsx")]),
+        [b'P', b'K', 3 | 5, ..] | [0xd0, 0xcf, 0x11, 0xe0, ..] => return Ok(vec![sheet::dialect(sample, room)]),
         _ if is_dbf(head) => return Ok(vec![Dialect::new("dbf")]),
         _ => {}
     }
@@ -169,13 +203,17 @@ pub fn candidates(sample: &Sample) -> Result<Vec<Dialect>> {
     let line_ending = ending_of(&text);
     let with = |dialect: Dialect| Dialect { encoding: Some(found.clone()), line_ending, ..dialect };
     let cut = !sample.whole;
-    if start.starts_with("UNA") || start.starts_with("UNB") {
+    let unb = |text: &str| {
+        text.strip_prefix("UNB").is_some_and(|rest| rest.starts_with(|c: char| !c.is_alphanumeric() && !matches!(c, ';' | ',' | '\t' | '|' | '_' | ' ')))
+    };
+    let una = start.strip_prefix("UNA").and_then(|rest| rest.char_indices().nth(6).map(|(at, _)| &rest[at..]));
+    if unb(start) || una.is_some_and(|rest| unb(rest.trim_start())) {
         let (records, inner) = tree::segments(start).map_or((None, Vec::new()), |(r, inner)| (Some(r), inner));
         let nest = inner.into_iter().filter_map(|i| Some((i, records.clone()?))).collect();
         return Ok(vec![with(Dialect { records, nest, ..Dialect::new("edifact") })]);
     }
     if start.starts_with('<') {
-        let label = tree::declared_encoding(head);
+        let label = if found.charset().is_wide() { Some(found.label.clone()) } else { tree::declared_encoding(head) };
         let declared = label.map_or(
             Encoding { label: "utf-8".into(), mark: found.mark, evidence: "XML without another declaration".into(), strangers: Vec::new() },
             |label| {
@@ -202,7 +240,8 @@ pub fn candidates(sample: &Sample) -> Result<Vec<Dialect>> {
         let indent = indent_of(start);
         return Ok(pointers.into_iter().map(|p| with(Dialect { records: Some(p), indent, ..Dialect::new("json") })).collect());
     }
-    table(sample, &text, with, cut).map(|d| vec![d])
+    let wide = found.charset().is_wide();
+    table(sample, &text, with, cut).map(|d| vec![Dialect { by_lines: d.by_lines && !wide, ..d }])
 }
 
 /// A table of delimited or fixed cells.
@@ -217,7 +256,15 @@ fn table(sample: &Sample, text: &str, with: impl Fn(Dialect) -> Dialect, cut: bo
     let fit = delimited.as_ref().map_or(0.0, |d| d.fit);
     // A delimiter that cuts all lines alike is surer than places that happen to be aligned.
     let doubtful = columns < 2 || fit < 0.55 || delimited.as_ref().is_some_and(|d| matches!(d.delimiter, ' ' | ':'));
-    if doubtful && let Some(found) = fixed::guess(text, cut) {
+    // A sign that stands in nearly all lines, and in the first one, is a delimiter whatever the lines' lengths are.
+    let signed = |d: char| {
+        let lines = text.lines().filter(|l| !l.is_empty()).take(200);
+        text.lines().next().is_some_and(|l| l.contains(d)) && lines.clone().filter(|l| l.contains(d)).count() * 5 >= lines.count() * 4
+    };
+    if doubtful
+        && ![';', '\t', '|'].into_iter().any(signed)
+        && let Some(found) = fixed::guess(text, cut)
+    {
         let mut notes = Vec::new();
         for (prefix, count) in &found.others {
             notes.push(Note::new(format!("{count} lines of the type {prefix} are passed over"), 0));

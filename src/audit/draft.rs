@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::dialect::quoted;
+use super::dialect::{key, quoted};
 use super::mapping::{Found, Match};
 use super::read;
 use super::sample::Sample;
@@ -41,10 +41,10 @@ fn style_keys(signs: &Signs, b: &Side) -> Vec<(&'static str, String)> {
 }
 
 /// Gives each code table a name, and its match the expression that looks it up.
-pub fn name_tables(mapping: &mut [Match], b: &Side) {
+pub fn name_tables(mapping: &mut [Match], b: &Side, route: &str) {
     let mut names: Vec<String> = Vec::new();
     for m in mapping.iter_mut().filter(|m| m.table.is_some()) {
-        let base = slug(&b.columns[m.target].name);
+        let base = format!("{route}_{}", slug(&b.columns[m.target].name));
         let mut name = base.clone();
         while names.contains(&name) {
             name.push('_');
@@ -118,12 +118,6 @@ pub fn output_keys(b: &Side) -> Vec<(&'static str, String)> {
     keys
 }
 
-/// A name as a key of TOML.
-fn key(name: &str) -> String {
-    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if bare { name.to_owned() } else { quoted(name) }
-}
-
 /// What stands behind a line: on one line, whatever it says.
 fn comment(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(220).collect()
@@ -150,10 +144,20 @@ pub fn by_extension(name: &str) -> Option<String> {
 
 /// A part of a name in a pattern.
 pub fn escaped(text: &str) -> String {
-    text.chars().map(|c| if "*?[]{}!".contains(c) { format!("[{c}]") } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| {
+            if "*?[]{}".contains(c) {
+                format!("[{c}]")
+            } else if c == '\\' {
+                "?".to_owned()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
 }
 
-/// How every draft begins, by which one may be replaced.
+/// How every draft begins.
 pub const MARK: &str = "# Drafted by `passerelle";
 
 /// One route as TOML.
@@ -176,7 +180,7 @@ pub fn text(audit: &Audit, sample_a: &Sample, sample_b: Option<&Sample>, place: 
                 comment(&b.columns[m.target].name),
                 comment(&m.reason)
             );
-            let pairs: Vec<String> = table.iter().map(|(k, v)| format!("{} = {}", quoted(k), quoted(v))).collect();
+            let pairs: Vec<String> = table.iter().map(|(k, v)| format!("{} = {}", key(k), quoted(v))).collect();
             let _ = writeln!(out, "values = {{ {} }}", pairs.join(", "));
         }
     }
@@ -234,6 +238,14 @@ fn targets(out: &mut String, audit: &Audit, b: &Side, name: &str) {
     let _ = writeln!(out, "\n[routes.{name}.map]");
     let width = audit.mapping.iter().map(|m| key(&b.columns[m.target].name).chars().count()).max().unwrap_or(0).min(32);
     for m in &audit.mapping {
+        let name = &b.columns[m.target].name;
+        // What holds other targets can't be a value itself.
+        let holds = b.columns.iter().any(|c| c.name.len() > name.len() && c.name.starts_with(name.as_str()) && c.name.as_bytes()[name.len()] == b'.');
+        let within_list = b.columns.iter().any(|c| c.list && name.len() > c.name.len() && name.starts_with(&c.name) && name.as_bytes()[c.name.len()] == b'.');
+        if !b.dialect.has_flat_columns() && (holds || within_list) || b.dialect.fixed.is_some() && (b.columns[m.target].list || within_list) {
+            let _ = writeln!(out, "# TO DECIDE: {} nests, or holds a list", comment(name));
+            continue;
+        }
         let remark = match m.found {
             Found::Nowhere => format!("TO DECIDE: {}", m.reason),
             _ => format!("{:.2} {}", m.confidence, m.reason),

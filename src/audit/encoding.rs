@@ -76,7 +76,7 @@ pub fn guess(head: &[u8], beyond: &[u8]) -> Encoding {
     let (more_spelled, more_broken): (Vec<&[u8]>, Vec<&[u8]>) = further.partition(|l| std::str::from_utf8(l).is_ok());
     let (good, bad) = (spelled.len() + more_spelled.len(), broken.len() + more_broken.len().saturating_sub(1));
     if good > 0 && good >= bad {
-        let first = spelled.first().map_or_else(String::new, |(n, line)| format!(" (line {n}: {})", shown(&String::from_utf8_lossy(line))));
+        let first = spelled.first().map_or_else(String::new, |(n, _)| format!(" (line {n} first)"));
         let mut found = Encoding::new("utf-8", format!("its letters and signs beyond ASCII are UTF-8{first}"));
         let other = single_byte(&broken.iter().flat_map(|(_, l)| l.iter().copied().chain([b'\n'])).collect::<Vec<u8>>());
         found.strangers = broken.iter().map(|(n, _)| (*n, other.clone())).collect();
@@ -95,23 +95,12 @@ pub fn guess(head: &[u8], beyond: &[u8]) -> Encoding {
             let mut spelling = String::new();
             charset.decode_into(line, &mut spelling);
             let sign = spelling.chars().find(|c| !c.is_ascii()).unwrap_or('?');
-            format!("line {n} is not UTF-8: its byte 0x{byte:02X} is {sign} in {}: {}", charset.name(), shown(&around(&spelling, sign)))
+            format!("line {n} is not UTF-8: its byte 0x{byte:02X} is {sign} in {}", charset.name())
         },
     );
     let mut found = Encoding::new(&label, evidence);
     found.strangers = spelled.iter().map(|(n, _)| (*n, "utf-8".to_owned())).collect();
     found
-}
-
-fn around(text: &str, sign: char) -> String {
-    let chars: Vec<char> = text.trim_end().chars().collect();
-    let at = chars.iter().position(|c| *c == sign).unwrap_or(0);
-    chars[at.saturating_sub(16)..(at + 16).min(chars.len())].iter().collect()
-}
-
-fn shown(text: &str) -> String {
-    let line: String = text.trim_end().chars().take(48).collect();
-    crate::formats::text::quoted(&line)
 }
 
 /// The most likely one-byte encoding of bytes that are not UTF-8.
@@ -120,8 +109,12 @@ fn single_byte(text: &[u8]) -> String {
     detector.feed(text, true);
     let guessed = detector.guess(None, chardetng::Utf8Detection::Deny);
     let mut best = Charset::Whatwg(guessed).name();
+    let western = spelling("windows-1252", text);
+    if western.faults == 0 && western.letters > 0 && western.letters == western.common {
+        best = "windows-1252".into();
+    }
     let mut faults = spelling(&best, text).faults;
-    for other in ["windows-1252", "cp850", "cp858", "macintosh"] {
+    for other in ["windows-1252", "iso-8859-15", "cp850", "cp858", "macintosh"] {
         let found = spelling(other, text);
         // One strange sign proves little: what it would be instead must be a letter that is written every day.
         let surer = if found.letters >= 3 { found.faults * 3 < faults } else { found.faults == 0 && found.letters == found.common && found.letters > 0 };

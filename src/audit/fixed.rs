@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 /// What the guess is made from.
 const LINES_MAX: usize = 5000;
+/// A longer line is none of fixed fields.
+const LINE_CHARS_MAX: usize = 8192;
 
 /// One field of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub fn guess(text: &str, cut: bool) -> Option<Fixed> {
     if cut {
         lines.pop();
     }
-    if lines.len() < 2 {
+    if lines.len() < 2 || lines.iter().any(|l| l.len() > LINE_CHARS_MAX) {
         return None;
     }
     let prefixes = types_of(&lines);
@@ -176,10 +178,10 @@ fn has_header(lines: &[Vec<char>]) -> bool {
     lines.len() > 2 && digits(&lines[0]) == 0 && body >= 2 && lines[0].iter().any(|c| c.is_alphabetic())
 }
 
-/// A point or comma between digits belongs to the number.
+/// A sign between digits belongs to the number, the date or the time.
 fn is_decimal_sign(line: &[char], at: usize) -> bool {
     let digit = |at: Option<usize>| at.and_then(|at| line.get(at)).is_some_and(char::is_ascii_digit);
-    matches!(line[at], '.' | ',') && digit(at.checked_sub(1)) && digit(Some(at + 1))
+    matches!(line[at], '.' | ',' | '/' | '-' | ':') && digit(at.checked_sub(1)) && digit(Some(at + 1))
 }
 
 /// The last digit of a long number may carry its sign, as in CFONB.
@@ -229,14 +231,17 @@ fn fields(lines: &[&Vec<char>], prefix: usize, header: Option<&Vec<char>>) -> Ve
             // A number ends where letters begin, a padded text where something stands in every line.
             // A digit that more and more lines have is the left of a number; one that fewer have is the right of a code.
             let growing = at >= 2 && padded_number(before) && number(here) && places[at - 2].spaces >= before.spaces;
+            let single = starts.last() == Some(&(at - 1));
             let next = places.get(at + 1).is_none_or(|p| p.spaces == 0 || p.spaces == n);
             (number(before) && here.digits == 0 && here.spaces < n)
-                || (before.digits == 0 && number(here) && n > 1)
+                || (before.digits == 0 && number(here) && n > 1 && !(single && text(before)))
                 || (before.spaces * 10 >= n * 7 && full && next && n > 2 && !growing)
                 || (flag && full_before && text(before) && here.spaces * 10 >= n * 3 && n > 4)
                 || (full_before && here.spaces * 10 >= n * 8 && n > 4 && places[at..].iter().take(3).any(|p| p.spaces < n))
         };
-        if starts_here {
+        // A word of the header is one name.
+        let in_word = header.is_some_and(|h| h.get(at - 1).is_some_and(|c| *c != ' ') && h.get(at).is_some_and(|c| *c != ' '));
+        if starts_here && !in_word {
             starts.push(at);
         }
     }

@@ -111,6 +111,7 @@ impl Grade {
                 Found::Nowhere => grade.raise(Level::Decision, format!("{name} has no source in A: leave it empty, or ask A for it")),
                 Found::Constant if column.filled == 0 && column.required => grade.raise(Level::Decision, format!("{name} must not be empty")),
                 Found::Constant if column.filled == 0 => {}
+                Found::Constant if m.confidence < SURE => grade.raise(Level::Decision, format!("{name} may always be {}: too few records tell", m.expression)),
                 Found::Constant => grade.raise(Level::WithTable, format!("{name} is always {}", m.expression)),
                 Found::Source if m.confidence < SURE => {
                     let others = if m.others.is_empty() { String::new() } else { format!(" (or {})", m.others.join(", ")) };

@@ -122,10 +122,7 @@ fn proposed(search: &Search<'_>, source: usize, target: usize, score: f64) -> Ma
             reasons.push(format!("{:.0} % of B's values", shared * 100.0));
         }
         match fits(a, b) {
-            Fit::Same => {
-                reasons.push(format!("both {}", b.kind.name()));
-                confidence = if name >= 0.99 { 0.92 } else { confidence };
-            }
+            Fit::Same => reasons.push(format!("both {}", b.kind.name())),
             Fit::Convertible => {}
             Fit::No => {
                 reasons.push(format!("{} there, {} here", a.kind.name(), b.kind.name()));
@@ -134,12 +131,15 @@ fn proposed(search: &Search<'_>, source: usize, target: usize, score: f64) -> Ma
         }
         (expression, does) = converted(search, source, target);
     }
+    if a.notes.iter().chain(&b.notes).any(|n| n.text.starts_with("ambiguous")) {
+        confidence = confidence.min(0.55);
+    }
     // Two columns that are as near make a choice, not a match.
     let mut rivals: Vec<(f64, usize)> =
         search.near.sources(target).filter(|s| *s != source).map(|s| (self::score(search, s, target), s)).filter(|(s, _)| *s >= score - 0.08).collect();
     rivals.sort_by(|x, y| y.0.total_cmp(&x.0));
     let others: Vec<String> = rivals.iter().take(3).map(|(_, s)| search.a.columns[*s].name.clone()).collect();
-    if !others.is_empty() && name < 0.99 {
+    if !others.is_empty() && (name < 0.99 || rivals.iter().any(|(_, s)| search.near.alike(*s, target) >= name)) {
         confidence = confidence.min(0.6);
         reasons.push(format!("{} is as near", others.join(", ")));
     }

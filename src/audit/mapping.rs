@@ -140,11 +140,11 @@ impl<'s> Search<'s> {
         }
         let shortened = self.shortened(&all, sample, spec, room)?;
         self.add(&mut all, self.tried(shortened, sample, spec, room)?);
-        for target in targets.clone().filter(|t| self.is_open(*t, &all[*t])).collect::<Vec<_>>() {
-            let conditions = combine::conditions(self, target, &all[target]);
-            all[target].extend(conditions);
-            sort(&mut all[target], |c| self.likeness(c, target));
+        let mut conditions = vec![Vec::new(); targets.len()];
+        for target in targets.clone().filter(|t| self.is_open(*t, &all[*t])) {
+            conditions[target] = combine::conditions(self, target, &all[target]);
         }
+        self.add(&mut all, self.tried(conditions, sample, spec, room)?);
         Ok(targets.map(|target| self.judge(target, &all[target])).collect())
     }
 
@@ -399,8 +399,11 @@ impl<'s> Search<'s> {
         if !rivals.is_empty() {
             confidence = if likeness >= nearest + 0.25 { confidence.min(0.88) } else { confidence.min(0.55) };
         }
+        let wrong = (0..self.pairs.len()).find(|p| !best.right[*p] && !self.wanted(target, *p).is_empty());
         if !exact {
             confidence = (best.share * 0.85).min(0.8);
+        } else if wrong.is_some() {
+            confidence = confidence.min(0.85);
         }
         // What stands between the parts is the same in the sample, and may be another tomorrow.
         if best.candidate.expr.contains(" ~ ") {
@@ -419,7 +422,8 @@ impl<'s> Search<'s> {
             };
         }
         let sources = best.candidate.sources.iter().map(|s| self.a.columns[*s].name.as_str()).collect::<Vec<_>>().join(", ");
-        let share = if exact { format!("all {count} records") } else { format!("{:.0} % of the records", best.share * 100.0) };
+        let filled = (0..self.pairs.len()).filter(|p| !self.wanted(target, *p).is_empty()).count();
+        let share = if wrong.is_none() { format!("all {count} records") } else { format!("{count} of the {filled} records") };
         let mut reason = format!("{sources}, {}: gives B's value in {share} that both hold", best.candidate.does);
         if !others.is_empty() {
             others.truncate(3);

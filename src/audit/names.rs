@@ -181,24 +181,29 @@ pub fn meaning(name: &str) -> Meaning {
     Meaning { parts, joined: words.concat(), full }
 }
 
+/// A word, and its concepts.
+type Part = (String, Vec<u16>);
+
+/// Longer words are no words, and longer names are not compared letter by letter.
+const WORD_BYTES_MAX: usize = 60;
+const NAME_BYTES_MAX: usize = 200;
+
 /// A word that is put together of known ones: `kundennummer`, `codeclient`.
-fn compound(word: &str) -> Option<Vec<(String, Vec<u16>)>> {
-    let mut rest = word;
-    let mut parts = Vec::new();
-    while !rest.is_empty() {
-        let longest = rest.len().min(KNOWN.longest);
-        let found = (2..=longest).rev().filter(|n| rest.is_char_boundary(*n)).find_map(|n| {
-            let head = &rest[..n];
-            let tail = &rest[n..];
-            let known = KNOWN.words.get(head).filter(|_| n >= 3 || tail.is_empty())?;
-            // What is left must be known too, or be nothing.
-            (tail.is_empty() || tail.len() >= 2 && compound(tail).is_some()).then(|| (n, known.clone()))
-        });
-        let (n, concepts) = found?;
-        parts.push((rest[..n].to_owned(), concepts));
-        rest = &rest[n..];
+fn compound(word: &str) -> Option<Vec<Part>> {
+    if word.len() > WORD_BYTES_MAX {
+        return None;
     }
-    Some(parts)
+    let longest = word.len().min(KNOWN.longest);
+    (2..=longest).rev().filter(|n| word.is_char_boundary(*n)).find_map(|n| {
+        let (head, tail) = word.split_at(n);
+        let known = KNOWN.words.get(head).filter(|_| n >= 3 || tail.is_empty())?;
+        // What is left must be known too, or be nothing.
+        let mut parts = vec![(head.to_owned(), known.clone())];
+        if !tail.is_empty() {
+            parts.extend(compound(tail)?);
+        }
+        Some(parts)
+    })
 }
 
 fn weight(part: &(String, Vec<u16>)) -> f64 {
@@ -229,7 +234,7 @@ fn likeness(a: &(String, Vec<u16>), b: &(String, Vec<u16>)) -> f64 {
         }
     }
     if a.1.is_empty() || b.1.is_empty() {
-        let near = strsim::normalized_damerau_levenshtein(&a.0, &b.0);
+        let near = if a.0.len().max(b.0.len()) > NAME_BYTES_MAX { 0.0 } else { strsim::normalized_damerau_levenshtein(&a.0, &b.0) };
         let begins = a.0.len().min(b.0.len()) >= 3 && (a.0.starts_with(&b.0) || b.0.starts_with(&a.0));
         most = most.max(if near >= 0.75 {
             near * 0.9
@@ -274,6 +279,9 @@ pub fn similarity(a: &Meaning, b: &Meaning) -> f64 {
     }
     all += b.parts.iter().zip(&taken).filter(|(_, t)| !**t).map(|(p, _)| weight(p)).sum::<f64>();
     let by_parts = if all > 0.0 { shared / all } else { 0.0 };
+    if a.joined.len().max(b.joined.len()) > NAME_BYTES_MAX {
+        return by_parts;
+    }
     let by_letters = strsim::normalized_damerau_levenshtein(&a.joined, &b.joined);
     // Letters decide only where words are not known: `Adresse 1` and `Adresse 2` are two things.
     let known = |m: &Meaning| m.parts.iter().all(|(_, concepts)| !concepts.is_empty());
@@ -291,7 +299,19 @@ pub fn is_code(name: &str) -> bool {
 
 /// Whether its values are nobody's business: they are not shown.
 pub fn is_secret(name: &str) -> bool {
-    meaning(name).parts.iter().any(|(_, c)| c.iter().any(|c| KNOWN.concepts[usize::from(*c)].0 == "password"))
+    const SECRETS: &[&str] =
+        &["password", "passwort", "motdepasse", "kennwort", "contrasena", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey"];
+    let words = words(name);
+    // Words that say little elsewhere say it here: `mot de passe`.
+    let full = meaning(name).full.replace('ñ', "n");
+    words.iter().any(|w| matches!(w.as_str(), "pin" | "pwd" | "mdp" | "passwd" | "geheim" | "credential" | "credentials"))
+        || SECRETS.iter().any(|s| full.contains(s))
+}
+
+/// Whether all of its words are terms of business.
+pub fn is_known(name: &str) -> bool {
+    let meaning = meaning(name);
+    !meaning.parts.is_empty() && meaning.parts.iter().all(|(word, concepts)| word.len() > 2 && !concepts.is_empty())
 }
 
 /// Whether it is the name of a date.

@@ -179,6 +179,8 @@ pub(super) struct Column {
     pub(super) leading_zero: Option<(u64, String)>,
     pub(super) long: Option<(u64, String)>,
     pub(super) not_number: Option<(u64, String)>,
+    /// Values that no pattern reads which reads the others, and the first of them.
+    no_date: (u64, Option<(u64, String)>),
     pub(super) dates: u64,
     pub(super) datetimes: u64,
     /// The value at which each pattern was given up.
@@ -208,6 +210,7 @@ impl Default for Column {
             leading_zero: None,
             long: None,
             not_number: None,
+            no_date: (0, None),
             dates: (1 << DATES.len()) - 1,
             datetimes: (1 << DATETIMES.len()) - 1,
             lost: HashMap::new(),
@@ -264,7 +267,7 @@ impl Column {
     fn add(&mut self, reading: &Reading, line: u64, text: &str, kind: Option<&'static str>, hash: u64, hashes: usize) {
         self.filled += 1;
         if !self.distinct.add(hash, hashes) && self.repeated.is_none() {
-            self.repeated = Some((line, text.to_owned()));
+            self.repeated = Some((line, brief(text)));
         }
         if let Some(counts) = &mut self.counts {
             if let Some(n) = counts.get_mut(text) {
@@ -322,15 +325,27 @@ impl Column {
                     self.decimals.insert(n.decimals);
                 }
             }
-            None if self.not_number.is_none() => self.not_number = Some((line, trimmed.to_owned())),
+            None if self.not_number.is_none() => self.not_number = Some((line, brief(trimmed))),
             None => {}
         }
         if self.dates != 0 {
             let found = values::dates(reading, trimmed, self.dates);
-            for i in (0..DATES.len()).filter(|i| self.dates & !found & (1 << i) != 0) {
-                self.lost.entry(i).or_insert_with(|| (line, trimmed.to_owned()));
+            if found == 0 {
+                self.no_date.0 += 1;
+                self.no_date.1.get_or_insert_with(|| (line, brief(trimmed)));
+                // A few values that are none make no column of texts.
+                if self.no_date.0 * 10 > self.filled {
+                    self.dates = 0;
+                }
             }
-            self.dates = found;
+            for i in (0..DATES.len()).filter(|i| self.dates & !found & (1 << i) != 0) {
+                if found != 0 {
+                    self.lost.entry(i).or_insert_with(|| (line, trimmed.to_owned()));
+                }
+            }
+            if found != 0 {
+                self.dates = found;
+            }
         }
         self.datetimes = if self.datetimes == 0 { 0 } else { values::datetimes(reading, trimmed, self.datetimes) };
         self.bools = if self.bools == 0 { 0 } else { values::bools(trimmed, self.bools) };
@@ -351,6 +366,7 @@ impl Column {
             && (1..=DATES.len()).any(|i| self.dates & (1 << (i - 1)) != 0 && (!values::bare_digits(DATES[i - 1]) || self.bare_dates(reach, i - 1)));
         let kind = match own_kind {
             _ if self.filled == 0 => Kind::Empty,
+            _ if reach.list => Kind::Text,
             Some("bool") if typed => Kind::Bool,
             Some("date") if typed => Kind::Date,
             Some("datetime" | "date") if typed => Kind::DateTime,
@@ -393,6 +409,11 @@ impl Column {
             let them = if count == 1 { "value is no number".to_owned() } else { "values are no numbers".to_owned() };
             notes.push(Note::new(format!("{count} {them}, as in {}", crate::formats::text::quoted(value)), *line));
         }
+        if let Some((line, value)) = self.no_date.1.as_ref().filter(|_| self.dates != 0 && self.filled >= 5 && kind == Kind::Text && self.numbers < self.filled)
+        {
+            let them = if self.no_date.0 == 1 { "1 value is no date".to_owned() } else { format!("{} values are no dates", self.no_date.0) };
+            notes.push(Note::new(format!("{them} among dates, as in {}", crate::formats::text::quoted(value)), *line));
+        }
         if self.spaces.0 > 0 {
             notes.push(Note::new(format!("spaces around {} values", self.spaces.0), self.spaces.1));
         }
@@ -417,6 +438,11 @@ impl Column {
         }
         let mut top: Vec<(String, u64)> = self.counts.iter().flatten().map(|(t, n)| (t.clone(), *n)).collect();
         top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        if super::names::is_secret(&reach.name) {
+            // Neither what it holds nor where: nobody needs to see that.
+            notes.clear();
+            top.clear();
+        }
         let key = records > 0 && nulls == 0 && self.repeated.is_none() && !reach.list && !(self.distinct.dropped && records > hashes as u64 * 50);
         Profile {
             name: reach.name.clone(),
@@ -431,7 +457,7 @@ impl Column {
             key,
             lengths: (if self.filled == 0 { 0 } else { self.lengths.0 }, self.lengths.1),
             top,
-            examples: self.examples.clone(),
+            examples: if super::names::is_secret(&reach.name) { Vec::new() } else { self.examples.clone() },
             decimal,
             decimals: match self.decimals.iter().collect::<Vec<_>>()[..] {
                 [one] if self.numbers == self.filled => Some(*one),
@@ -464,4 +490,9 @@ impl Column {
 
 pub(super) fn quoted(c: char) -> String {
     crate::formats::text::quoted(&c.to_string())
+}
+
+/// The beginning of a value, for a remark.
+fn brief(text: &str) -> String {
+    text.chars().take(60).collect()
 }

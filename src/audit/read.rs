@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::conversions::literal;
 use super::dialect::{Dialect, Note, quoted};
 use super::sample::{Extent, Sample};
 use crate::config::{self, Route};
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::formats::text::Style;
 use crate::formats::{Next, Room};
 use crate::record::{Record, Value};
+use crate::transform::expr::RESERVED;
 
 /// More columns than that are no record.
 pub const COLUMNS_MAX: usize = 20_000;
@@ -60,7 +62,7 @@ pub struct Reading {
 /// A route that reads as the dialect says: further keys of `input`, and what follows, as TOML.
 pub fn route(keys: &[(&str, String)], rest: &str) -> Result<Arc<Route>> {
     let input: String = keys.iter().map(|(k, v)| format!("{k} = {v}\n")).collect();
-    let text = format!("{}[routes.sample.source]\npath = \"a\"\n[routes.sample.destination]\npath = \"b\"\n[routes.sample.input]\n{input}{rest}", "");
+    let text = format!("[routes.sample.source]\npath = \"a\"\n[routes.sample.destination]\npath = \"b\"\n[routes.sample.input]\n{input}{rest}");
     let (config, report) = config::read_text(Path::new("sample.toml"), text);
     match config {
         Some(config) => config.routes.first().cloned().ok_or_else(|| Error::relay("the sample has no route")),
@@ -86,7 +88,7 @@ pub fn each(
     let mut bytes_read = 0u64;
     for part in sample.parts(dialect.by_lines, room)? {
         let inside = part.inside;
-        out.complete &= !part.cut && !inside;
+        out.complete &= !inside;
         let spec = if inside && dialect.delimited.is_some() {
             let mut keys: Vec<(&str, String)> = keys.iter().filter(|(k, _)| !matches!(*k, "skip" | "header" | "trim")).cloned().collect();
             keys.push(("header", "false".into()));
@@ -121,7 +123,8 @@ pub fn each(
         }
         let mut record = Record::default();
         let (mut good, mut leading) = (0u64, 0u64);
-        let most = RECORDS_MAX / if part.cut || inside { 3 } else { 1 };
+        let most = RECORDS_MAX / if part.cut_at == Some(0) || inside { 3 } else { 1 };
+        let is_cut = || part.cut_at.is_some_and(|at| counted.load(std::sync::atomic::Ordering::Relaxed) >= at);
         loop {
             match reader.read(&mut record) {
                 Ok(Next::End) => break,
@@ -157,7 +160,7 @@ pub fn each(
                         break;
                     }
                 }
-                Err(_) if part.cut && good > 0 => break,
+                Err(_) if is_cut() && good > 0 => break,
                 Err(e) if good > 0 => {
                     out.notes.push(Note::new(format!("reading stops here: {e}"), record.line));
                     out.complete = false;
@@ -166,6 +169,7 @@ pub fn each(
                 Err(e) => return Err(e.on_file(&sample.path)),
             }
         }
+        out.complete &= !is_cut();
         bytes_read += counted.load(std::sync::atomic::Ordering::Relaxed);
         let remarks = reader.remarks();
         out.notes.extend(remarks.iter().map(|r| Note::new(if r.count > 0 { format!("{} {}", r.count, r.what) } else { r.what.to_owned() }, r.line)));
@@ -270,14 +274,14 @@ impl Layout {
             } else if is_identifier(key) {
                 format!("{expr}.{key}")
             } else {
-                format!("{expr}[{}]", in_quotes(key))
+                format!("{expr}[{}]", literal(key))
             };
             match value {
                 Value::Map(_) => self.tree(value, &path, &reach, style, out),
                 Value::List(items) => {
                     let at = self.place(&path, || reach.clone(), true);
                     let text: Vec<String> = items.iter().filter(|i| !matches!(i, Value::Map(_))).map(|i| style.text(i).into_owned()).collect();
-                    out.push((at, (!text.is_empty()).then(|| text.join(" ")), None));
+                    out.push((at, (!text.is_empty()).then(|| text.join(" ")), Some("list")));
                     // What the first element holds, so that a field of a list can be found.
                     if let Some(first @ Value::Map(_)) = items.first() {
                         self.tree(first, &path, &format!("({reach} | first)"), style, out);
@@ -321,16 +325,8 @@ fn kind_of(value: &Value<'_>) -> Option<&'static str> {
     }
 }
 
-/// Names that expressions keep for themselves.
-const RESERVED: &[&str] = &[
-    "row",
-    "file",
-    "job",
-    "route",
-    "item",
-    "loop",
-    "parent",
-    "sync",
+/// Names that Jinja keeps for itself; the relay's own are told by the expressions.
+const KEPT: &[&str] = &[
     "lookup",
     "nextval",
     "true",
@@ -355,14 +351,12 @@ const RESERVED: &[&str] = &[
 
 fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_') && chars.all(|c| c.is_alphanumeric() || c == '_')
-}
-
-fn in_quotes(name: &str) -> String {
-    format!("'{}'", name.replace('\\', "\\\\").replace('\'', "\\'"))
+    // Letters of which every reader of identifiers thinks alike.
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_' || (matches!(c, '\u{c0}'..='\u{24f}') && c.is_alphabetic());
+    chars.next().is_some_and(letter) && chars.all(|c| letter(c) || c.is_ascii_digit())
 }
 
 /// The expression that names a column.
 pub fn by_name(name: &str) -> String {
-    if is_identifier(name) && !RESERVED.contains(&name) { name.to_owned() } else { format!("row[{}]", in_quotes(name)) }
+    if is_identifier(name) && !RESERVED.contains(&name) && !KEPT.contains(&name) { name.to_owned() } else { format!("row[{}]", literal(name)) }
 }

@@ -54,8 +54,8 @@ pub struct Part {
     pub input: Input,
     /// It begins somewhere in the file, at the start of a line.
     pub inside: bool,
-    /// It ends before the file does.
-    pub cut: bool,
+    /// It ends before the file does, if so many bytes were read of it.
+    pub cut_at: Option<u64>,
 }
 
 impl Sample {
@@ -118,15 +118,13 @@ impl Sample {
 
     /// What is read of the sample: one stretch, or of a large file whose records end with their lines, three.
     pub fn parts(&self, by_lines: bool, room: &Room) -> Result<Vec<Part>> {
-        let whole = self.extent == Extent::Full || self.size <= WHOLE_BYTES;
-        if whole && self.packing.is_none() {
-            return Ok(vec![Part { input: self.unpacked(room)?, inside: false, cut: false }]);
-        }
-        if self.extent == Extent::Full {
-            return Ok(vec![Part { input: self.unpacked(room)?, inside: false, cut: false }]);
+        let whole = self.extent == Extent::Full || (self.packing.is_none() && self.size <= WHOLE_BYTES);
+        // Workbooks and tables of records are read here and there: their readers bound themselves.
+        if whole || self.head.starts_with(b"PK") || self.head.starts_with(b"\xd0\xcf") {
+            return Ok(vec![Part { input: self.unpacked(room)?, inside: false, cut_at: None }]);
         }
         if self.packing.is_some() || !by_lines {
-            return Ok(vec![Part { input: Box::new(self.unpacked(room)?.take(WHOLE_BYTES)), inside: false, cut: !self.whole }]);
+            return Ok(vec![Part { input: Box::new(self.unpacked(room)?.take(WHOLE_BYTES)), inside: false, cut_at: Some(WHOLE_BYTES) }]);
         }
         let at = |from: u64| -> Result<File> {
             let mut file = durable::open_file(&self.path).map_err(|e| e.blamed_on(Blame::File))?;
@@ -144,7 +142,7 @@ impl Sample {
             if from > 0 {
                 bytes.drain(..memchr::memchr(b'\n', &bytes).map_or(0, |n| n + 1));
             }
-            parts.push(Part { input: Box::new(std::io::Cursor::new(bytes)), inside: from > 0, cut: !last });
+            parts.push(Part { input: Box::new(std::io::Cursor::new(bytes)), inside: from > 0, cut_at: (!last).then_some(0) });
         }
         Ok(parts)
     }

@@ -12,6 +12,8 @@ use super::xsd;
 
 /// Schemas that nest or refer deeper than this go round in circles.
 const DEPTH_MAX: usize = 12;
+/// More columns than that are no record.
+pub const COLUMNS_MAX: usize = 5000;
 
 /// What a schema says of B's records.
 #[derive(Debug, Default)]
@@ -75,7 +77,10 @@ fn profile(c: Column) -> Profile {
 /// What a JSON Schema says of its records: the array at the top, the first array of objects in it, or the object itself.
 fn json_schema(text: &str) -> Option<Described> {
     let root: Value = serde_json::from_str(text).ok()?;
-    let declared = root.get("$schema").is_some() || root.get("properties").is_some_and(Value::is_object) && root.get("type").is_some();
+    let declared = root.get("$schema").is_some()
+        || matches!(root.get("type").and_then(Value::as_str), Some("object" | "array"))
+            && (root.get("items").is_some_and(Value::is_object)
+                || root.get("properties").and_then(Value::as_object).is_some_and(|p| !p.is_empty() && p.values().all(Value::is_object)));
     if !declared {
         return None;
     }
@@ -111,6 +116,9 @@ fn follow<'v>(root: &'v Value, value: &'v Value, depth: usize) -> &'v Value {
 fn properties(root: &Value, object: &Value, prefix: &str, out: &mut Vec<Column>, depth: usize) {
     let required = |name: &str| object["required"].as_array().is_some_and(|r| r.iter().any(|n| n == name));
     for (name, property) in object["properties"].as_object().into_iter().flatten() {
+        if out.len() >= COLUMNS_MAX {
+            return;
+        }
         let property = follow(root, property, 0);
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         // `["string", "null"]`: the first type that is one.
@@ -134,6 +142,9 @@ fn properties(root: &Value, object: &Value, prefix: &str, out: &mut Vec<Column>,
         let values = property["enum"].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
         let max_length = property["maxLength"].as_u64().and_then(|n| usize::try_from(n).ok());
         let typed = matches!(kind, "integer" | "number" | "boolean");
+        if name.is_empty() || out.iter().any(|c| c.name == path) {
+            continue;
+        }
         out.push(Column { name: path, kind: kind_of, list: kind == "array", required: required(name), max_length, values, typed });
     }
 }

@@ -36,8 +36,15 @@ pub(super) fn signs_of(columns: &[Column], notes: &mut Vec<Note>) -> Signs {
         c.thousands.iter().for_each(|(s, n)| *thousands.entry(*s).or_default() += n);
         c.ambiguous.iter().for_each(|(s, n)| *ambiguous.entry(*s).or_default() += n);
     }
-    let most = |of: &HashMap<char, u64>| of.iter().max_by_key(|(c, n)| (**n, u32::from(**c == ','))).map(|(c, _)| *c);
+    let most = |of: &HashMap<char, u64>| of.iter().max_by_key(|(c, n)| (**n, u32::from(**c == ','), **c)).map(|(c, _)| *c);
     let mut signs = Signs { decimal: most(&decimal), thousands: most(&thousands), ..Signs::default() };
+    if let (Some(d), Some(t)) = (signs.decimal, signs.thousands)
+        && d == t
+    {
+        // Columns that are written in two ways: the sign that more values have before their decimals.
+        signs.thousands = None;
+        notes.push(Note::new(format!("numbers are written in two ways: {} stands before decimals here, and groups thousands there", quoted(d)), 0));
+    }
     let (open, count) = match most(&ambiguous) {
         Some(sign) => (sign, ambiguous[&sign]),
         None => return signs,

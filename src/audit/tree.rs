@@ -7,6 +7,8 @@ use quick_xml::events::Event;
 
 /// Deeper than this nobody looks for records.
 const DEPTH_MAX: usize = 32;
+/// More paths than that are no record's.
+const PATHS_MAX: usize = 1000;
 /// More places than that are not weighed against each other.
 const PLACES_MAX: usize = 6;
 
@@ -97,7 +99,7 @@ pub fn element_paths(text: &str) -> Vec<String> {
             Ok(Event::Start(e)) => {
                 let name = e.local_name().as_ref().to_owned();
                 open(&mut stack, &mut found, &name, e.attributes().count());
-                if stack.len() > DEPTH_MAX {
+                if stack.len() > DEPTH_MAX || found.len() > PATHS_MAX {
                     break;
                 }
             }

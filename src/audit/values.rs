@@ -209,6 +209,11 @@ pub const BOOLS: &[(&str, &str)] = &[
     ("WAHR", "FALSCH"),
     ("T", "F"),
     ("o", "n"),
+    ("Sí", "No"),
+    ("SI", "NO"),
+    ("si", "no"),
+    ("S", "N"),
+    ("sim", "não"),
     ("y", "n"),
 ];
 

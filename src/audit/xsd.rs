@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use quick_xml::events::{BytesStart, Event};
 
 use super::profile::Kind;
-use super::schema::{Column, Described};
+use super::schema::{COLUMNS_MAX, Column, Described};
 
 /// Types that refer to each other deeper than this go round in circles.
 const DEPTH_MAX: usize = 12;
@@ -51,7 +51,8 @@ pub fn described(text: &str) -> Option<Described> {
     }
     let top = root.children.iter().find(|c| c.name == "element")?;
     let mut path = vec![top.attribute("name").to_owned()];
-    let record = repeated(&root, top, &mut path, 0);
+    let mut left = COLUMNS_MAX;
+    let record = repeated(&root, top, &mut path, &mut left);
     let mut out = Described { records: format!("/{}", path.join("/")), columns: Vec::new() };
     columns(&root, record.unwrap_or(top), "", &mut out.columns, 0);
     (!out.columns.is_empty()).then_some(out)
@@ -105,8 +106,9 @@ fn is_repeated(element: &Node) -> bool {
 }
 
 /// The first element that may stand more than once, and the path to it.
-fn repeated<'n>(root: &'n Node, element: &'n Node, path: &mut Vec<String>, depth: usize) -> Option<&'n Node> {
-    if depth > DEPTH_MAX {
+fn repeated<'n>(root: &'n Node, element: &'n Node, path: &mut Vec<String>, left: &mut usize) -> Option<&'n Node> {
+    *left = left.saturating_sub(1);
+    if path.len() > DEPTH_MAX || *left == 0 {
         return None;
     }
     let declared = type_of(root, element)?.declared();
@@ -120,7 +122,7 @@ fn repeated<'n>(root: &'n Node, element: &'n Node, path: &mut Vec<String>, depth
     for declaration in declared.iter().filter(|d| d.name == "element") {
         let inner = resolved(root, declaration);
         path.push(inner.attribute("name").to_owned());
-        if let Some(found) = repeated(root, inner, path, depth + 1) {
+        if let Some(found) = repeated(root, inner, path, left) {
             return Some(found);
         }
         path.pop();
@@ -133,12 +135,18 @@ fn columns(root: &Node, element: &Node, prefix: &str, out: &mut Vec<Column>, dep
     for declaration in kind.declared() {
         let inner = resolved(root, declaration);
         let name = inner.attribute("name");
+        if name.is_empty() || out.len() >= COLUMNS_MAX {
+            continue;
+        }
         let sign = if declaration.name == "attribute" { "@" } else { "" };
         let path = if prefix.is_empty() { format!("{sign}{name}") } else { format!("{prefix}.{sign}{name}") };
         let own = type_of(root, inner);
         let holds_elements = own.is_some_and(|t| t.name == "complexType" && !t.declared().is_empty());
         if holds_elements && !is_repeated(declaration) {
             columns(root, inner, &path, out, depth + 1);
+            continue;
+        }
+        if out.iter().any(|c| c.name == path) {
             continue;
         }
         let restriction = own.and_then(|t| t.child("restriction"));

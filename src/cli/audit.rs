@@ -10,7 +10,7 @@ use super::{print_bytes, print_line};
 use crate::audit::sample::{Extent, Sample};
 use crate::audit::{self, Audit, Side, draft, names};
 use crate::durable;
-use crate::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Result, shown};
 use crate::formats::Room;
 
 /// What workbooks and joins of samples may hold.
@@ -39,16 +39,12 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     let extent = if args.full { Extent::Full } else { Extent::Sampled };
     let a = Sample::open(&args.sample_a, extent, &room)?;
     let b = args.sample_b.as_ref().map(|path| Sample::open(path, extent, &room)).transpose()?;
-    let found = audit::audit(&a, b.as_ref(), &room)?;
+    let name = draft::slug(a.name.split('.').next().unwrap_or("route"));
+    let found = audit::audit(&a, b.as_ref(), &name, &room)?;
     if let Some(path) = &args.draft {
-        let name = draft::slug(a.name.split('.').next().unwrap_or("route"));
         let place = draft::Place { name, source: "export".into(), destination: "import".into(), include: draft::by_extension(&a.name) };
         write(path, &draft::text(&found, &a, b.as_ref(), &place))?;
-        eprintln!(
-            "{} is drafted: set source.path and destination.path, look at the guesses, then `passerelle -c {} config check`",
-            path.display(),
-            path.display()
-        );
+        eprintln!("{} is drafted: set source.path and destination.path, look at the guesses, then `passerelle -c {} config check`", shown(path), shown(path));
     }
     if args.json {
         print_line(&to_json(&found).to_string());
@@ -58,13 +54,11 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     Ok(0)
 }
 
-/// Writes a draft where nothing lies, or another draft.
+/// Writes a draft where nothing lies.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    let there = durable::exists(path);
-    if there && !durable::head::<64>(path)?.starts_with(draft::MARK.as_bytes()) {
-        return Err(
-            Error::config(format!("{} is there already, and no draft", path.display())).hint("name another file: nothing that somebody wrote is overwritten")
-        );
+    if durable::exists(path) {
+        return Err(Error::config(format!("{} is there already", shown(path)))
+            .hint("name another file, or remove it: nothing that somebody may have changed is overwritten"));
     }
     durable::write_whole(path, text.as_bytes(), crate::sys::default_mode())
 }

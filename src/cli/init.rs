@@ -10,7 +10,7 @@ use super::{Context, audit as audit_command, print_line};
 use crate::audit::dialect::quoted;
 use crate::audit::sample::{Extent, Sample};
 use crate::audit::{self, draft};
-use crate::error::{Blame, Error, Result, reason};
+use crate::error::{Blame, Error, Result, reason, shown};
 use crate::formats::Room;
 
 /// Kinds of exports in one folder that get a route each.
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     if crate::durable::exists(&std::path::absolute(&context.file).unwrap_or_else(|_| context.file.clone())) {
-        return Err(Error::config(format!("{} is there already", context.file.display()))
+        return Err(Error::config(format!("{} is there already", shown(&context.file)))
             .hint("name another with --config FILE, or audit by `passerelle audit A B --draft FILE`"));
     }
     let source = folder(args.source.clone(), "The folder where A leaves its exports: ")?;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
         }
         names.push(name.clone());
         let place = draft::Place { name: name.clone(), source: from.clone(), destination: to.clone(), include: Some(pattern.clone()) };
-        print_line(&format!("\n{pattern}, as {} shows:", sample.display()));
+        print_line(&format!("\n{pattern}, as {} shows:", shown(sample)));
         match route(sample, &imports, least, &place, &room) {
             Ok((toml, summary)) => {
                 print_line(&summary);
@@ -66,23 +66,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
         }
     }
     if kinds.is_empty() {
-        print_line(&format!("{} holds no file: the route relays whatever comes, untouched, until an export can be audited", source.display()));
+        print_line(&format!("{} holds no file: the route relays whatever comes, untouched, until an export can be audited", shown(&source)));
         let _ = writeln!(text, "\n# No export was there to be audited: `passerelle audit EXPORT IMPORT --draft FILE` drafts the rest.");
         let _ = writeln!(text, "[routes.files.source]\npath = {}\n\n[routes.files.destination]\npath = {}", quoted(&from), quoted(&to));
         names.push("files".into());
     }
-    audit_command::write(&context.file, &text)?;
-    let (config, report) = crate::config::read(&context.file)?;
-    if let (None, Some(report)) = (config, report) {
+    // Checked before it is written: a file that is not right would stand in the way of the next try.
+    if let (None, Some(report)) = crate::config::read_text(&context.file, text.clone()) {
         return Err(
             Error::relay(format!("the configuration that was laid out is not right:\n{report}")).hint("please report this, with the samples' first lines")
         );
     }
-    let file = context.file.display();
+    audit_command::write(&context.file, &text)?;
+    let file = shown(&context.file);
     print_line(&format!("\n{file} is laid out. Next:"));
     print_line(&format!("  look at the guesses in {file}: `TO DECIDE` marks what nobody could know"));
     if let Some((name, sample)) = read {
-        print_line(&format!("  passerelle -c {file} transform {name} {} --explain", sample.display()));
+        print_line(&format!("  passerelle -c {file} transform {name} {} --explain", shown(&sample)));
     }
     print_line(&format!("  passerelle -c {file} run --once"));
     Ok(0)
@@ -94,15 +94,15 @@ fn route(sample: &Path, imports: &[PathBuf], least: f64, place: &draft::Place, r
     // The import that is named most like the export tells what B wants.
     let near = imports.iter().max_by(|x, y| likeness(sample, x).total_cmp(&likeness(sample, y))).filter(|i| likeness(sample, i) >= least);
     let b = near.and_then(|path| Sample::open(path, Extent::Sampled, room).ok());
-    let found = match audit::audit(&a, b.as_ref(), room) {
-        Err(_) if b.is_some() => audit::audit(&a, None, room)?,
+    let found = match audit::audit(&a, b.as_ref(), &place.name, room) {
+        Err(_) if b.is_some() => audit::audit(&a, None, &place.name, room)?,
         found => found?,
     };
     let b = b.filter(|_| found.b.is_some());
     let mut summary = format!("  {}: {}", found.a.dialect.format, found.grade.level.words());
     match &b {
         Some(b) => {
-            let _ = write!(summary, ", to be written like {}", b.path.display());
+            let _ = write!(summary, ", to be written like {}", shown(&b.path));
         }
         None => summary.push_str(", as long as no import of B lies in its folder to be written like"),
     }
@@ -131,8 +131,8 @@ fn folder(named: Option<PathBuf>, question: &str) -> Result<PathBuf> {
     };
     match std::fs::metadata(&path) {
         Ok(meta) if meta.is_dir() => Ok(path),
-        Ok(_) => Err(Error::config(format!("{} is a file, and no folder", path.display())).hint("name the folder it lies in")),
-        Err(e) => Err(Error::config(format!("{} can't be looked at: {}", path.display(), reason(&e))).hint("name a folder that is there and may be read")),
+        Ok(_) => Err(Error::config(format!("{} is a file, and no folder", shown(&path))).hint("name the folder it lies in")),
+        Err(e) => Err(Error::config(format!("{} can't be looked at: {}", shown(&path), reason(&e))).hint("name a folder that is there and may be read")),
     }
 }
 

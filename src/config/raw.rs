@@ -81,8 +81,9 @@ impl Document {
         let renderer = Renderer::plain().decor_style(DecorStyle::Ascii);
         let mut out = String::new();
         for m in mistakes {
-            let start = m.span.start.min(shown.len());
-            let end = m.span.end.clamp(start, shown.len());
+            // A place within an expression may be told in the middle of a character.
+            let start = shown.floor_char_boundary(m.span.start);
+            let end = shown.ceil_char_boundary(m.span.end.max(start)).max(start);
             let annotation = AnnotationKind::Primary.span(start..end).label(m.label.as_str());
             let mut group = Level::ERROR.primary_title(m.message.as_str()).element(Snippet::source(shown.as_str()).path(path.as_str()).annotation(annotation));
             if let Some(hint) = &m.hint {

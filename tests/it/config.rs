@@ -204,3 +204,10 @@ fn a_pattern_by_which_no_date_can_be_read_is_told_before_a_run() {
         w.run(&["config", "check"]).ok();
     }
 }
+
+#[test]
+fn a_mistake_in_the_middle_of_a_character_is_told_with_its_place() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"m² + 1\"\ny = \"1 ²\"\n");
+    let out = w.run(&["config", "check"]).code(2);
+    assert!(out.stderr.contains("passerelle.toml:") && !out.stderr.contains("panicked"), "{}", out.stderr);
+}

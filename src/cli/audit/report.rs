@@ -6,6 +6,7 @@ use crate::audit::mapping::Found;
 use crate::audit::profile::Profile;
 use crate::audit::sample::Sample;
 use crate::audit::{Audit, Side, names};
+use crate::error::shown;
 
 /// Wider cells are cut.
 const CELL_CHARS_MAX: usize = 44;
@@ -26,8 +27,8 @@ pub(super) fn text(audit: &Audit, a: &Sample, b: Option<&Sample>) -> String {
     for reason in &audit.grade.reasons {
         let _ = writeln!(out, "  - {}", line(reason));
     }
-    let second = b.map_or_else(|| " SAMPLE_OF_B".to_owned(), |b| format!(" {}", b.path.display()));
-    let _ = writeln!(out, "\nNext: passerelle audit {}{second} --draft passerelle.toml", a.path.display());
+    let second = b.map_or_else(|| " SAMPLE_OF_B".to_owned(), |b| format!(" {}", shown(&b.path)));
+    let _ = writeln!(out, "\nNext: passerelle audit {}{second} --draft route.toml", shown(&a.path));
     out
 }
 
@@ -41,7 +42,7 @@ fn side(out: &mut String, name: &str, side: &Side, sample: &Sample) {
         facts.push(if e.mark { format!("{} with a byte order mark", e.label) } else { e.label.clone() });
     }
     if let Some(csv) = &d.delimited {
-        facts.push(format!("delimiter {}", shown(csv.delimiter)));
+        facts.push(format!("delimiter {}", sign(csv.delimiter)));
         if let Some(q) = csv.quote {
             facts.push(format!("quotes {q}"));
         }
@@ -60,15 +61,15 @@ fn side(out: &mut String, name: &str, side: &Side, sample: &Sample) {
         facts.push(format!("each of {}", each.name));
     }
     if let Some(decimal) = side.signs.decimal {
-        facts.push(format!("decimals {}", shown(decimal)));
+        facts.push(format!("decimals {}", sign(decimal)));
     }
     if let Some(thousands) = side.signs.thousands {
-        facts.push(format!("thousands {}", shown(thousands)));
+        facts.push(format!("thousands {}", sign(thousands)));
     }
     facts.extend(side.dates().map(|d| format!("dates {d}")));
     facts.extend(side.signs.datetimes.as_ref().map(|d| format!("times {d}")));
-    let _ = writeln!(out, "{name}: {}", sample.path.display());
-    let _ = writeln!(out, "  {}", facts.join(", "));
+    let _ = writeln!(out, "{name}: {}", shown(&sample.path));
+    let _ = writeln!(out, "  {}", line(&facts.join(", ")));
     let r = &side.reading;
     let counted = if r.complete {
         format!("{} records", r.records)
@@ -167,7 +168,7 @@ fn table<const N: usize>(out: &mut String, rows: Vec<[String; N]>) {
     }
 }
 
-fn shown(c: char) -> String {
+fn sign(c: char) -> String {
     match c {
         '\t' => "tab".into(),
         ' ' => "space".into(),
