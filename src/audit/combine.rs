@@ -289,8 +289,10 @@ fn flags(search: &Search<'_>, target: usize) -> Vec<Candidate> {
                 (format!("({} | decimal | default(0)) < 0", a.expr), "by its sign"),
                 (format!("({} | decimal | default(0)) > 0", a.expr), "by its sign"),
             ]
-        } else {
+        } else if a.nulls > 0 {
             vec![(a.expr.clone(), "whether there is one")]
+        } else {
+            continue;
         };
         for (condition, does) in conditions {
             for (yes, no) in [(x, y), (y, x)] {

@@ -53,7 +53,10 @@ pub fn name_tables(mapping: &mut [Match], b: &Side, route: &str) {
     }
     let mut names = names.into_iter();
     for m in mapping.iter_mut().filter(|m| m.table.is_some()) {
-        m.expression = format!("{} | lookup('{}')", m.expression, names.next().unwrap_or_default());
+        // What B writes as a number or a boolean is one again behind the table, which holds texts.
+        let column = &b.columns[m.target];
+        let kind = if column.typed && column.kind != super::profile::Kind::Text { format!(" | {}", column.kind.name()) } else { String::new() };
+        m.expression = format!("{} | lookup('{}'){kind}", m.expression, names.next().unwrap_or_default());
     }
 }
 

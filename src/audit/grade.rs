@@ -74,6 +74,9 @@ impl Grade {
         if !crate::formats::named(b.dialect.format).is_some_and(crate::formats::Format::writes) {
             grade.raise(Level::Impossible, format!("{} is read, but not written: ask B for another import format", b.dialect.format));
         }
+        if b.reading.records == 0 && b.dialect.delimited.is_some() {
+            grade.raise(Level::Decision, "B's sample holds no record: how its values are written is not known".into());
+        }
         if let Some(run) = a.runs {
             let name = &a.columns[run].name;
             grade.raise(Level::Decision, format!("several records of A make one: group them, with input.group_by = [\"{name}\"] and input.group_into"));

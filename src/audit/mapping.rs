@@ -401,7 +401,7 @@ impl<'s> Search<'s> {
         }
         let wrong = (0..self.pairs.len()).find(|p| !best.right[*p] && !self.wanted(target, *p).is_empty());
         if !exact {
-            confidence = (best.share * 0.85).min(0.8);
+            confidence = (best.share * 0.75).min(0.58);
         } else if wrong.is_some() {
             confidence = confidence.min(0.85);
         }
@@ -423,8 +423,9 @@ impl<'s> Search<'s> {
         }
         let sources = best.candidate.sources.iter().map(|s| self.a.columns[*s].name.as_str()).collect::<Vec<_>>().join(", ");
         let filled = (0..self.pairs.len()).filter(|p| !self.wanted(target, *p).is_empty()).count();
-        let share = if wrong.is_none() { format!("all {count} records") } else { format!("{count} of the {filled} records") };
-        let mut reason = format!("{sources}, {}: gives B's value in {share} that both hold", best.candidate.does);
+        let share =
+            if wrong.is_none() { format!("all {count} records that were compared") } else { format!("{count} of the {filled} records that were compared") };
+        let mut reason = format!("{sources}, {}: gives B's value in {share}", best.candidate.does);
         if !others.is_empty() {
             others.truncate(3);
             reason.push_str(&format!("; so would {}", others.join(", ")));

@@ -28,6 +28,8 @@ pub struct Pairs {
     pub only_a: Vec<usize>,
     /// B's records for one of A, and A's for one of B, on the average.
     pub fan: (f64, f64),
+    /// The columns of A and B by which they were found; none: by their order.
+    by: Option<(usize, usize)>,
     /// How many columns of B are found in A with it.
     pub agreement: f64,
 }
@@ -155,18 +157,36 @@ pub fn find(a: (&Side, &Loose), b: (&Side, &Loose)) -> Option<Pairs> {
     }
     if rows_a == rows_b {
         let pairs = (0..rows_a).map(|i| (i, i)).collect();
-        candidates.push(Pairs { pairs, how: "by their order".into(), only_a: Vec::new(), fan: (1.0, 1.0), agreement: 0.0 });
+        candidates.push(Pairs { pairs, how: "by their order".into(), only_a: Vec::new(), fan: (1.0, 1.0), by: None, agreement: 0.0 });
     }
     for candidate in &mut candidates {
         candidate.agreement = agreeing(a, b, &spread(&candidate.pairs));
     }
-    let best = candidates.into_iter().max_by(|x, y| {
-        // Records that stand for one another come before those that fan out.
-        let share = |p: &Pairs| p.agreement * ((p.pairs.len() as f64 / rows_b as f64).min(1.0) / p.fan.0.max(p.fan.1).max(1.0)).sqrt();
-        share(x).total_cmp(&share(y))
-    })?;
-    // One column that two samples happen to share proves nothing.
-    (best.agreement >= 1.5 || best.agreement >= 0.9 && (b.0.columns.len() <= 2 || best.how != "by their order")).then_some(best)
+    candidates.retain(|candidate| is_proved(a, b, candidate));
+    // Records that stand for one another come before those that fan out.
+    let share = |p: &Pairs| p.agreement * ((p.pairs.len() as f64 / rows_b as f64).min(1.0) / p.fan.0.max(p.fan.1).max(1.0)).sqrt();
+    candidates.into_iter().max_by(|x, y| share(x).total_cmp(&share(y)))
+}
+
+/// Whether something else than the columns that were compared tells that the records belong together: a few small numbers
+/// or days are found in any table.
+fn is_proved(a: (&Side, &Loose), b: (&Side, &Loose), found: &Pairs) -> bool {
+    let Some((i, j)) = found.by else { return found.agreement >= 1.5 || (found.agreement >= 0.9 && b.0.columns.len() <= 2) };
+    let pairs = spread(&found.pairs);
+    let turned: Vec<(usize, usize)> = pairs.iter().map(|(x, y)| (*y, *x)).collect();
+    let others = (0..b.0.columns.len().min(150)).filter(|c| *c != j).any(|c| {
+        let values: std::collections::HashSet<u64> = pairs.iter().map(|(_, r)| b.1.texts[c][*r]).filter(|k| *k != 0).collect();
+        let least = if values.len() >= 3 { 0.8 } else { 0.95 };
+        let alike =
+            |s: usize| agreement((a.1, s), (b.1, c), &pairs).0 >= least || parts(a.0, s, b.0, c, &pairs) >= least || parts(b.0, c, a.0, s, &turned) >= least;
+        values.len() >= 2 && (0..a.0.columns.len().min(150)).filter(|s| *s != i && a.0.columns[*s].distinct > 1).any(alike)
+    });
+    // A name that stands once on each side, and is found nearly always, is proof enough.
+    let (x, y) = (&a.0.columns[i], &b.0.columns[j]);
+    let names = x.lengths.0 >= 4 && y.lengths.0 >= 4 && !matches!(y.kind, Kind::Date | Kind::DateTime | Kind::Decimal | Kind::Bool);
+    let few = a.0.rows.len().min(b.0.rows.len());
+    let unique = x.distinct * 10 >= x.filled * 9 && y.distinct * 10 >= y.filled * 9;
+    others || (names && unique && found.pairs.len() * 10 >= few * 9) || (found.pairs.len() <= 3 && names)
 }
 
 /// At most so many pairs, from all over the samples.
@@ -238,7 +258,7 @@ fn join(a: (&Side, &Loose), b: (&Side, &Loose), i: usize, j: usize) -> Option<Pa
     let all_found = pairs.len() * 10 >= b.0.rows.len() * 9;
     let only_a = if all_found { used.iter().enumerate().filter(|(_, n)| **n == 0).map(|(i, _)| i).collect() } else { Vec::new() };
     let fan = (pairs.len() as f64 / used_a.max(1) as f64, used_a as f64 / pairs.len().max(1) as f64);
-    Some(Pairs { pairs, how: format!("{} is {}", b.0.columns[j].name, a.0.columns[i].name), only_a, fan, agreement: 0.0 })
+    Some(Pairs { pairs, how: format!("{} is {}", b.0.columns[j].name, a.0.columns[i].name), only_a, fan, by: Some((i, j)), agreement: 0.0 })
 }
 
 /// Over the columns of B that vary, how well the best column of A agrees with each.
