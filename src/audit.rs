@@ -86,8 +86,8 @@ impl Side {
         let mut cells = Vec::new();
         let mut kept = 0;
         let mut totals = Totals::default();
-        let mut reading = read::each(sample, dialect, each, room, &mut |row, names| {
-            layout.cells(row, names, &mut cells);
+        let mut reading = read::each(sample, dialect, each, room, &mut |row, columns| {
+            layout.cells(row, &columns.names, &mut cells);
             profiler.record(row.line, &cells);
             totals.see(row.line, &cells);
             if rows.len() < ROWS_MAX && kept < CELLS_MAX {
@@ -136,7 +136,7 @@ impl Side {
     /// The format that the values of the sample tell of: `input.decimal` and its like.
     pub fn value_keys(&self) -> Vec<(&'static str, String)> {
         let mut keys = Vec::new();
-        let by_text = !matches!(self.dialect.format, "xlsx" | "dbf");
+        let by_text = self.dialect.holds_texts();
         // Where points group thousands, none stands before decimals, though no value has any.
         let decimal = self.signs.decimal.or(self.signs.thousands.filter(|t| *t == '.').map(|_| ','));
         if let Some(decimal) = decimal.filter(|d| *d != '.' && by_text) {
@@ -264,6 +264,15 @@ pub struct Audit {
     pub grade: Grade,
 }
 
+impl Audit {
+    /// The names of A's columns that hold something and go nowhere.
+    pub fn unused(&self) -> Vec<&str> {
+        let mut used = vec![false; self.a.columns.len()];
+        self.mapping.iter().flat_map(|m| &m.sources).for_each(|s| used[*s] = true);
+        self.a.columns.iter().zip(&used).filter(|(c, used)| !**used && c.filled > 0).map(|(c, _)| c.name.as_str()).collect()
+    }
+}
+
 /// Audits a sample of A, and one of B; code tables are named after `route`.
 pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &Room) -> Result<Audit> {
     let dialects = dialect::candidates(sample_a, room)?;
@@ -315,7 +324,7 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
     draft::name_tables(&mut mapping, &b, route);
     let condition = pairs.as_ref().and_then(|p| condition(&a, p));
     let order = pairs.as_ref().map_or_else(Vec::new, |p| order(&b, p));
-    let grade = Grade::of(&a, &b, &mapping, pairs.as_ref(), condition.is_some());
+    let grade = Grade::of(&a, &b, &mapping, pairs.as_ref(), condition.as_ref());
     Ok(Audit { a, b: Some(b), mapping, condition, order, pairs, grade })
 }
 

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::conversions::{Candidate, is_one_of, literal};
-use super::mapping::{EXACT, Found, Match, Search, Tried};
+use super::mapping::{EXACT, Found, Match, Search, Table, Tried};
 use super::pair;
 use super::profile::{Kind, Profile};
 use super::values::DATES;
+use crate::formats::text::Reading;
 
 /// What is put together, to be tried by the evaluator.
 pub fn candidates(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candidate> {
@@ -210,7 +211,7 @@ fn computed(search: &Search<'_>, target: usize) -> Vec<Candidate> {
         return Vec::new();
     }
     let readings = (pair::reading_of(search.a), pair::reading_of(search.b));
-    let number = |r: &crate::formats::text::Reading, t: &str| -> f64 { r.decimal(t.trim()).ok().and_then(|d| d.to_string().parse().ok()).unwrap_or(0.0) };
+    let number = |r: &Reading, t: &str| pair::float(r, t).unwrap_or(0.0);
     let numbers: Vec<usize> =
         search.near.sources(target).filter(|s| search.a.columns[*s].kind.is_number() && search.a.columns[*s].distinct > 1).take(24).collect();
     let wanted: Vec<f64> = (0..search.pairs.len()).map(|p| number(&readings.1, search.wanted(target, p))).collect();
@@ -392,5 +393,14 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
     pairs.sort();
     let a = &search.a.columns[source];
     let reason = format!("{} by a code table: {} values were seen, each always beside the same one", a.name, pairs.len());
-    Some(Match { target, expression: a.expr.clone(), confidence, reason, sources: vec![source], table: Some(pairs), others: Vec::new(), found: Found::Source })
+    Some(Match {
+        target,
+        expression: a.expr.clone(),
+        confidence,
+        reason,
+        sources: vec![source],
+        table: Some(Table { values: pairs, ..Table::default() }),
+        others: Vec::new(),
+        found: Found::Source,
+    })
 }

@@ -135,6 +135,11 @@ impl Dialect {
         keys
     }
 
+    /// Whether values are texts, and not cells that know what they are.
+    pub fn holds_texts(&self) -> bool {
+        !matches!(self.format, "xlsx" | "dbf")
+    }
+
     /// Whether a name is a column of the whole file, whatever dots it holds.
     pub fn has_flat_columns(&self) -> bool {
         matches!(self.format, "csv" | "xlsx" | "dbf" | "fixed")

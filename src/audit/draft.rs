@@ -24,7 +24,7 @@ pub fn trial_route(a: &Side, b: &Side) -> Result<Arc<Route>> {
 }
 
 fn style_keys(signs: &Signs, b: &Side) -> Vec<(&'static str, String)> {
-    if matches!(b.dialect.format, "xlsx" | "dbf") {
+    if !b.dialect.holds_texts() {
         return Vec::new();
     }
     let mut keys = Vec::new();
@@ -43,20 +43,17 @@ fn style_keys(signs: &Signs, b: &Side) -> Vec<(&'static str, String)> {
 /// Gives each code table a name, and its match the expression that looks it up.
 pub fn name_tables(mapping: &mut [Match], b: &Side, route: &str) {
     let mut names: Vec<String> = Vec::new();
-    for m in mapping.iter_mut().filter(|m| m.table.is_some()) {
-        let base = format!("{route}_{}", slug(&b.columns[m.target].name));
-        let mut name = base.clone();
-        while names.contains(&name) {
-            name.push('_');
-        }
-        names.push(name);
-    }
-    let mut names = names.into_iter();
-    for m in mapping.iter_mut().filter(|m| m.table.is_some()) {
-        // What B writes as a number or a boolean is one again behind the table, which holds texts.
+    for m in mapping {
+        let Some(table) = &mut m.table else { continue };
         let column = &b.columns[m.target];
+        table.name = format!("{route}_{}", slug(&column.name));
+        while names.contains(&table.name) {
+            table.name.push('_');
+        }
+        names.push(table.name.clone());
+        // What B writes as a number or a boolean is one again behind the table, which holds texts.
         let kind = if column.typed && column.kind != super::profile::Kind::Text { format!(" | {}", column.kind.name()) } else { String::new() };
-        m.expression = format!("{} | lookup('{}'){kind}", m.expression, names.next().unwrap_or_default());
+        m.expression = format!("{} | lookup('{}'){kind}", m.expression, table.name);
     }
 }
 
@@ -176,14 +173,14 @@ pub fn text(audit: &Audit, sample_a: &Sample, sample_b: Option<&Sample>, place: 
     }
     for m in audit.mapping.iter() {
         if let (Some(table), Some(b)) = (&m.table, &audit.b) {
-            let lookup = m.expression.rsplit("lookup('").next().and_then(|t| t.split('\'').next()).unwrap_or("table");
             let _ = writeln!(
                 out,
-                "\n[lookups.{lookup}]  # {} by {}: a value that is not here rejects its record",
+                "\n[lookups.{}]  # {} by {}: a value that is not here rejects its record",
+                table.name,
                 comment(&b.columns[m.target].name),
                 comment(&m.reason)
             );
-            let pairs: Vec<String> = table.iter().map(|(k, v)| format!("{} = {}", key(k), quoted(v))).collect();
+            let pairs: Vec<String> = table.values.iter().map(|(k, v)| format!("{} = {}", key(k), quoted(v))).collect();
             let _ = writeln!(out, "values = {{ {} }}", pairs.join(", "));
         }
     }
@@ -255,9 +252,7 @@ fn targets(out: &mut String, audit: &Audit, b: &Side, name: &str) {
         };
         let _ = writeln!(out, "{:width$} = {}  # {}", key(&b.columns[m.target].name), quoted(&m.expression), comment(&remark));
     }
-    let mut used = vec![false; audit.a.columns.len()];
-    audit.mapping.iter().flat_map(|m| &m.sources).for_each(|s| used[*s] = true);
-    let unused: Vec<&str> = audit.a.columns.iter().zip(&used).filter(|(c, u)| !**u && c.filled > 0).map(|(c, _)| c.name.as_str()).collect();
+    let unused = audit.unused();
     if !unused.is_empty() {
         let _ = writeln!(out, "# A's columns that go nowhere: {}", comment(&unused.join(", ")));
     }

@@ -69,7 +69,7 @@ impl Grade {
     }
 
     /// The grade of an exchange.
-    pub fn of(a: &Side, b: &Side, mapping: &[Match], pairs: Option<&Pairs>, filtered: bool) -> Self {
+    pub fn of(a: &Side, b: &Side, mapping: &[Match], pairs: Option<&Pairs>, condition: Option<&(String, String)>) -> Self {
         let mut grade = Self { level: Level::Full, reasons: Vec::new() };
         if !crate::formats::named(b.dialect.format).is_some_and(crate::formats::Format::writes) {
             grade.raise(Level::Impossible, format!("{} is read, but not written: ask B for another import format", b.dialect.format));
@@ -95,7 +95,7 @@ impl Grade {
             Some(p) if p.fan.0 > 1.2 && a.each.is_none() => {
                 grade.raise(Level::Decision, format!("one record of A gives about {:.1} of B: group them and use input.each", p.fan.0))
             }
-            Some(p) if !p.only_a.is_empty() && !filtered => {
+            Some(p) if !p.only_a.is_empty() && condition.is_none() => {
                 grade.raise(Level::Decision, format!("{} of A's records are not in B's file, and no column tells which: decide on `where`", p.only_a.len()));
             }
             Some(_) => {}
@@ -122,7 +122,7 @@ impl Grade {
                 }
                 Found::Source => {
                     if let Some(table) = &m.table {
-                        grade.raise(Level::WithTable, format!("{name} needs a code table, of which {} values were seen", table.len()));
+                        grade.raise(Level::WithTable, format!("{name} needs a code table, of which {} values were seen", table.values.len()));
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::conversions;
-use super::mapping::{Found, Match, Search, typed_constant};
+use super::mapping::{Found, Match, Search};
 use super::profile::{Kind, Profile};
 use super::unmatched;
 
@@ -47,7 +47,7 @@ fn without(search: &Search<'_>, target: usize) -> Match {
     }
     if records >= 3 && b.distinct == 1 && b.nulls == 0 {
         let value = b.examples.first().map_or("", String::as_str);
-        return unmatched(target, &typed_constant(b, value), Found::Constant, 0.6, format!("the same in all {records} records of B"));
+        return unmatched(target, &conversions::literal_of(b, value), Found::Constant, 0.6, format!("the same in all {records} records of B"));
     }
     unmatched(target, "null", Found::Nowhere, 0.0, "no column of A is like it".to_owned())
 }

@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
 use super::combine;
-use super::conversions::{self, Candidate, literal};
+use super::conversions::{self, Candidate};
 use super::near::Near;
 use super::pair::{self, Loose, Pairs};
 use super::profile::{Kind, Profile};
@@ -19,7 +19,6 @@ use super::{Side, unmatched};
 use crate::config::Route;
 use crate::error::Result;
 use crate::formats::Room;
-use crate::record::Columns;
 use crate::transform::trial::Trial;
 
 /// Expressions that are tried at once.
@@ -43,11 +42,20 @@ pub struct Match {
     /// A's columns in it.
     pub sources: Vec<usize>,
     /// The code table that it looks values up in.
-    pub table: Option<Vec<(String, String)>>,
+    pub table: Option<Table>,
     /// What else it could be made of.
     pub others: Vec<String>,
     /// What it is.
     pub found: Found,
+}
+
+/// A code table.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Its name in the configuration.
+    pub name: String,
+    /// A's values, each with B's.
+    pub values: Vec<(String, String)>,
 }
 
 /// Where a target comes from.
@@ -254,11 +262,10 @@ impl<'s> Search<'s> {
 
     fn factor(&self, source: usize, target: usize) -> Option<&'static str> {
         let reading = (pair::reading_of(self.a), pair::reading_of(self.b));
-        let number = |r: &crate::formats::text::Reading, t: &str| -> Option<f64> { r.decimal(t.trim()).ok().and_then(|d| d.to_string().parse().ok()) };
         let ratios: Vec<f64> = (0..self.pairs.len())
             .filter_map(|p| {
-                let given = number(&reading.0, self.given(source, p))?;
-                let wanted = number(&reading.1, self.wanted(target, p))?;
+                let given = pair::float(&reading.0, self.given(source, p))?;
+                let wanted = pair::float(&reading.1, self.wanted(target, p))?;
                 (given != 0.0 && wanted != 0.0).then_some(wanted / given)
             })
             .collect();
@@ -303,7 +310,7 @@ impl<'s> Search<'s> {
     }
 
     /// An expression with the share of the pairs for which it is right; where B has nothing, being right tells little.
-    pub fn weighed(&self, candidate: Candidate, right: Vec<bool>, target: usize) -> Tried {
+    fn weighed(&self, candidate: Candidate, right: Vec<bool>, target: usize) -> Tried {
         let filled = (0..self.pairs.len()).filter(|p| !self.wanted(target, *p).is_empty());
         let (mut good, mut all) = (0usize, 0usize);
         for p in filled {
@@ -311,8 +318,7 @@ impl<'s> Search<'s> {
             good += usize::from(right[p]);
         }
         let whole = right.iter().filter(|r| **r).count() as f64 / right.len().max(1) as f64;
-        let share = if all == 0 { 0.0 } else { (good as f64 / all as f64).min(whole.max(good as f64 / all as f64 * 0.5)) };
-        Tried { candidate, right, share: if good == 0 { 0.0 } else { share.min(whole) } }
+        Tried { candidate, right, share: if good == 0 { 0.0 } else { (good as f64 / all as f64).min(whole) } }
     }
 
     /// Hands over what each expression gives for each pair, by their places; none: it rejects the record.
@@ -324,14 +330,9 @@ impl<'s> Search<'s> {
         let last = wanted.keys().last().copied().unwrap_or(0) as u64;
         let Some(transformation) = &spec.transformation else { return Ok(()) };
         let mut trial: Option<Trial<'_>> = None;
-        let nested = self.a.dialect.delimited.is_none()
-            && !matches!(self.a.dialect.format, "xlsx" | "dbf")
-            && self.a.dialect.fixed.as_ref().is_none_or(|f| !f.nest.is_empty());
         let each = self.a.each.as_ref();
-        read::each(sample, &self.a.dialect, each, room, &mut |row, names| {
-            let columns = if row.record.tree.is_some() || nested { Columns::within() } else { Columns { names: names.to_vec(), ..Columns::default() } };
-            let columns = if self.a.dialect.format == "xlsx" || self.a.dialect.format == "dbf" { Columns::cells(names.to_vec()) } else { columns };
-            let trial = trial.get_or_insert_with(|| Trial::new(transformation, &columns, each.map(|e| e.expr.as_str()), expressions));
+        read::each(sample, &self.a.dialect, each, room, &mut |row, columns| {
+            let trial = trial.get_or_insert_with(|| Trial::new(transformation, columns, each.map(|e| e.expr.as_str()), expressions));
             if let Some(pairs) = wanted.get(&(row.index as usize)) {
                 for (at, text) in trial.texts(row.record, row.item).into_iter().enumerate() {
                     pairs.iter().for_each(|p| take(at, *p, text.as_deref()));
@@ -360,7 +361,7 @@ impl<'s> Search<'s> {
             } else {
                 0.4
             };
-            return unmatched(target, &typed_constant(b, value), Found::Constant, confidence, format!("the same in all {records} records of B"));
+            return unmatched(target, &conversions::literal_of(b, value), Found::Constant, confidence, format!("the same in all {records} records of B"));
         }
         if best.is_none_or(|t| t.share < EXACT)
             && let Some(table) = combine::table(self, target)
@@ -444,13 +445,4 @@ fn sort(tried: &mut [Tried], likeness: impl Fn(&Candidate) -> f64) {
         let (x, y) = (rank(x), rank(y));
         y.0.total_cmp(&x.0).then(y.1.total_cmp(&x.1))
     });
-}
-
-/// A constant as an expression of its type.
-pub fn typed_constant(b: &Profile, value: &str) -> String {
-    match b.kind {
-        Kind::Integer | Kind::Decimal if b.typed => value.to_owned(),
-        Kind::Bool if b.typed => value.to_lowercase(),
-        _ => literal(value),
-    }
 }

@@ -69,8 +69,13 @@ impl Loose {
 
 /// How the values of a side are read.
 pub fn reading_of(side: &Side) -> Reading {
-    let by_text = !matches!(side.dialect.format, "xlsx" | "dbf");
+    let by_text = side.dialect.holds_texts();
     Reading { decimal: side.signs.decimal.filter(|_| by_text).unwrap_or('.'), thousands: side.signs.thousands.filter(|_| by_text), ..Reading::default() }
+}
+
+/// About what number a text is, for comparisons that allow for rounding.
+pub fn float(reading: &Reading, text: &str) -> Option<f64> {
+    reading.decimal(text.trim()).ok()?.to_string().parse().ok()
 }
 
 /// Letters and digits alone, without accents and in small letters.

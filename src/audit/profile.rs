@@ -257,7 +257,7 @@ impl Profiler {
         columns.resize_with(reaches.len(), Column::default);
         let mut notes = Vec::new();
         let mut signs = signs_of(&columns, &mut notes);
-        let mut profiles: Vec<Profile> = columns.iter().zip(reaches).map(|(c, r)| c.profile(r, self.records, &mut signs, self.hashes_each)).collect();
+        let mut profiles: Vec<Profile> = columns.iter().zip(reaches).map(|(c, r)| c.profile(r, self.records, &signs, self.hashes_each)).collect();
         settle_dates(&columns, &mut profiles, &mut signs, &mut notes);
         (profiles, signs, notes)
     }
@@ -338,12 +338,10 @@ impl Column {
                     self.dates = 0;
                 }
             }
-            for i in (0..DATES.len()).filter(|i| self.dates & !found & (1 << i) != 0) {
-                if found != 0 {
+            if found != 0 {
+                for i in (0..DATES.len()).filter(|i| self.dates & !found & (1 << i) != 0) {
                     self.lost.entry(i).or_insert_with(|| (line, trimmed.to_owned()));
                 }
-            }
-            if found != 0 {
                 self.dates = found;
             }
         }
@@ -356,14 +354,14 @@ impl Column {
         self.filled > 0 && self.numbers == self.filled && self.leading_zero.is_none() && self.long.is_none()
     }
 
-    fn profile(&self, reach: &Reach, records: u64, signs: &mut Signs, hashes: usize) -> Profile {
+    fn profile(&self, reach: &Reach, records: u64, signs: &Signs, hashes: usize) -> Profile {
         let distinct = self.distinct.count();
         let mut notes = Vec::new();
         let all = |bits: u64| self.filled > 0 && bits != 0;
         let own_kind = self.kinds.iter().max_by_key(|(_, n)| **n).map(|(k, _)| *k);
         let typed = own_kind.is_some() && self.kinds.values().sum::<u64>() == self.filled;
-        let calendar = all(self.dates)
-            && (1..=DATES.len()).any(|i| self.dates & (1 << (i - 1)) != 0 && (!values::bare_digits(DATES[i - 1]) || self.bare_dates(reach, i - 1)));
+        let calendar =
+            all(self.dates) && (0..DATES.len()).any(|i| self.dates & (1 << i) != 0 && (!values::bare_digits(DATES[i]) || self.bare_dates(&reach.name, i)));
         let kind = match own_kind {
             _ if self.filled == 0 => Kind::Empty,
             _ if reach.list => Kind::Text,
@@ -471,8 +469,8 @@ impl Column {
     }
 
     /// Digits without a sign between them are dates where all are within a lifetime, or the name says so.
-    pub(super) fn bare_dates(&self, reach: &Reach, pattern: usize) -> bool {
-        let named = super::names::is_date(&reach.name);
+    pub(super) fn bare_dates(&self, name: &str, pattern: usize) -> bool {
+        let named = super::names::is_date(name);
         match DATES[pattern] {
             "%Y%m%d" => named || self.filled >= 2 && self.lengths == (8, 8),
             _ => named,

@@ -13,7 +13,7 @@ use crate::config::{self, Route};
 use crate::error::{Error, Result};
 use crate::formats::text::Style;
 use crate::formats::{Next, Room};
-use crate::record::{Record, Value};
+use crate::record::{Columns, Record, Value};
 use crate::transform::expr::RESERVED;
 
 /// More columns than that are no record.
@@ -79,7 +79,7 @@ pub fn each(
     dialect: &Dialect,
     list: Option<&Reach>,
     room: &Room,
-    look: &mut dyn FnMut(&Row<'_>, &[String]) -> Result<bool>,
+    look: &mut dyn FnMut(&Row<'_>, &Columns) -> Result<bool>,
 ) -> Result<Reading> {
     let keys = dialect.keys();
     let whole = route(&keys, ANY_OUTPUT)?;
@@ -90,12 +90,9 @@ pub fn each(
         let inside = part.inside;
         out.complete &= !inside;
         let spec = if inside && dialect.delimited.is_some() {
-            let mut keys: Vec<(&str, String)> = keys.iter().filter(|(k, _)| !matches!(*k, "skip" | "header" | "trim")).cloned().collect();
+            let mut keys: Vec<(&str, String)> = keys.iter().filter(|(k, _)| !matches!(*k, "skip" | "header")).cloned().collect();
             keys.push(("header", "false".into()));
             keys.push(("columns", format!("[{}]", names.iter().map(|n| quoted(n)).collect::<Vec<_>>().join(", "))));
-            if dialect.delimited.as_ref().is_some_and(|d| d.padded) {
-                keys.push(("trim", "true".into()));
-            }
             route(&keys, ANY_OUTPUT)?
         } else {
             whole.clone()
@@ -142,7 +139,7 @@ pub fn each(
                     let go_on = match list {
                         None => {
                             out.records += 1;
-                            look(&row, &columns.names)?
+                            look(&row, &columns)?
                         }
                         Some(list) => {
                             let items = elements(&record, &list.name);
@@ -150,7 +147,7 @@ pub fn each(
                             for item in &items {
                                 row = Row { index: out.records, item: Some(item), ..row };
                                 out.records += 1;
-                                on &= look(&row, &columns.names)?;
+                                on &= look(&row, &columns)?;
                             }
                             on
                         }

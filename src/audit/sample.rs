@@ -2,7 +2,6 @@
 //!
 //! Whatever its size, looking at a sample takes a bounded time and a bounded memory, unless all of it was asked for.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -61,11 +60,9 @@ pub struct Part {
 impl Sample {
     /// Opens the file at `path`.
     pub fn open(path: &Path, extent: Extent, room: &Room) -> Result<Self> {
-        let mut file = durable::open_file(path).map_err(|e| e.blamed_on(Blame::File).hint("name a file that is there and may be read"))?;
+        let file = durable::open_file(path).map_err(|e| e.blamed_on(Blame::File).hint("name a file that is there and may be read"))?;
         let size = file.metadata().map_err(|e| Error::io(Blame::File, "look at", path, &e))?.len();
-        let mut start = [0; 4];
-        let n = read_up_to(&mut file, &mut start).map_err(|e| Error::io(Blame::File, "read", path, &e))?;
-        let packing = Packing::of(&start[..n]);
+        let packing = Packing::of(&durable::head::<4>(path)?);
         let mut sample = Self {
             path: path.to_owned(),
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -91,8 +88,8 @@ impl Sample {
             .map_err(|e| Error::file(e.to_string()).on_file(path).hint("check that the file is whole"))?;
         sample.whole = input.read(&mut [0]).unwrap_or(0) == 0;
         if !sample.whole && sample.packing.is_none() {
-            sample.beyond = sample.read_at(size / 2)?;
-            sample.beyond.extend(sample.read_at(size.saturating_sub(HEAD_BYTES / 4))?);
+            sample.beyond = sample.stretch(size / 2, HEAD_BYTES / 4)?;
+            sample.beyond.extend(sample.stretch(size.saturating_sub(HEAD_BYTES / 4), HEAD_BYTES / 4)?);
         }
         Ok(sample)
     }
@@ -105,15 +102,17 @@ impl Sample {
         unpack(self.raw()?, if self.packing.is_some() { Archives::Open } else { Archives::Keep }, room)
     }
 
-    /// The lines that begin behind `at`, about a megabyte of them.
-    fn read_at(&self, at: u64) -> Result<Vec<u8>> {
+    /// The bytes from `at` on, at most so many; behind the beginning, from the next line on.
+    fn stretch(&self, at: u64, most: u64) -> Result<Vec<u8>> {
         let failed = |e: std::io::Error| Error::io(Blame::File, "read", &self.path, &e);
         let mut file = durable::open_file(&self.path).map_err(|e| e.blamed_on(Blame::File))?;
         file.seek(SeekFrom::Start(at)).map_err(failed)?;
         let mut bytes = Vec::new();
-        file.take(HEAD_BYTES / 4).read_to_end(&mut bytes).map_err(failed)?;
-        let from = memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |n| n + 1);
-        Ok(bytes.split_off(from))
+        file.take(most).read_to_end(&mut bytes).map_err(failed)?;
+        if at > 0 {
+            bytes.drain(..memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |n| n + 1));
+        }
+        Ok(bytes)
     }
 
     /// What is read of the sample: one stretch, or of a large file whose records end with their lines, three.
@@ -126,35 +125,16 @@ impl Sample {
         if self.packing.is_some() || !by_lines {
             return Ok(vec![Part { input: Box::new(self.unpacked(room)?.take(WHOLE_BYTES)), inside: false, cut_at: Some(WHOLE_BYTES) }]);
         }
-        let at = |from: u64| -> Result<File> {
-            let mut file = durable::open_file(&self.path).map_err(|e| e.blamed_on(Blame::File))?;
-            file.seek(SeekFrom::Start(from)).map_err(|e| Error::io(Blame::File, "read", &self.path, &e))?;
-            Ok(file)
-        };
         let mut parts = Vec::new();
         for from in [0, self.size / 2, self.size - PART_BYTES] {
-            let mut bytes = Vec::new();
-            at(from)?.take(PART_BYTES).read_to_end(&mut bytes).map_err(|e| Error::io(Blame::File, "read", &self.path, &e))?;
-            // From the beginning of a line to the end of one.
+            let mut bytes = self.stretch(from, PART_BYTES)?;
             let last = from == self.size - PART_BYTES;
-            let end = if last { bytes.len() } else { memchr::memrchr(b'\n', &bytes).map_or(bytes.len(), |n| n + 1) };
-            bytes.truncate(end);
-            if from > 0 {
-                bytes.drain(..memchr::memchr(b'\n', &bytes).map_or(0, |n| n + 1));
+            if !last {
+                // To the end of a line.
+                bytes.truncate(memchr::memrchr(b'\n', &bytes).map_or(bytes.len(), |n| n + 1));
             }
             parts.push(Part { input: Box::new(std::io::Cursor::new(bytes)), inside: from > 0, cut_at: (!last).then_some(0) });
         }
         Ok(parts)
     }
-}
-
-fn read_up_to(file: &mut File, to: &mut [u8]) -> std::io::Result<usize> {
-    let mut at = 0;
-    while at < to.len() {
-        match file.read(&mut to[at..])? {
-            0 => break,
-            n => at += n,
-        }
-    }
-    Ok(at)
 }

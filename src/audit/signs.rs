@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::dialect::Note;
 use super::profile::{Column, Kind, Profile, quoted};
-use super::read::Reach;
 use super::values::{self, DATES, DATETIMES};
 
 /// How numbers and dates are written throughout a file.
@@ -74,12 +73,7 @@ fn bare_bits() -> u64 {
 /// The patterns of the columns' dates: those left, and where two are, the one that the other columns have.
 pub(super) fn settle_dates(columns: &[Column], profiles: &mut [Profile], signs: &mut Signs, notes: &mut Vec<Note>) {
     let left = |c: &Column, p: &Profile| -> Vec<usize> {
-        (0..DATES.len())
-            .filter(|i| {
-                c.dates & (1 << i) != 0
-                    && (!values::bare_digits(DATES[*i]) || c.bare_dates(&Reach { name: p.name.clone(), expr: String::new(), list: false }, *i))
-            })
-            .collect()
+        (0..DATES.len()).filter(|i| c.dates & (1 << i) != 0 && (!values::bare_digits(DATES[*i]) || c.bare_dates(&p.name, *i))).collect()
     };
     let mut sure: HashMap<usize, u64> = HashMap::new();
     for (c, p) in columns.iter().zip(&*profiles).filter(|(_, p)| p.kind == Kind::Date && !p.typed) {
@@ -96,16 +90,15 @@ pub(super) fn settle_dates(columns: &[Column], profiles: &mut [Profile], signs: 
         let other = values::exchanged(DATES[chosen]).and_then(|x| DATES.iter().position(|d| *d == x));
         if let Some(other) = other {
             if patterns.contains(&other) {
-                let why = if sure.contains_key(&chosen) {
-                    "other columns have the day first or last alike"
+                let told = if sure.contains_key(&chosen) {
+                    format!("read as {}: other columns have the day first or last alike", DATES[chosen])
                 } else {
-                    "no value tells; the day is taken to stand as in Europe"
+                    format!(
+                        "ambiguous: day and month could be exchanged ({} or {}), no value tells; the day is taken to stand as in Europe",
+                        DATES[chosen], DATES[other]
+                    )
                 };
-                if sure.contains_key(&chosen) {
-                    p.notes.push(Note::new(format!("read as {}: {why}", DATES[chosen]), 0));
-                } else {
-                    p.notes.push(Note::new(format!("ambiguous: day and month could be exchanged ({} or {}), {why}", DATES[chosen], DATES[other]), 0));
-                }
+                p.notes.push(Note::new(told, 0));
             } else if let Some((line, value)) = c.lost.get(&other) {
                 p.notes.push(Note::new(format!("{value} can only be {}", DATES[chosen]), *line));
             }

@@ -73,7 +73,7 @@ fn to_json(audit: &Audit) -> Value {
             json!({
                 "target": b.columns[m.target].name, "expression": m.expression, "confidence": (m.confidence * 100.0).round() / 100.0, "reason": m.reason,
                 "sources": m.sources.iter().map(|s| audit.a.columns[*s].name.as_str()).collect::<Vec<_>>(),
-                "table": m.table.as_ref().map(|t| t.iter().map(|(k, v)| (k.clone(), json!(v))).collect::<serde_json::Map<_, _>>()),
+                "table": m.table.as_ref().map(|t| t.values.iter().map(|(k, v)| (k.clone(), json!(v))).collect::<serde_json::Map<_, _>>()),
             })
         })
         .collect();

@@ -145,9 +145,8 @@ fn mapping(out: &mut String, audit: &Audit, b: &Side) {
         [cut(&b.columns[m.target].name), sure, cut(&m.expression), line(&m.reason)]
     };
     table(out, std::iter::once(head).chain(audit.mapping.iter().take(COLUMNS_MAX).map(row)).collect());
-    let mut used = vec![false; audit.a.columns.len()];
-    audit.mapping.iter().flat_map(|m| &m.sources).for_each(|s| used[*s] = true);
-    let unused: Vec<&str> = audit.a.columns.iter().zip(&used).filter(|(c, u)| !**u && c.filled > 0).map(|(c, _)| c.name.as_str()).take(60).collect();
+    let mut unused = audit.unused();
+    unused.truncate(60);
     if !unused.is_empty() {
         let _ = writeln!(out, "\n  A's columns that go nowhere: {}", line(&unused.join(", ")));
     }
