@@ -1,7 +1,7 @@
 //! The harness is honest: each of these planted faults is seen by it.
 
 use super::power::{self, Disk};
-use super::{Bases, Scene, Server, Tally, steps};
+use super::{Bases, Scene, Server, Tally, Until, steps};
 use crate::servers::{Sshd, Vsftpd};
 
 /// How a fault shows.
@@ -22,9 +22,9 @@ enum Proof {
 fn seen(fault: &'static str, proof: Proof, scene: Scene) {
     let scene = Scene { planted: fault, ..scene };
     let tally: Tally = match proof {
-        Proof::Kill => steps::kill_each(&scene, true),
-        Proof::Fail(how) => steps::fail_each(&scene, how, true),
-        Proof::Lose => steps::fail_each(&scene, &["lose=#"], true),
+        Proof::Kill => steps::kill_each(&scene, Until::FirstFault),
+        Proof::Fail(how) => steps::fail_each(&scene, how, Until::FirstFault),
+        Proof::Lose => steps::fail_each(&scene, &["lose=#"], Until::FirstFault),
         Proof::Power | Proof::PowerTwoDisks => {
             if power::left_out() {
                 return;
@@ -32,7 +32,7 @@ fn seen(fault: &'static str, proof: Proof, scene: Scene) {
             let (home, a, b) = (Disk::new(), Disk::new(), Disk::new());
             let disks: Vec<&Disk> = vec![&home, &a, &b];
             let a_base = if matches!(proof, Proof::Power) { &a.mount } else { &home.mount };
-            power::cut_everywhere(&scene, &Bases { home: &home.mount, a: a_base, b: &b.mount }, &disks, true)
+            power::cut_everywhere(&scene, &Bases { home: &home.mount, a: a_base, b: &b.mount }, &disks, 0, Until::FirstFault)
         }
     };
     println!("planted {fault}: seen after {} cycles: {}", tally.cycles, tally.line(scene.name));

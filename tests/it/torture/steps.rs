@@ -1,6 +1,6 @@
 //! Stop, fail, or lose the answer of the n-th point, for n = 1, 2, … until a run passes fewer; then start again.
 
-use super::{Bases, Scene, Server, Tally, again};
+use super::{Bases, Scene, Server, Tally, Until, again, left_out_of};
 use crate::servers::{Nginx, Sshd, Vsftpd};
 use crate::world::Output;
 
@@ -13,15 +13,19 @@ fn finished(out: &Output) -> bool {
 }
 
 fn kill_everywhere(scene: &Scene) {
-    kill_each(scene, false).end(&format!("{}: kill -9 before and after every point", scene.name));
+    kill_each(scene, Until::End).end(&format!("{}: kill -9 before and after every point", scene.name));
 }
 
-/// Kills before and after each point; B imports at once what it sees every second time. Stops at the first fault, if asked to.
-pub fn kill_each(scene: &Scene, first: bool) -> Tally {
+/// Kills before and after each point; B imports at once what it sees every second time.
+pub fn kill_each(scene: &Scene, until: Until) -> Tally {
     let mut tally = Tally::default();
-    for when in ["before", "after"] {
+    // Little lies between a point's end and the beginning of the next one.
+    for (when, passes) in [("before", 1), ("after", 3)] {
         for n in 1.. {
             assert!(n < POINTS_MAX, "{}: no end of points", scene.name);
+            if left_out_of(1, passes, n, until) {
+                continue;
+            }
             let mut round = scene.round(&Bases::one(&std::env::temp_dir()));
             let killed = round.run(&format!("kill={when}:{n}"));
             if finished(&killed) {
@@ -38,7 +42,7 @@ pub fn kill_each(scene: &Scene, first: bool) -> Tally {
                 }
             }
             again(&mut round, &mut tally, &format!("{} kill {when} {n}", scene.name));
-            if first && !tally.clean() {
+            if until == Until::FirstFault && !tally.clean() {
                 return tally;
             }
         }
@@ -47,15 +51,20 @@ pub fn kill_each(scene: &Scene, first: bool) -> Tally {
 }
 
 fn fail_everywhere(scene: &Scene, failures: &[&str]) {
-    fail_each(scene, failures, false).end(&format!("{}: {} at every point", scene.name, failures.join(", ")));
+    fail_each(scene, failures, Until::End).end(&format!("{}: {} at every point", scene.name, failures.join(", ")));
 }
 
 /// Fails each point with each of these, once and (a full disk) for good, then without.
-pub fn fail_each(scene: &Scene, failures: &[&str], first: bool) -> Tally {
+pub fn fail_each(scene: &Scene, failures: &[&str], until: Until) -> Tally {
     let mut tally = Tally::default();
-    for failure in failures {
+    // Of six failures of a disk, each point has two.
+    let passes = failures.len().div_ceil(2);
+    for (pass, failure) in failures.iter().enumerate() {
         for n in 1.. {
             assert!(n < POINTS_MAX, "{}: no end of points", scene.name);
+            if left_out_of(pass, passes, n, until) {
+                continue;
+            }
             let mut round = scene.round(&Bases::one(&std::env::temp_dir()));
             let list = round.world.path("points");
             let failed = round.run(&format!("list={},{failure}", list.display()).replace('#', &n.to_string()));
@@ -70,7 +79,7 @@ pub fn fail_each(scene: &Scene, failures: &[&str], first: bool) -> Tally {
                 round.consume();
             }
             again(&mut round, &mut tally, &format!("{} {failure} {n} ({})", scene.name, failed.stderr.trim()));
-            if first && !tally.clean() {
+            if until == Until::FirstFault && !tally.clean() {
                 return tally;
             }
         }
@@ -208,6 +217,9 @@ fn a_journal_lost_after_a_kill_at_any_point_loses_and_doubles_nothing() {
     for scene in [Scene::local("local", ""), Scene::local("transformed", "").csv(), sftp("sftp", "", ""), Scene::at("ftp", Server::Ftp(Vsftpd::start("")))] {
         let mut tally = Tally::default();
         for n in 1.. {
+            if left_out_of(1, 2, n, Until::End) {
+                continue;
+            }
             let mut round = scene.round(&Bases::one(&std::env::temp_dir()));
             let killed = round.run(&format!("kill=before:{n}"));
             if finished(&killed) {
