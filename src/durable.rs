@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 
@@ -374,10 +375,27 @@ pub enum Held {
     By(String),
 }
 
+/// How long a lock may be in the way that somebody takes only to look.
+const LOOK_MAX: Duration = Duration::from_millis(500);
+
+/// Whether another process has locked a folder. Looks do not see each other.
+pub fn is_locked(path: &Path) -> Result<bool> {
+    let file = File::open(path).map_err(endpoint("open", path))?;
+    Ok(rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
+}
+
 /// Locks a folder for this process, if no other has it.
 pub fn lock(path: &Path) -> Result<Held> {
     let file = File::open(path).map_err(endpoint("open", path))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let end = Instant::now() + LOOK_MAX;
+    let taken = loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // Where one can't even look, somebody has it for good.
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end && !is_locked(path)? => std::thread::sleep(LOOK_MAX / 20),
+            answer => break answer,
+        }
+    };
+    match taken {
         Ok(()) => Ok(Held::Ours(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(Held::By(crate::sys::lock_holder(&file).unwrap_or_else(|| "process unknown".into()))),
         // A file system without locks (some NFS): a claim is still single by its rename.
@@ -415,6 +433,23 @@ pub fn found(meta: &fs::Metadata) -> crate::job::Found {
 mod tests {
     use super::*;
     use crate::error::Kind;
+
+    #[test]
+    fn a_look_at_a_lock_keeps_nobody_from_taking_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = File::open(dir.path()).unwrap();
+        rustix::fs::flock(&look, FlockOperation::NonBlockingLockShared).unwrap();
+        assert!(!is_locked(dir.path()).unwrap(), "another look is no relay");
+        let waiting = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(look);
+        });
+        let held = lock(dir.path()).unwrap();
+        waiting.join().unwrap();
+        assert!(matches!(&held, Held::Ours(_)));
+        assert!(is_locked(dir.path()).unwrap());
+        assert!(matches!(lock(dir.path()).unwrap(), Held::By(_)));
+    }
 
     #[test]
     fn nothing_is_overwritten_by_a_move() {

@@ -135,7 +135,7 @@ pub struct HomeLock(#[allow(dead_code)] File);
 
 /// Whether a relay runs with a home.
 pub fn is_running(home: &Path) -> Result<bool> {
-    Ok(home.is_dir() && matches!(durable::lock(home)?, Held::By(_)))
+    Ok(home.is_dir() && durable::is_locked(home)?)
 }
 
 /// Makes the folders of a home and locks it; refuses when another relay has it.
