@@ -48,6 +48,10 @@ pub trait RecordReader: Send {
     fn own_columns(&self) -> &Columns {
         self.columns()
     }
+    /// The decimal sign that the file itself declares.
+    fn decimal_sign(&self) -> Option<char> {
+        None
+    }
     /// Reads the next record into `record`, whose buffers are reused.
     fn read(&mut self, record: &mut Record) -> Result<Next>;
     /// What was passed over or repaired without harm, for the operator; asked for at the end.

@@ -147,7 +147,13 @@ pub fn published(template: Option<&Template>, extension: Option<&str>, facts: &F
         (None, None) => facts.name.to_vec(),
     };
     let numbered = template.is_some_and(|t| t.parts.iter().any(|p| matches!(p, Part::Number)));
-    if split && !numbered { with_suffix(&name, &format!("-{}", facts.part)) } else { name }
+    if split && !numbered { numbered_part(&name, facts.part) } else { name }
+}
+
+/// The name of one part: its number stands before the extension, which of a compressed file is what it holds and how.
+pub fn numbered_part(name: &[u8], part: usize) -> Vec<u8> {
+    let within = unpacked(name);
+    [&with_suffix(within, &format!("-{part}")), &name[within.len()..]].concat()
 }
 
 /// The name of what a compressed file holds.

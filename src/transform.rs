@@ -10,6 +10,7 @@ pub mod eval;
 pub mod explain;
 pub mod expr;
 pub mod filters;
+mod fit;
 pub mod group;
 mod kinds;
 pub mod lookup;
@@ -198,6 +199,14 @@ impl Transformation {
         match self.packing {
             None => self.output.extension().to_owned(),
             Some(packing) => format!("{}.{}", self.output.extension(), packing.extension()),
+        }
+    }
+
+    /// How that file writes values: what it declares of itself stands where the configuration says nothing.
+    pub(crate) fn reading_of(&self, reader: &dyn RecordReader) -> std::borrow::Cow<'_, Reading> {
+        match reader.decimal_sign().filter(|sign| *sign != self.reading.decimal && !self.input_options.has("decimal")) {
+            Some(decimal) => std::borrow::Cow::Owned(Reading { decimal, ..self.reading.clone() }),
+            None => std::borrow::Cow::Borrowed(&self.reading),
         }
     }
 

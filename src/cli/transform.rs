@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Where rejected records go; default: lines on standard error
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Show for the first records each target with its source value and its result, instead of B's file
+    /// Show for the first records each target with its source value and its result; B's file is made with -o only
     #[arg(long)]
     explain: bool,
 }
@@ -67,14 +67,18 @@ enum Target {
 }
 
 fn write_failed(path: &Path, e: &std::io::Error) -> Error {
-    Error::io(Blame::Endpoint, "write", path, e)
+    // Nothing waits here, and nothing is tried again: whoever typed the command corrects it.
+    Error::io(Blame::File, "write", path, e)
 }
 
 impl Target {
     fn new(args: &Args, route: &Route) -> Result<Self> {
         let split = route.transformation.as_ref().is_some_and(|t| t.split.is_some());
-        if args.explain {
+        if args.explain && args.output == Path::new("-") {
             return Ok(Target::Nowhere);
+        }
+        if args.output.is_dir() {
+            return Err(Error::config(format!("{} is a folder", args.output.display())).hint("name a file after -o"));
         }
         if args.output != Path::new("-") {
             return Ok(Target::Files { path: args.output.clone(), split, made: Vec::new() });
@@ -94,7 +98,7 @@ impl Target {
             Target::Files { path, split, made } => {
                 use std::os::unix::ffi::{OsStrExt, OsStringExt};
                 let name = path.file_name().unwrap_or_default().as_bytes();
-                let name = if *split { naming::with_suffix(name, &format!("-{number}")) } else { name.to_vec() };
+                let name = if *split { naming::numbered_part(name, number) } else { name.to_vec() };
                 let member = member_name(&name);
                 let target = path.with_file_name(std::ffi::OsString::from_vec(name));
                 let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -147,9 +151,7 @@ fn transform(args: &Args, config: &Config, route: &Arc<Route>, target: &mut Targ
     let mut lines = RejectLines::new(std::io::stderr());
     let mut table = args.rejects.clone().map(|path| {
         let create = move || {
-            std::fs::File::create(&path)
-                .map(|f| Box::new(BufWriter::new(f)) as Box<dyn Write + Send>)
-                .map_err(|e| Error::io(Blame::Endpoint, "create", &path, &e))
+            std::fs::File::create(&path).map(|f| Box::new(BufWriter::new(f)) as Box<dyn Write + Send>).map_err(|e| Error::io(Blame::File, "create", &path, &e))
         };
         RejectsCsv::new(route.rejects_delimiter, Box::new(create))
     });

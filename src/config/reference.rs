@@ -34,7 +34,7 @@ pub fn tables() -> String {
     }
     out.push_str("\n### Functions\n\n| function | example | gives |\n| --- | --- | --- |\n");
     built_in(&mut out, "function");
-    out.push_str("\n`default` also takes the place of a name that is not there; `nextval` counts 1, 2, … for each key in a file; `lookup` gives the column of the record with that key.\n");
+    out.push_str("\n`default` also takes the place of a name that is not there; `nextval` counts the written records of a file for each key: 1, 2, …, the same however often a record asks; `lookup` gives the column of the record with that key.\n");
     out
 }
 

@@ -66,6 +66,8 @@ struct Reader {
     deleted: u64,
     /// The head names a code page that nobody here knows.
     unknown_page: bool,
+    /// The head names no code page at all: that matters once a letter is not ASCII.
+    unsaid_page: bool,
 }
 
 fn fail(message: impl Into<String>) -> Error {
@@ -121,6 +123,7 @@ impl Reader {
             charset,
             columns: Columns::cells(Columns::from_header(names.iter().map(String::as_str)).names),
             unknown_page: head[29] != 0 && !o.has("encoding") && code_page(head[29]).is_none(),
+            unsaid_page: head[29] == 0 && !o.has("encoding"),
             fields,
             bytes: vec![0; record_len],
             left: count,
@@ -186,6 +189,7 @@ impl Reader {
                 }
             }
             _ => {
+                self.unknown_page |= self.unsaid_page && !bytes.is_ascii();
                 let mut text = String::new();
                 if let Some(byte) = self.charset.decode_into(bytes, &mut text) {
                     return Ok(Err(format!("it holds the byte 0x{byte:02X}, which is not {}", self.charset.name())));

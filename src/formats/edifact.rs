@@ -81,6 +81,7 @@ impl Format for Edifact {
             signs: Signs::default(),
             fallback,
             una: Vec::new(),
+            decimal: None,
             interchange: None,
             message_segments: None,
             miscounted: 0,
@@ -164,6 +165,8 @@ struct Reader {
     fallback: Option<Charset>,
     /// UNA, where it sets other signs than the usual ones.
     una: Vec<u8>,
+    /// The decimal sign that UNA declares (ISO 9735, 5.1).
+    decimal: Option<char>,
     records: Option<Vec<String>>,
     nest: HashMap<String, String>,
     columns: Columns,
@@ -195,7 +198,8 @@ impl Reader {
     fn service_string(&mut self) -> Result<()> {
         while self.buf.len() < 12 && self.fill()? {}
         self.skip_space()?;
-        if let Some([b'U', b'N', b'A', component, element, _, release, _, segment]) = self.buf.get(self.at..self.at + 9) {
+        if let Some([b'U', b'N', b'A', component, element, decimal, release, _, segment]) = self.buf.get(self.at..self.at + 9) {
+            self.decimal = Some(char::from(*decimal)).filter(|sign| matches!(sign, '.' | ','));
             self.una = if &self.buf[self.at..self.at + 9] == DEFAULT_SIGNS { Vec::new() } else { self.buf[self.at..self.at + 9].to_vec() };
             self.signs = Signs { component: *component, element: *element, release: Some(*release).filter(|r| *r != b' '), segment: *segment };
             self.at += 9;
@@ -387,6 +391,10 @@ fn fold(open: &mut Vec<Node>, keep: usize) {
 impl RecordReader for Reader {
     fn columns(&self) -> &Columns {
         &self.columns
+    }
+
+    fn decimal_sign(&self) -> Option<char> {
+        self.decimal
     }
 
     fn read(&mut self, record: &mut Record) -> Result<Next> {

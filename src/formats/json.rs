@@ -272,7 +272,7 @@ impl Reader {
     /// Skips a value that is not asked for, but must be JSON all the same.
     fn skip_value(&mut self) -> Result<()> {
         let range = self.take()?;
-        serde_json::from_slice::<serde::de::IgnoredAny>(&self.buf[range.clone()]).map_err(|e| self.fail(json_reason(&e)))?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(&self.buf[range.clone()]).map_err(|e| self.fail(json_reason(&self.buf[range.clone()], &e)))?;
         self.count_lines(range);
         Ok(())
     }
@@ -421,7 +421,7 @@ impl RecordReader for Reader {
         record.number = self.number;
         record.line = self.line;
         record.raw.extend_from_slice(&self.buf[range.clone()]);
-        let parsed = value::parse(&record.raw, &mut self.names);
+        let parsed = value::parse(&record.raw, &mut self.names).map_err(|e| json_reason(&record.raw, &e));
         let line = self.line;
         self.count_lines(range);
         match parsed {
@@ -430,8 +430,8 @@ impl RecordReader for Reader {
                 Ok(Next::Record)
             }
             // A document that is wrong in one place is no JSON; lines stand each for itself.
-            Err(e) if self.document => Err(self.fail(format!("not JSON: {}", json_reason(&e))).on_line(line)),
-            Err(e) => Ok(Next::Bad(Reject::record(format!("not JSON: {}", json_reason(&e))))),
+            Err(why) if self.document => Err(self.fail(why).on_line(line)),
+            Err(why) => Ok(Next::Bad(Reject::record(why))),
         }
     }
 
@@ -458,9 +458,15 @@ impl RecordReader for Reader {
     }
 }
 
-fn json_reason(e: &serde_json::Error) -> String {
+/// Why `raw` is no JSON; bytes of another encoding are told as what they are.
+fn json_reason(raw: &[u8], e: &serde_json::Error) -> String {
+    if let Err(wrong) = std::str::from_utf8(raw)
+        && let Some(byte) = raw.get(wrong.valid_up_to())
+    {
+        return format!("not JSON: it holds the byte 0x{byte:02X}, which is not UTF-8: declare input.encoding, as in \"windows-1252\"");
+    }
     let text = e.to_string();
-    text.split(" at line ").next().unwrap_or(&text).to_owned()
+    format!("not JSON: {}", text.split(" at line ").next().unwrap_or(&text))
 }
 
 #[cfg(test)]

@@ -58,7 +58,9 @@ impl Format for Template {
         Err(Error::config("a template is written, not read"))
     }
     fn writer(&self, o: &Options, writing: Writing) -> Result<Box<dyn RecordWriter>> {
-        Ok(Box::new(Writer { text: o.word(TEXT), ending: o.word("line_ending"), records: Vec::new(), bytes: 0, writing }))
+        // Its own line ends and mark are those of whoever wrote it; B's are set by `line_ending`.
+        let text = o.word(TEXT).trim_start_matches('\u{feff}').replace("\r\n", "\n");
+        Ok(Box::new(Writer { text, ending: o.word("line_ending"), records: Vec::new(), bytes: 0, writing }))
     }
 }
 
@@ -168,8 +170,7 @@ fn operate(
     let exact = |v: &minijinja::Value| v.downcast_object_ref::<Ours>().is_some() || (v.is_number() && !v.is_integer());
     if !exact(left) && !exact(right) {
         match operator {
-            "==" => return Ok((left == right).into()),
-            "!=" => return Ok((left != right).into()),
+            "==" | "!=" if left.kind() == right.kind() || left.is_none() || right.is_none() => return Ok(((left == right) == (operator == "==")).into()),
             "<" | "<=" | ">" | ">=" if left.kind() == right.kind() => {
                 let order = left.cmp(right);
                 return Ok(match operator {
@@ -209,7 +210,22 @@ fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'stati
         let operator = move |left: minijinja::Value, right: minijinja::Value| operate(&*tools, &style, &name[exact::PREFIX.len()..], &left, &right);
         env.add_filter(name, operator);
     }
-    for name in tools.filters() {
+    let minus = tools.clone();
+    let written = style.clone();
+    env.add_filter(exact::MINUS, move |value: minijinja::Value| operate(&*minus, &written, "-", &0.into(), &value));
+    let written = style.clone();
+    // Null is an empty text, as in expressions.
+    env.add_filter(exact::JOIN, move |left: minijinja::Value, right: minijinja::Value| match left.is_undefined() || right.is_undefined() {
+        true => Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError)),
+        false => Ok(format!("{}{}", written.text(&ours(&left)), written.text(&ours(&right)))),
+    });
+    for name in ["default", "d"] {
+        env.add_filter(name, |value: minijinja::Value, other: Option<minijinja::Value>, falsy: Option<bool>| {
+            let there = !value.is_undefined() && !value.is_none() && (falsy != Some(true) || value.is_true());
+            if there { value } else { other.unwrap_or_else(|| "".into()) }
+        });
+    }
+    for name in tools.filters().into_iter().filter(|name| *name != "default") {
         let (tools, style) = (tools.clone(), style.clone());
         let filter = move |value: minijinja::Value, args: Rest<minijinja::Value>, named: Kwargs| -> std::result::Result<minijinja::Value, minijinja::Error> {
             let positional: Vec<Value<'static>> = args.iter().map(ours).collect();

@@ -148,7 +148,9 @@ impl Reading {
                 fraction = true;
                 plain.push('.');
             } else if self.is_thousands(c) && !fraction && any {
-                if group.is_some_and(|n| n != 3) {
+                // Before the first sign stand one to three digits and no zero: 0.567 and 1234.567 have a decimal sign.
+                let first = plain.trim_start_matches('-');
+                if group.map_or(first.len() > 3 || first.starts_with('0'), |n| n != 3) {
                     return Err(fail());
                 }
                 group = Some(0);
@@ -177,14 +179,14 @@ impl Reading {
     pub fn date(&self, text: &str, pattern: Option<&str>) -> Result<Value<'static>, String> {
         let pattern = pattern.unwrap_or("%Y-%m-%d");
         if pattern == SERIAL {
-            return self.decimal(text).and_then(|n| from_serial(n, Type::Date));
+            return self.serial(text).and_then(|n| from_serial(n, Type::Date));
         }
         if let Some(t) = fast::date_time(pattern, text)
             && t.time() == jiff::civil::Time::midnight()
         {
             return Ok(Value::Date(t.date()));
         }
-        let date = Date::strptime(pattern, text).ok().filter(|d| has_century(pattern, d.year()));
+        let date = Date::strptime(pattern, text).ok().filter(|d| has_century(pattern, d.year()) && is_full(pattern, text));
         date.map(Value::Date).ok_or_else(|| format!("{} is not a date of the form {pattern}", quoted(text)))
     }
 
@@ -198,20 +200,62 @@ impl Reading {
             return iso_datetime(text).ok_or_else(fail);
         };
         if pattern == SERIAL {
-            return self.decimal(text).and_then(|n| from_serial(n, Type::DateTime));
+            return self.serial(text).and_then(|n| from_serial(n, Type::DateTime));
         }
         if let Some(t) = fast::date_time(pattern, text) {
             return Ok(Value::DateTime(t, None));
         }
         let parts = BrokenDownTime::parse(pattern, text).map_err(|_| fail())?;
         let day = parts.to_datetime().or_else(|_| parts.to_date().map(|d| d.at(0, 0, 0, 0))).map_err(|_| fail())?;
-        if has_century(pattern, day.year()) { Ok(Value::DateTime(day, parts.offset())) } else { Err(fail()) }
+        if has_century(pattern, day.year()) && is_full(pattern, text) { Ok(Value::DateTime(day, parts.offset())) } else { Err(fail()) }
+    }
+
+    /// A spreadsheet's number of days: as A writes numbers, or as a sheet's own cell shows itself.
+    fn serial(&self, text: &str) -> Result<Decimal, String> {
+        self.decimal(text).or_else(|why| fast::decimal(text.as_bytes(), b'.').ok_or(why))
     }
 }
 
 /// Whether a year that was read by `%Y` has four digits: 25 is no year of anybody's export.
 fn has_century(pattern: &str, year: i16) -> bool {
     year >= 1000 || !pattern.contains("%Y")
+}
+
+/// Whether numbers that stand without a sign between them have all their digits: 50112 is no day of the form %y%m%d, since
+/// it may be one of two. What stands behind a part of another kind is not looked at.
+fn is_full(pattern: &str, text: &str) -> bool {
+    let (mut codes, mut rest) = (pattern.as_bytes(), text.trim_start().as_bytes());
+    loop {
+        let mut widths = Vec::new();
+        while let [b'%', code, after @ ..] = codes
+            && let Some(width) = width_of(*code)
+        {
+            widths.push(width);
+            codes = after;
+        }
+        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        match widths[..] {
+            [] => {}
+            [width] => rest = &rest[digits.min(width)..],
+            _ if digits < widths.iter().sum() => return false,
+            _ => rest = &rest[widths.iter().sum::<usize>()..],
+        }
+        match (codes, rest) {
+            ([b'%', ..] | [], _) => return true,
+            ([literal, after @ ..], [found, others @ ..]) if literal == found => (codes, rest) = (after, others),
+            _ => return true,
+        }
+    }
+}
+
+/// How many digits a part of a date has that is always a number.
+fn width_of(code: u8) -> Option<usize> {
+    match code {
+        b'Y' => Some(4),
+        b'y' | b'm' | b'd' | b'H' | b'M' | b'S' => Some(2),
+        b'j' => Some(3),
+        _ => None,
+    }
 }
 
 /// The date that a spreadsheet's number of days stands for: day 1 is 1900-01-01, and 1900 counts as a leap year.
@@ -401,6 +445,46 @@ mod tests {
             assert!(r.convert(Type::Decimal, text).is_err(), "{text}");
         }
         assert_eq!(r.convert(Type::Decimal, "  ").unwrap(), Value::Null);
+        let german = Reading { decimal: ',', thousands: Some('.'), ..Reading::default() };
+        for (text, wanted) in [
+            ("1.234,5", Some("1234.5")),
+            ("-12.345.678", Some("-12345678")),
+            ("0.567", None),
+            ("000.500", None),
+            ("01.234", None),
+            ("1234.567", None),
+            ("1.23", None),
+        ] {
+            let got = german.convert(Type::Decimal, text).ok();
+            assert_eq!(got.map(|v| Style::default().text(&v).into_owned()).as_deref(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_of_digits_alone_has_them_all() {
+        for (pattern, text, wanted) in [
+            ("%y%m%d", "050112", Some("2005-01-12")),
+            ("%y%m%d", "50112", None),
+            ("%Y%m%d", "20251203", Some("2025-12-03")),
+            ("%Y%m%d", "2025123", None),
+            ("%d/%m/%Y", "1/2/2025", Some("2025-02-01")),
+            ("D%d%m%y", "D010225", Some("2025-02-01")),
+            ("D%d%m%y", "D10225", None),
+            ("%d-%b-%Y", "1-Feb-2025", Some("2025-02-01")),
+            ("%d.%m.%y", "1.2.25", Some("2025-02-01")),
+        ] {
+            let r = Reading { dates: Some(pattern.into()), ..Reading::default() };
+            let got = r.convert(Type::Date, text).ok();
+            assert_eq!(got.map(|v| Style::default().text(&v).into_owned()).as_deref(), wanted, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_sheets_number_of_days_is_read_whatever_the_decimal_sign_of_texts() {
+        let r = Reading { decimal: ',', datetimes: Some(SERIAL.into()), ..Reading::default() };
+        for text in ["45000.5", "45000,5"] {
+            assert_eq!(Style::default().text(&r.convert(Type::DateTime, text).unwrap()), "2023-03-15T12:00:00", "{text}");
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl RecordReader for Reader {
             match cell {
                 Cell::Value(Value::Text(text)) if self.trim => *slot = Value::owned(text.trim()),
                 Cell::Value(value) => *slot = value,
-                Cell::Error(what) => record.faults.push((at, format!("the cell holds the error {what}"))),
+                Cell::Error(what) => record.faults.push((at, format!("the cell holds {what}"))),
             }
         }
         if found > self.width && !self.extra {

@@ -480,10 +480,7 @@ pub(super) fn call(c: &ast::Call<'_>, span: Range<usize>, scope: &mut Scope<'_>)
     };
     let mut args = arguments(&c.args, scope);
     match function.id {
-        "nextval" if args.positional.len() == 1 => {
-            scope.counters += 1;
-            Node::Nextval(Box::new(args.positional.remove(0)), scope.counters - 1)
-        }
+        "nextval" if args.positional.len() == 1 => Node::Nextval(Box::new(args.positional.remove(0))),
         "range" if (1..=3).contains(&args.positional.len()) => Node::Range(args.positional),
         "dict" => Node::Map(args.named.into_iter().map(|(name, node)| (Node::Const(Value::owned(name)), node)).collect()),
         "nextval" | "range" => {

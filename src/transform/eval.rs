@@ -80,7 +80,9 @@ impl Context {
 /// What changes while the records of one file go by.
 #[derive(Debug, Default)]
 pub struct State {
-    counters: RefCell<HashMap<(usize, String), u64>>,
+    counters: RefCell<HashMap<String, u64>>,
+    /// What `nextval` gave to the record in hand: one number for a key, however often it is asked.
+    drawn: RefCell<HashMap<String, u64>>,
     /// Shared, not cloned: a clone of a pattern begins with an empty cache.
     patterns: RefCell<HashMap<String, Arc<regex::Regex>>>,
     /// Of each name of nested records, whether some record was asked for it, and whether some had it.
@@ -94,6 +96,25 @@ impl State {
     /// A state for a plan that looks at so many names of nested records.
     pub fn new(fields: usize) -> Self {
         Self { fields: (0..fields).map(|_| AtomicU8::new(0)).collect(), ..Self::default() }
+    }
+
+    /// Begins a record: numbers that the one before drew and did not keep are given again.
+    pub fn begin(&self) {
+        self.drawn.borrow_mut().clear();
+    }
+
+    /// The record is written: its numbers are used up.
+    pub fn keep(&self) {
+        let mut drawn = self.drawn.borrow_mut();
+        if !drawn.is_empty() {
+            self.counters.borrow_mut().extend(drawn.drain());
+        }
+    }
+
+    /// The record's number for `key`.
+    fn nextval(&self, key: String) -> u64 {
+        let mut drawn = self.drawn.borrow_mut();
+        *drawn.entry(key).or_insert_with_key(|key| self.counters.borrow().get(key).copied().unwrap_or(0) + 1)
     }
 
     /// Whether records were asked for that name, and none had it, as far as any of these has seen.
@@ -157,7 +178,7 @@ impl<'r> Env<'r> {
             Node::Const(v) => Ok(v.borrowed()),
             Node::Column(at, kind) => self.column(*at, *kind),
             Node::Cell(at) => self.cell(*at),
-            Node::Field(name, at) => Ok(self.field(name, *at)),
+            Node::Field(name, at) => self.field(name, *at),
             Node::Typed(inner, types) => {
                 let value = self.eval(inner)?;
                 types.iter().try_fold(value, |value, declared| typed::retyped(self.reading, self.style, value, &declared.path, declared.kind))
@@ -214,12 +235,9 @@ impl<'r> Env<'r> {
                 Err(e) => Err(e),
             },
             Node::Lookup(key, table, column) => self.lookup(self.eval(key)?, table, column.as_deref()),
-            Node::Nextval(key, counter) => {
+            Node::Nextval(key) => {
                 let key = self.style.text(&self.eval(key)?).into_owned();
-                let mut counters = self.state.counters.borrow_mut();
-                let n = counters.entry((*counter, key)).or_default();
-                *n += 1;
-                Ok(Value::Number(Decimal::from(*n)))
+                Ok(Value::Number(Decimal::from(self.state.nextval(key))))
             }
             Node::Range(args) => self.range(args),
             Node::List(items) => items.iter().map(|n| self.eval(n).map(Value::into_owned)).collect::<Eval<Vec<_>>>().map(Value::list),
@@ -261,17 +279,18 @@ impl<'r> Env<'r> {
         }
     }
 
-    fn field(&self, name: &str, at: usize) -> Value<'r> {
+    fn field(&self, name: &str, at: usize) -> Eval<Value<'r>> {
         let found = match &self.record.tree {
             Some(Value::Nodes(nodes)) => nodes.part(name),
-            Some(tree) => tree.get(name).map_or(Value::Null, Value::borrowed),
+            Some(tree @ Value::Map(_)) => tree.get(name).map_or(Value::Null, Value::borrowed),
+            Some(other) => return fault(format!("the record is {}, no object that could have a {name}", other.kind())),
             None => Value::Null,
         };
         if let Some(seen) = self.state.fields.get(at) {
             let there = !matches!(found, Value::Null) || self.record.tree.as_ref().is_some_and(|t| t.get(name).is_some());
             seen.fetch_or(if there { SEEN } else { ASKED }, Memory::Relaxed);
         }
-        found
+        Ok(found)
     }
 
     /// The record as a map of its columns.
@@ -424,12 +443,23 @@ impl<'r> Env<'r> {
     fn lookup(&self, key: Value<'r>, table: &str, column: Option<&str>) -> Eval<Value<'r>> {
         // A code is looked up as A's table has it, however B wants numbers and dates.
         let plain = Style::default();
-        let parts: Vec<Cow<'_, str>> = match &key {
+        let keys: Vec<Value<'_>> = match &key {
             Value::Null => return Ok(Value::Null),
-            Value::List(items) => items.iter().map(|i| plain.text(i)).collect(),
-            one => vec![plain.text(one)],
+            Value::List(items) => items.iter().map(Value::borrowed).collect(),
+            one => vec![one.borrowed()],
         };
-        match self.lookups.find(table, &parts, column).map_err(Fault::Message)? {
+        let parts: Vec<Cow<'_, str>> = keys.iter().map(|k| plain.text(k)).collect();
+        let mut found = self.lookups.find(table, &parts, column).map_err(Fault::Message)?;
+        if found.is_none() && keys.iter().any(|k| matches!(k, Value::Number(n) if n.scale() > 0)) {
+            // 7.0 and 7 are the same number.
+            let short = |k: &Value<'_>| match k {
+                Value::Number(n) => n.normalize().to_string().into(),
+                other => Cow::Owned(plain.text(other).into_owned()),
+            };
+            let parts: Vec<Cow<'_, str>> = keys.iter().map(short).collect();
+            found = self.lookups.find(table, &parts, column).map_err(Fault::Message)?;
+        }
+        match found {
             Some(found) => Ok(found),
             None => Err(Fault::Undefined(format!("{} is not in the lookup {table}", quoted(&parts.join(", "))))),
         }

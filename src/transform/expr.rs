@@ -92,8 +92,8 @@ pub enum Node {
     Defined(Box<Node>),
     /// `x | lookup('table', 'column')`.
     Lookup(Box<Node>, String, Option<String>),
-    /// `nextval(key)`: 1, 2, … for each key in the file; the number tells the calls apart.
-    Nextval(Box<Node>, usize),
+    /// `nextval(key)`: 1, 2, … for each key in the file; the same for all that one record asks for.
+    Nextval(Box<Node>),
     /// `range(…)`.
     Range(Vec<Node>),
     /// `[a, b]`.
@@ -236,8 +236,6 @@ pub struct Scope<'s> {
     pub each_path: Option<Vec<String>>,
     /// The names of nested records seen so far: a `Field` is noted by its place here.
     pub fields: Vec<String>,
-    /// How many `nextval` stand in the expressions so far.
-    pub counters: usize,
     /// What was found wrong.
     pub mistakes: Vec<Mistake>,
     /// The text of the expression in hand.
@@ -256,7 +254,6 @@ impl<'s> Scope<'s> {
             changes: Changes::NotTold,
             each_path: None,
             fields: Vec::new(),
-            counters: 0,
             mistakes: Vec::new(),
             source: String::new(),
         }
@@ -333,7 +330,7 @@ pub fn walk(node: &Node, visit: &mut dyn FnMut(&Node)) {
         | Node::Before
         | Node::Undefined(_) => {}
         Node::Let(n) => walk(n, visit),
-        Node::Typed(n, _) | Node::Attr(n, _) | Node::Not(n) | Node::Neg(n) | Node::Defined(n) | Node::Lookup(n, ..) | Node::Nextval(n, _) => walk(n, visit),
+        Node::Typed(n, _) | Node::Attr(n, _) | Node::Not(n) | Node::Neg(n) | Node::Defined(n) | Node::Lookup(n, ..) | Node::Nextval(n) => walk(n, visit),
         Node::Index(a, b) | Node::And(a, b) | Node::Or(a, b) | Node::Arithmetic(_, a, b) | Node::Concat(a, b) => {
             walk(a, visit);
             walk(b, visit);

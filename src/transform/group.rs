@@ -163,6 +163,10 @@ impl RecordReader for Groups {
         self.inner.columns()
     }
 
+    fn decimal_sign(&self) -> Option<char> {
+        self.inner.decimal_sign()
+    }
+
     fn read(&mut self, group: &mut Record) -> Result<Next> {
         group.clear();
         let (first, next) = self.next_inner()?;

@@ -14,7 +14,7 @@ pub use super::rules::{Rule, Unique};
 use super::typed::{self, Declared};
 use crate::formats::text::{Style, Type, quoted};
 use crate::options::nearest;
-use crate::record::{Columns, Record, Reject, Value};
+use crate::record::{Columns, Reject, Value};
 
 /// The mapping of a route as configured: names and the texts of expressions.
 #[derive(Clone, Debug, Default)]
@@ -406,13 +406,11 @@ fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Pl
         inner.changes = if mapping.key.is_some() { Changes::Told } else { Changes::NotTold };
         inner.each_path.clone_from(&scope.each_path);
         inner.fields = std::mem::take(&mut scope.fields);
-        inner.counters = scope.counters;
         let node = compile::compile(text, &mut inner);
         // A name that nobody uses harms nobody; what can't be parsed is told all the same.
         let used = is_used(mapping, name);
         let told = inner.mistakes.drain(..).filter(|m| used || !(m.message.starts_with(NO_COLUMN) || m.message.starts_with('`')));
         mistakes.extend(told.map(|m| (Place::Let(name.clone()), m)));
-        scope.counters = inner.counters;
         scope.fields = inner.fields;
         lets.push((name.clone(), Arc::new(node)));
     }
@@ -485,15 +483,4 @@ fn unknown_target(name: &str, targets: &[String]) -> Mistake {
     let hint =
         nearest(name, targets.iter().map(String::as_str)).map_or_else(|| format!("the targets are {}", targets.join(", ")), |n| format!("did you mean {n}?"));
     Mistake { span: 0..0, message: format!("there is no target {name}"), hint: Some(hint) }
-}
-
-/// The names of a nested record, which name the columns of a flat output where no map does.
-pub fn names_of(record: &Record) -> Option<Vec<String>> {
-    Some(record.tree.as_ref()?.entries()?.iter().map(|(name, _)| name.to_string()).collect())
-}
-
-/// Whether a nested record has names that the columns of a flat output lack.
-pub fn surplus_names(record: &Record, targets: &[String]) -> Option<String> {
-    let entries = record.tree.as_ref()?.entries()?;
-    entries.iter().find(|(name, _)| !targets.iter().any(|t| **t == **name)).map(|(name, _)| name.to_string())
 }

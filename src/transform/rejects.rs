@@ -88,7 +88,7 @@ fn failed(e: &std::io::Error) -> Error {
 /// Adds a cell, quoted where it must be, and disarmed where a spreadsheet would compute it.
 pub fn push_cell(line: &mut String, cell: &str, delimiter: char) {
     let number = cell
-        .strip_prefix(['-', '+'])
+        .strip_prefix('-')
         .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '\u{a0}' | '\u{202f}')));
     // One that A wrote with that sign gets another: the first is taken off again.
     let formula = cell.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) && !number;

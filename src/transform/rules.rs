@@ -1,7 +1,7 @@
 //! What B demands of its fields: told before a record is written, so that B never refuses a file for it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use rust_decimal::Decimal;
@@ -18,6 +18,8 @@ pub struct Rule {
     pub max_length: Option<usize>,
     /// No two records of a file have the same.
     pub unique: bool,
+    /// Rows behind each other may share it, since `output.group_by` makes one record of them.
+    pub grouped: bool,
     /// A regular expression that it matches.
     pub pattern: Option<regex::Regex>,
     /// The values that it may have.
@@ -46,7 +48,8 @@ impl Rule {
         {
             return Err(format!("{} is none of {}", quoted(&text), list.join(", ")));
         }
-        if self.unique && unique.contains(at, &sameness(value, &text)) {
+        let same = sameness(value, &text);
+        if self.unique && unique.contains(at, &same) && !(self.grouped && unique.is_last(at, &same)) {
             return Err(format!("{} stands in an earlier record, and B wants it unique", quoted(&text)));
         }
         Ok(())
@@ -57,6 +60,8 @@ impl Rule {
 #[derive(Debug)]
 pub struct Unique {
     seen: HashSet<(usize, u64, u64)>,
+    /// What each rule has seen last.
+    last: HashMap<usize, (usize, u64, u64)>,
     keys: (RandomState, RandomState),
     most: usize,
     /// It holds as many as it may: the file can't be judged any further.
@@ -68,13 +73,16 @@ impl Unique {
     pub fn new(bytes_max: u64) -> Self {
         // A set entry of 24 bytes costs about twice that while the set grows.
         let most = usize::try_from(bytes_max / 56).unwrap_or(usize::MAX);
-        Self { seen: HashSet::new(), keys: (RandomState::new(), RandomState::new()), most, full: false }
+        Self { seen: HashSet::new(), last: HashMap::new(), keys: (RandomState::new(), RandomState::new()), most, full: false }
     }
     fn key(&self, at: usize, text: &str) -> (usize, u64, u64) {
         (at, self.keys.0.hash_one(text), self.keys.1.hash_one(text))
     }
     fn contains(&self, at: usize, text: &str) -> bool {
         self.seen.contains(&self.key(at, text))
+    }
+    fn is_last(&self, at: usize, text: &str) -> bool {
+        self.last.get(&at) == Some(&self.key(at, text))
     }
     pub(super) fn insert(&mut self, at: usize, text: &str) {
         if self.seen.len() >= self.most {
@@ -83,6 +91,7 @@ impl Unique {
         }
         let key = self.key(at, text);
         self.seen.insert(key);
+        self.last.insert(at, key);
     }
 }
 

@@ -7,9 +7,10 @@ use bumpalo::Bump;
 
 use super::changes::{self, Decision};
 use super::eval::{Context, Env, State, Turn};
+use super::fit;
 use super::lookup::Lookups;
 use super::pieces::{self, Done, Scouted, Shop, nth};
-use super::plan::{self, Mapping, Plan, Unique, Values, Verdict};
+use super::plan::{Mapping, Plan, Unique, Values, Verdict};
 use super::rejects::Shown;
 use super::sink::Sink;
 use super::tools::Bench;
@@ -41,7 +42,6 @@ pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work
         since_look: 0,
         explained: 0,
         compared: false,
-        explaining: State::default(),
     };
     for source in sources {
         let name = source.context.file_path.clone();
@@ -67,8 +67,6 @@ struct Run<'w> {
     explained: u64,
     /// Records are being compared with what the other side knows.
     compared: bool,
-    /// What counts only for what is explained.
-    explaining: State,
 }
 
 impl<'w> Run<'w> {
@@ -96,12 +94,19 @@ impl<'w> Run<'w> {
             pending = loop {
                 match reader.read(&mut record)? {
                     Next::Bad(reject) => self.reject(&record, &reject)?,
+                    Next::Record if fit::names_of(&record).is_none() => {
+                        let misfit = fit::misfit(&record, &[]).unwrap_or_else(|| Reject::record("it has no names for columns"));
+                        self.reject(&record, &misfit)?;
+                    }
                     other => break Some(other),
                 }
             };
-            mapping.to_mut().columns = plan::names_of(&record);
+            mapping.to_mut().columns = fit::names_of(&record);
         }
         let plan = self.spec.plan(&mapping, &columns)?;
+        if let (None, Some(wanted), true) = (&mapping.map, &mapping.columns, columns.closed() && !columns.nested) {
+            self.remarks.extend(fit::lost(wanted, &columns));
+        }
         self.open(&plan.targets)?;
         if let Some(changes) = &mut self.work.changes {
             changes.start(&plan)?;
@@ -121,6 +126,7 @@ impl<'w> Run<'w> {
         }
         let state = State::new(plan.fields.len());
         let mut arena = Bump::new();
+        let reading = self.spec.reading_of(&*reader);
         loop {
             let next = match pending.take() {
                 Some(next) => next,
@@ -128,8 +134,8 @@ impl<'w> Run<'w> {
             };
             self.look()?;
             arena.reset();
-            let surplus = if derived { plan::surplus_names(&record, &plan.targets) } else { None };
-            match (next, surplus) {
+            let misfit = if derived && next == Next::Record { fit::misfit(&record, &plan.targets) } else { None };
+            match (next, misfit) {
                 (Next::End, _) => break,
                 (Next::Bad(reject), _) => {
                     if let Some(changes) = &mut self.work.changes {
@@ -137,12 +143,12 @@ impl<'w> Run<'w> {
                     }
                     self.reject(&record, &reject)?;
                 }
-                (Next::Record, Some(name)) => self.reject(&record, &Reject::new(&name, "the first record has no such name: write a map"))?,
+                (Next::Record, Some(misfit)) => self.reject(&record, &misfit)?,
                 (Next::Record, None) => {
                     let env = Env {
                         record: &record,
                         columns: &plan.columns,
-                        reading: &self.spec.reading,
+                        reading: &reading,
                         style: &self.spec.style,
                         lookups: &source.lookups,
                         context: &source.context,
@@ -263,6 +269,7 @@ impl<'w> Run<'w> {
 
     fn record<'r>(&mut self, mapping: &Mapping, plan: &'r Plan, env: &Env<'r>) -> Result<()> {
         let compared = self.work.changes.is_some();
+        env.state.begin();
         let env = &Env { change: (!compared).then_some(&changes::ADDED), ..*env };
         let mut values = Values::with_capacity_in(self.targets.len(), env.arena);
         let verdict = plan.apply(env, &mut self.unique, &mut values);
@@ -270,7 +277,7 @@ impl<'w> Run<'w> {
             && let Some(show) = &mut self.work.explain
         {
             self.explained += 1;
-            show(explain::explained(mapping, plan, &Env { state: &self.explaining, ..*env }, &verdict));
+            show(explain::explained(mapping, plan, env, &verdict));
         }
         match verdict {
             Err(reject) => self.reject_mapped(plan, env, &reject),
@@ -285,7 +292,7 @@ impl<'w> Run<'w> {
             Ok(Verdict::Write) if compared => self.compare(plan, env, values),
             Ok(Verdict::Write) => match self.put(&values)? {
                 Err(reject) => self.reject(env.record, &reject),
-                Ok(()) => self.written(plan, &values),
+                Ok(()) => self.written(plan, env.state, &values),
             },
         }
     }
@@ -319,7 +326,7 @@ impl<'w> Run<'w> {
         if let Some(changes) = &mut self.work.changes {
             changes.sent()?;
         }
-        self.written(plan, &values)
+        self.written(plan, env.state, &values)
     }
 
     fn put(&mut self, values: &[Value<'_>]) -> Result<Result<(), Reject>> {
@@ -329,7 +336,8 @@ impl<'w> Run<'w> {
         }
     }
 
-    fn written(&mut self, plan: &Plan, values: &[Value<'_>]) -> Result<()> {
+    fn written(&mut self, plan: &Plan, state: &State, values: &[Value<'_>]) -> Result<()> {
+        state.keep();
         plan.written(values, &self.spec.style, &mut self.unique);
         if self.unique.full {
             return Err(Error::file("output.fields: `unique` needs more than max_memory").hint("raise max_memory, or do without `unique`"));

@@ -69,6 +69,12 @@ fn a_template_compares_and_computes_exactly_and_writes_nothing_for_null() {
         ("[{{ records[2].m }}][{{ records[2].d }}][{{ records[2].b }}][{{ records[1].b }}]", "[][][][N]"),
         ("{% for k, rs in records | groupby('g') %}{{ k }}:{{ rs | length }} {% endfor %}", "x:2 y:1 "),
         ("{% for r in records %}{% if loop.index > 1 %},{% endif %}{{ r.g }}{% endfor %}", "x,y,x"),
+        (
+            "{{ records[2].m ~ 'y' }}{{ records[0].m ~ 1 }}{{ records[2].m | default('x') }}{{ [] | max | default('q') }}{{ 0 | default('z', true) }}",
+            "y0.101xqz",
+        ),
+        ("{{ -records[0].m }} {{ -(3) }} {{ 2 - -records[1].m }}", "-0.10 -3 11"),
+        ("\u{feff}a\r\nb\r\n", "a\nb\n"),
         ("{{ records | selectattr('m', 'gt', 1) | map(attribute='g') | join }}", "y"),
     ];
     for (template, wanted) in cases {
@@ -76,6 +82,9 @@ fn a_template_compares_and_computes_exactly_and_writes_nothing_for_null() {
         let out = w.run(&["transform", "r", "x.csv"]);
         assert_eq!((out.stdout.as_str(), out.code), (wanted, 0), "{template}: {}", out.stderr);
     }
+    // A text is never silently another thing than a number.
+    w.write("t.j2", "{% if records[0].g == 7 %}x{% endif %}");
+    w.run(&["transform", "r", "x.csv"]).code(1).says("text");
     w.write("t.j2", "{{ 1 < records[0].m < 3 }}");
     w.run(&["config", "check"]).code(2).says("a chain of comparisons");
 }
@@ -188,4 +197,126 @@ fn numbers_that_are_the_same_are_not_unique_however_they_are_written() {
     w.write("x.csv", "n\n1\n1.0\n01\n2\n");
     let out = w.run(&["transform", "r", "x.csv"]).ok();
     assert_eq!(out.stdout, "n\n1\n2\n", "{}", out.stderr);
+}
+
+#[test]
+fn nextval_counts_the_records_that_are_written_for_each_key() {
+    let keys = "[routes.r.let]\nz = \"nextval(k)\"\n[routes.r.input]\nformat = \"csv\"\ntypes = { q = \"integer\" }\n[routes.r.map]\nn = \"z\"\nagain = \"z\"\nother = \"nextval('L') if t == 'A' else nextval('L')\"\nq = \"q\"\n[routes.r.output]\nformat = \"csv\"\n";
+    let w = World::local(keys);
+    w.write("x.csv", "k,t,q\na,A,1\na,B,x\na,B,2\nb,A,3\n");
+    let out = w.run(&["transform", "r", "x.csv"]).ok();
+    assert_eq!(out.stdout, "n,again,other,q\n1,1,1,1\n2,2,2,2\n1,1,3,3\n");
+    let explained = w.run(&["transform", "r", "x.csv", "--explain", "-o", "out.csv"]).ok();
+    assert!(explained.stdout.contains("rejected: q"), "{}", explained.stdout);
+    assert_eq!(w.read("out.csv"), out.stdout);
+}
+
+#[test]
+fn records_that_are_no_objects_are_rejected_where_names_are_wanted() {
+    let keys = "[routes.r.input]\nformat = \"ndjson\"\n[routes.r.map]\na = \"a\"\n[routes.r.output]\nformat = \"csv\"\n";
+    let w = World::local(keys);
+    w.write("x", "{\"a\":1}\n\"x\"\n5\nnull\n[7]\n{}\n");
+    let out = w.run(&["transform", "r", "x"]).ok();
+    assert_eq!(out.stdout, "a\n1\n\"\"\n");
+    assert!(out.stderr.contains("4 rejected") && out.stderr.contains("the record is a list, no object"), "{}", out.stderr);
+    // What a record is made of can be taken from a list too.
+    w.config(&w.read("passerelle.toml").replace("a = \"a\"", "a = \"row[0]\""));
+    assert!(w.run(&["transform", "r", "x"]).ok().stdout.contains("7\n"));
+    w.config(&w.read("passerelle.toml").replace("[routes.r.map]\na = \"row[0]\"\n", "").replace("ndjson", "json"));
+    w.write("x", "[1, {\"a\": 2}, [3]]");
+    let out = w.run(&["transform", "r", "x"]).ok();
+    assert_eq!(out.stdout, "a\n2\n");
+    assert!(out.stderr.contains("2 rejected") && out.stderr.contains("write a map"), "{}", out.stderr);
+    w.write("x", "[]");
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "");
+}
+
+#[test]
+fn raw_bytes_have_no_keys_of_records() {
+    for (keys, named) in [
+        ("[routes.r.output]\nsplit = 1\n", "output.split"),
+        ("[routes.r.output]\ncompress = \"gzip\"\n", "output.compress"),
+        ("[routes.r.output]\nfields = { a = { required = true } }\n", "output.fields"),
+        ("[routes.r.input]\ntypes = { a = \"date\" }\n", "input.types"),
+        ("[routes.r.map]\na = \"a\"\n", "map"),
+    ] {
+        World::local(keys).run(&["config", "check"]).code(2).says(&format!("`{named}` needs records"));
+    }
+    World::local("[routes.r.output]\nname = \"x-{stem}.csv\"\n").run(&["config", "check"]).ok();
+}
+
+#[test]
+fn signs_that_can_not_be_meant_are_told() {
+    let wrong = |keys: &str, told: &str| {
+        World::local(&format!("[routes.r.input]\nformat = \"csv\"\n{keys}")).run(&["config", "check"]).code(2).says(told);
+    };
+    wrong("quote = \"'\"\ndelimiter = \"'\"\n", "it is the quote too");
+    wrong("delimiter = \"\\n\"\n", "it ends a line");
+    wrong("decimal = \"2\"\n", "a number has that sign itself");
+    wrong("[routes.r.output]\nline_ending = \"x\"\n", "ends no line");
+}
+
+#[test]
+fn columns_that_match_by_no_name_are_told() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\ncolumns = [\"Code\", \"Prenom\"]\n");
+    w.write("x.csv", "Code,Prénom\n1,Ana\n");
+    let out = w.run(&["transform", "r", "x.csv"]).ok();
+    assert!(out.stderr.contains("no column of the file is called Prenom") && out.stderr.contains("Prénom goes nowhere"), "{}", out.stderr);
+}
+
+#[test]
+fn a_number_is_looked_up_by_its_value() {
+    let w = World::local(
+        "[lookups.t]\nfile = \"t.csv\"\nkey = \"code\"\nvalue = \"v\"\n[routes.r.input]\nformat = \"csv\"\ntypes = { c = \"decimal\" }\n[routes.r.map]\nv = \"c | lookup('t')\"\n",
+    );
+    w.write("t.csv", "code,v\n7,sept\n7.50,x\n");
+    w.write("x.csv", "c\n7\n7.0\n7.50\n");
+    assert_eq!(w.run(&["transform", "r", "x.csv"]).ok().stdout, "v\nsept\nsept\nx\n");
+}
+
+#[test]
+fn what_groups_rows_may_be_unique_among_the_groups() {
+    let w = World::local(
+        "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\na = \"a\"\n\"l.b\" = \"b\"\n[routes.r.output]\nformat = \"ndjson\"\ngroup_by = [\"a\"]\ngroup_into = \"l\"\nfields = { a = { unique = true } }\n",
+    );
+    w.write("x.csv", "a,b\n1,x\n1,y\n2,z\n1,w\n");
+    let out = w.run(&["transform", "r", "x.csv"]).ok();
+    assert_eq!(out.stdout, "{\"a\":\"1\",\"l\":[{\"b\":\"x\"},{\"b\":\"y\"}]}\n{\"a\":\"2\",\"l\":[{\"b\":\"z\"}]}\n");
+    assert!(out.stderr.contains("1 rejected"), "{}", out.stderr);
+}
+
+#[test]
+fn a_part_is_numbered_before_what_says_how_it_is_compressed() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\nsplit = 1\ncompress = \"gzip\"\n");
+    w.write("a/x.csv", "a\n1\n2\n");
+    w.once().ok();
+    assert_eq!(w.names("b"), ["x-1.csv.gz", "x-2.csv.gz"]);
+    w.write("y.csv", "a\n1\n2\n");
+    w.run(&["transform", "r", "y.csv", "-o", "out.csv.gz"]).ok();
+    assert!(w.path("out-2.csv.gz").exists());
+}
+
+#[test]
+fn where_transform_can_not_write_is_a_mistake_and_no_wait() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n");
+    w.write("x.csv", "a\n1\n");
+    w.run(&["transform", "r", "x.csv", "-o", "no/out.csv"]).code(1);
+    w.run(&["transform", "r", "x.csv", "-o", "."]).code(2).says("is a folder");
+}
+
+#[test]
+fn the_decimal_sign_of_an_interchange_is_the_one_it_declares() {
+    let keys =
+        "[routes.r.input]\nformat = \"edifact\"\nrecords = [\"QTY\"]\n[routes.r.map]\nq = \"QTY.e1[1] | decimal * 2\"\n[routes.r.output]\nformat = \"csv\"\n"
+            .replace("QTY.e1", "e1");
+    let w = World::local(&keys);
+    let interchange = |signs: &str, q: &str| format!("{signs}UNB+UNOC:3+A+B+250101:1200+1'UNH+1+ORDERS:D:96A:UN'QTY+21:{q}'UNT+3+1'UNZ+1+1'");
+    for (signs, q) in [("UNA:+,? '", "1,25"), ("UNA:+.? '", "1.25"), ("", "1.25")] {
+        w.write("x", interchange(signs, q));
+        assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "q\n2.50\n", "{signs}");
+    }
+    // What the configuration says is meant.
+    w.config(&w.read("passerelle.toml").replace("format = \"edifact\"\n", "format = \"edifact\"\ndecimal = \".\"\n"));
+    w.write("x", interchange("UNA:+,? '", "1.25"));
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "q\n2.50\n");
 }

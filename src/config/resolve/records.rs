@@ -15,18 +15,10 @@ use crate::transform::{Limit, Transformation};
 
 impl Builder<'_> {
     pub(super) fn transformation(&mut self, route: &str, o: &Options) -> Option<Transformation> {
-        let needs_records = ["let", "check", "map", "where"].into_iter().find(|k| o.has(k));
         let input = o.table("input");
         let input_name = input.and_then(|i| i.entry("format")).map_or("raw", |f| f.as_text()).to_owned();
         if input_name == "raw" {
-            if let Some(key) = needs_records {
-                self.mistake(
-                    o.entry(key).map_or(0..0, |e| e.key_span.clone()),
-                    format!("`{key}` needs records, and the input of `{route}` is raw"),
-                    "declare how A writes",
-                    Some("as in [routes.….input] format = \"csv\"".into()),
-                );
-            }
+            self.raw_has_no_records(route, o);
             let output = o.table("output").and_then(|t| t.entry("format")).map_or("raw", |f| f.as_text());
             if output != "raw" {
                 self.mistake(o.table("output").map_or(0..0, |t| t.span_of("format")), "raw bytes can't be written as records", "declare input.format", None);
@@ -216,10 +208,43 @@ impl Builder<'_> {
         }
     }
 
+    /// Raw bytes go untouched: whatever is about records is a mistake there, and not passed over.
+    fn raw_has_no_records(&mut self, route: &str, o: &Options) {
+        let of_route = ["let", "check", "map", "where", "rejects", "max_rejects"].into_iter().filter_map(|key| Some((key.to_owned(), o.entry(key)?)));
+        let within = |table: &'static str, known: &'static [&'static str]| {
+            let entries = o.table(table).map_or(&[][..], Options::entries).iter().filter(|(key, _)| !known.contains(&key.as_str()));
+            entries.map(move |(key, entry)| (format!("{table}.{key}"), entry))
+        };
+        let first = of_route.chain(within("input", &["format"])).chain(within("output", &["format", "name"])).next();
+        if let Some((key, entry)) = first {
+            self.mistake(
+                entry.key_span.clone(),
+                format!("`{key}` needs records, and the input of `{route}` is raw"),
+                "declare how A writes",
+                Some("as in [routes.….input] format = \"csv\"".into()),
+            );
+        }
+    }
+
     /// What only makes sense together: signs that exclude each other, names that stand twice, pointers, templates.
     fn details(&mut self, o: &Options, input: &Options, output: &Options, flat: bool) {
         if input.char("thousands").is_some() && input.char("thousands") == input.char("decimal") {
             self.mistake(input.span_of("thousands"), "`thousands` and `decimal` are the same sign", "expected another sign", None);
+        }
+        for (options, side) in [(input, "input"), (output, "output")] {
+            for key in ["delimiter", "quote", "decimal", "thousands"] {
+                let Some(sign) = options.char(key).filter(|_| options.has(key)) else { continue };
+                let wrong = match key {
+                    "decimal" | "thousands" if sign.is_ascii_digit() || matches!(sign, '-' | '+') => "a number has that sign itself",
+                    "delimiter" if options.char("quote") == Some(sign) => "it is the quote too",
+                    "delimiter" | "quote" if matches!(sign, '\n' | '\r') => "it ends a line",
+                    _ => continue,
+                };
+                self.mistake(options.span_of(key), format!("`{side}.{key}` can't be {sign:?}: {wrong}"), "expected another sign", None);
+            }
+        }
+        if output.text("line_ending").is_some_and(|e| !matches!(e.as_str(), "\n" | "\r\n")) {
+            self.mistake(output.span_of("line_ending"), "`output.line_ending` ends no line", "expected \"\\n\" or \"\\r\\n\"", None);
         }
         let bools = reading(input).bools;
         if let Some(both) = bools.0.iter().find(|t| bools.1.contains(t)) {
@@ -282,6 +307,7 @@ impl Builder<'_> {
                     required: rule.flag("required"),
                     max_length: rule.count("max_length"),
                     unique: rule.flag("unique"),
+                    grouped: output.texts("group_by").unwrap_or_default().contains(name),
                     pattern,
                     one_of: rule.texts("one_of"),
                 },
@@ -326,9 +352,18 @@ impl Builder<'_> {
             let exact = entry.filter(|_| !m.span.is_empty()).and_then(|e| within(&self.doc.text, e, &m.span));
             self.mistake(exact.unwrap_or(whole), format!("{place}: {}", m.message), m.hint.clone().unwrap_or_default(), None);
         }
-        for name in o.map("map").iter().map(|(n, _)| n).chain(declared_names(input).iter()) {
-            if crate::transform::expr::RESERVED.contains(&name.as_str()) && declared_names(input).contains(name) {
+        let mut columns = declared_names(input);
+        columns.extend(input.map("types").iter().map(|(name, _)| name.clone()).filter(|name| !declared_names(input).contains(name)));
+        for name in &columns {
+            if crate::transform::expr::RESERVED.contains(&name.as_str()) {
                 self.warnings.push(format!("the column {name} has a name of the relay's: write row['{name}']"));
+            }
+        }
+        let texts: Vec<&str> =
+            o.map("map").iter().chain(o.map("let")).chain(o.map("check")).map(|(_, e)| e.as_text()).chain(o.entry("where").map(Entry::as_text)).collect();
+        for fact in ["number", "line"].into_iter().filter(|f| texts.iter().any(|t| t.contains(&format!("row.{f}")))) {
+            if columns.iter().any(|name| name == fact) {
+                self.warnings.push(format!("row.{fact} is the record's own {fact}: write row['{fact}'] for the column {fact}"));
             }
         }
     }

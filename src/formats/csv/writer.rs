@@ -113,7 +113,7 @@ impl Writer {
 impl RecordWriter for Writer {
     fn begin(&mut self, out: &mut Vec<u8>) -> Result<()> {
         out.extend(self.writing.encoder.prefix());
-        if !self.header {
+        if !self.header || self.writing.columns.is_empty() {
             return Ok(());
         }
         let names: Vec<Value<'static>> = self.writing.columns.iter().map(|c| Value::owned(c.clone())).collect();

@@ -11,7 +11,12 @@ use minijinja::{Error, ErrorKind};
 /// What an operator's filter is called: no name that a template can write.
 pub(super) const PREFIX: &str = "operator:";
 
-/// The operators, by their filters' names.
+/// Minus before one value.
+pub(super) const MINUS: &str = "operator:minus";
+/// One text of two.
+pub(super) const JOIN: &str = "operator:~";
+
+/// The operators between two values, by their filters' names.
 pub(super) const OPERATORS: [&str; 14] = [
     "operator:+",
     "operator:-",
@@ -64,6 +69,11 @@ fn replace(instructions: &mut Instructions<'_>) -> Result<(), Error> {
             Instruction::Gt => "operator:>",
             Instruction::Gte => "operator:>=",
             Instruction::In => "operator:in",
+            Instruction::StringConcat => JOIN,
+            Instruction::Neg => {
+                *instruction = Instruction::ApplyFilter(MINUS, Some(1), UNCACHED);
+                continue;
+            }
             Instruction::CompareAndPreserve(_) => {
                 return Err(Error::new(ErrorKind::SyntaxError, "a chain of comparisons: write a < b and b < c"));
             }

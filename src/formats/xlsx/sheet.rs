@@ -164,8 +164,7 @@ impl Sheet {
         while let Some(cell) = cells.next_cell_with_formula_metadata().map_err(|e| fail(format!("the sheet can't be read: {e}")))? {
             // Programs that write formulas without computing them leave the value to whoever opens the sheet.
             let unknown = cell.formula.is_some() && cell.value == DataRef::Empty;
-            let value =
-                if unknown { Some(Cell::Error("of a formula whose value is not in the file: let A save values".into())) } else { value_ref(&cell.value) };
+            let value = if unknown { Some(Cell::Error("a formula whose value is not in the file: let A save values".into())) } else { value_ref(&cell.value) };
             rows.put(cell.pos, value)?;
         }
         Ok(())
@@ -259,7 +258,7 @@ fn value(data: &Data) -> Option<Cell> {
     Some(match data {
         Data::Empty => return None,
         // An ods file holds its errors as texts.
-        Data::String(s) if ERRORS.contains(&s.as_str()) || s.starts_with("Err:") => Cell::Error(s.clone()),
+        Data::String(s) if ERRORS.contains(&s.as_str()) || s.starts_with("Err:") => Cell::Error(format!("the error {s}")),
         Data::Int(n) => Cell::Value(Value::Number((*n).into())),
         Data::Float(n) => number(*n),
         Data::String(s) => return text(s),
@@ -267,7 +266,7 @@ fn value(data: &Data) -> Option<Cell> {
         Data::DateTime(d) => date_time(*d),
         Data::DateTimeIso(s) => iso(s),
         Data::DurationIso(s) => Cell::Value(Value::owned(clock(s).unwrap_or_else(|| s.clone()))),
-        Data::Error(e) => Cell::Error(e.to_string()),
+        Data::Error(e) => Cell::Error(format!("the error {e}")),
     })
 }
 
@@ -282,24 +281,25 @@ fn value_ref(data: &DataRef<'_>) -> Option<Cell> {
         DataRef::DateTime(d) => date_time(*d),
         DataRef::DateTimeIso(s) => iso(s),
         DataRef::DurationIso(s) => Cell::Value(Value::owned(s.clone())),
-        DataRef::Error(e) => Cell::Error(e.to_string()),
+        DataRef::Error(e) => Cell::Error(format!("the error {e}")),
     })
 }
 
 fn text(s: &str) -> Option<Cell> {
     // No text of a cell holds a NUL: where one comes out, the bytes were taken for another encoding.
     if s.contains('\0') {
-        return Some(Cell::Error("of a text whose encoding is not understood".into()));
+        return Some(Cell::Error("a text whose encoding is not understood".into()));
     }
     (!s.is_empty()).then(|| Cell::Value(Value::owned(s)))
 }
 
 /// A number with the fewest digits that stand for it: what the file holds is a float already.
 fn number(n: f64) -> Cell {
-    if n.abs() >= 1e15 && n.fract() == 0.0 {
-        return Cell::Error("of a number of more than 15 digits, which a sheet does not hold exactly: let A write it as text".into());
+    // Zeros at the end may be meant; other digits beyond the fifteenth are what a float made of them.
+    if n.abs() >= 1e15 && n.is_finite() && n.to_string().trim_start_matches('-').trim_end_matches('0').len() > 15 {
+        return Cell::Error("a number of more than 15 digits, which a sheet does not hold exactly: let A write it as text".into());
     }
-    if n.is_finite() { Cell::Value(Value::Digits(n.to_string().into())) } else { Cell::Error("#NUM!".into()) }
+    if n.is_finite() { Cell::Value(Value::Digits(n.to_string().into())) } else { Cell::Error("the error #NUM!".into()) }
 }
 
 fn date_time(d: ExcelDateTime) -> Cell {

@@ -126,24 +126,54 @@ pub fn ascii(text: &str) -> String {
             'Ø' => out.push('O'),
             'ł' => out.push('l'),
             'Ł' => out.push('L'),
+            'ħ' => out.push('h'),
+            'Ħ' => out.push('H'),
+            'ŧ' => out.push('t'),
+            'Ŧ' => out.push('T'),
+            'ŋ' => out.push('n'),
+            'Ŋ' => out.push('N'),
+            'ŉ' => out.push_str("'n"),
+            'ĸ' => out.push('q'),
+            'ƒ' => out.push('f'),
             'đ' | 'ð' => out.push('d'),
             'Đ' | 'Ð' => out.push('D'),
             'þ' => out.push_str("th"),
             'Þ' => out.push_str("TH"),
             'ı' => out.push('i'),
-            '‘' | '’' | '‚' | '‛' | '′' => out.push('\''),
-            '“' | '”' | '„' | '‟' => out.push('"'),
+            '‘' | '’' | '‛' | '′' | 'ʼ' | 'ʹ' => out.push('\''),
+            '‚' => out.push(','),
+            '“' | '”' | '‟' | '″' => out.push('"'),
+            '„' => out.push_str(",,"),
+            '‹' => out.push('<'),
+            '›' => out.push('>'),
+            '¡' => out.push('!'),
+            '¿' => out.push('?'),
+            '©' => out.push_str("(C)"),
+            '®' => out.push_str("(R)"),
+            '±' => out.push_str("+/-"),
+            '×' => out.push('*'),
+            '÷' => out.push('/'),
+            '‖' => out.push_str("||"),
+            '℃' => out.push_str("°C"),
+            '℉' => out.push_str("°F"),
+            'Ё' => out.push('Е'),
+            'ё' => out.push('е'),
+            // Greek letters lose their accents and stay Greek.
+            '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => {
+                out.extend(std::iter::once(c).nfd().filter(|c| !unicode_normalization::char::is_combining_mark(*c)))
+            }
             '«' => out.push_str("<<"),
             '»' => out.push_str(">>"),
             '‐' | '‑' | '‒' | '–' | '—' | '―' | '−' => out.push('-'),
+            '\u{ad}' => out.push('-'),
             '\u{a0}' | '\u{202f}' | '\u{2009}' => out.push(' '),
             c => {
-                // A mark that stands behind its letter goes, and 5½ is 5 1/2.
+                // A mark that stands behind its letter goes, and 5½ is 5 1/2: a fraction begins with a space.
                 if unicode_normalization::char::is_combining_mark(c) {
                     continue;
                 }
                 let plain: String = std::iter::once(c).nfkd().map(|c| if c == '\u{2044}' { '/' } else { c }).filter(char::is_ascii).collect();
-                if plain.contains('/') && out.ends_with(|c: char| c.is_ascii_digit()) {
+                if plain.contains('/') && plain.starts_with(|c: char| c.is_ascii_digit()) {
                     out.push(' ');
                 }
                 if plain.is_empty() { out.push(c) } else { out.push_str(&plain) }
@@ -325,6 +355,19 @@ pub(super) fn split<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn accents_and_ligatures_go_as_postgresqls_unaccent_takes_them() {
+        for (text, wanted) in [
+            ("Ħal Għaxaq, Nuuŋ", "Hal Ghaxaq, Nuun"),
+            ("Αθήνα Ώρα", "Αθηνα Ωρα"),
+            ("Ёлка, Йод", "Елка, Йод"),
+            ("5½ „x‚ ‹y› ¿© 20℃", "5 1/2 ,,x, <y> ?(C) 20°C"),
+            ("e\u{301}té ﬁn Œuvre", "ete fin OEuvre"),
+        ] {
+            assert_eq!(super::ascii(text), wanted);
+        }
+    }
+
     #[test]
     fn the_letters_of_latin_1_stand_32_behind_their_capitals() {
         for c in ('à'..='ö').chain('ø'..='þ') {
