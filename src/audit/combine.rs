@@ -348,9 +348,28 @@ pub fn conditions(search: &Search<'_>, target: usize, tried: &[Tried]) -> Vec<Ca
 }
 
 /// Values of a column, each with the target's value that stands beside it, and how often.
-type Seen<'s> = HashMap<&'s str, (&'s str, usize)>;
+/// With each value of a source, what stands beside it in the target, most often first.
+type Seen<'s> = HashMap<&'s str, Vec<(&'s str, usize)>>;
 
-/// A code table: each value of a column always stands beside the same value of the target.
+/// What stands beside each value of a source.
+fn beside<'s>(search: &Search<'s>, source: usize, target: usize) -> Seen<'s> {
+    let mut seen: Seen<'s> = HashMap::new();
+    for (a, b) in &search.all {
+        let given = search.a.rows[*a][source].as_deref().unwrap_or("");
+        let wanted = search.b.rows[*b][target].as_deref().unwrap_or("");
+        let images = seen.entry(given).or_default();
+        match images.iter_mut().find(|(image, _)| *image == wanted) {
+            Some((_, n)) => *n += 1,
+            None => images.push((wanted, 1)),
+        }
+    }
+    for images in seen.values_mut() {
+        images.sort_by(|x, y| y.1.cmp(&x.1).then(x.0.cmp(y.0)));
+    }
+    seen
+}
+
+/// A code table: each value of a column stands beside the same value of the target, but for a few mistakes in a hundred.
 pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
     let b = &search.b.columns[target];
     let filled = (0..search.pairs.len()).filter(|p| !search.wanted(target, *p).is_empty()).count();
@@ -359,17 +378,15 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
     }
     let mut best: Option<(f64, usize, Seen<'_>)> = None;
     for (source, _) in search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list && a.distinct <= 200 && !super::names::is_secret(&a.name)) {
-        let mut seen: Seen<'_> = HashMap::new();
-        let mut wrong = 0;
-        for p in 0..search.pairs.len() {
-            let (given, wanted) = (search.given(source, p), search.wanted(target, p));
-            let entry = seen.entry(given).or_insert((wanted, 0));
-            if entry.0 == wanted { entry.1 += 1 } else { wrong += 1 }
-        }
-        let often = seen.values().filter(|(_, n)| *n >= 2).count();
-        let images: BTreeSet<&str> = seen.values().map(|(w, _)| *w).collect();
+        let seen = beside(search, source, target);
+        let wrong: usize = seen.values().flat_map(|images| &images[1..]).map(|(_, n)| n).sum();
+        // What stands beside a value must stand there far more often than anything else.
+        let clear = seen.values().all(|images| images.len() == 1 || images[0].1 >= 4 * images[1..].iter().map(|(_, n)| n).sum::<usize>());
+        let often = seen.values().filter(|images| images[0].1 >= 2).count();
+        let images: BTreeSet<&str> = seen.values().map(|images| images[0].0).collect();
         // A key tells everything apart, and proves nothing.
-        if wrong > 0 || seen.len() < 2 || images.len() < 2 || seen.len() * 2 > search.pairs.len() || often * 2 < seen.len() {
+        let keys = seen.len() < 2 || images.len() < 2 || seen.len() * 2 > search.all.len() || often * 2 < seen.len();
+        if keys || !clear || wrong * 50 > search.all.len() {
             continue;
         }
         let likeness = search.near.alike(source, target);
@@ -380,19 +397,30 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
         }
     }
     let (_, source, seen) = best?;
-    let images: BTreeSet<&str> = seen.values().map(|(w, _)| *w).collect();
+    let images: BTreeSet<&str> = seen.values().map(|images| images[0].0).collect();
     let likeness = search.near.alike(source, target);
     // Values that fall together by chance do so without a name in common.
-    let apart = images.len() == seen.len() && seen.values().all(|(_, n)| *n >= 3) && search.pairs.len() >= 12;
+    let apart = images.len() == seen.len() && seen.values().all(|images| images[0].1 >= 3) && search.all.len() >= 12;
     if likeness < 0.25 && !apart {
         return None;
     }
-    let twice = seen.values().filter(|(_, n)| *n >= 2).count() as f64 / seen.len() as f64;
-    let confidence = (0.45 + 0.2 * twice + 0.25 * likeness).min(0.85);
-    let mut pairs: Vec<(String, String)> = seen.iter().map(|(k, (v, _))| ((*k).to_owned(), (*v).to_owned())).collect();
+    let twice = seen.values().filter(|images| images[0].1 >= 2).count() as f64 / seen.len() as f64;
+    let wrong: usize = seen.values().flat_map(|images| &images[1..]).map(|(_, n)| n).sum();
+    let confidence = (0.45 + 0.2 * twice + 0.25 * likeness).min(if wrong > 0 { 0.7 } else { 0.85 });
+    let mut pairs: Vec<(String, String)> = seen.iter().map(|(k, images)| ((*k).to_owned(), images[0].0.to_owned())).collect();
     pairs.sort();
     let a = &search.a.columns[source];
-    let reason = format!("{} by a code table: {} values were seen, each always beside the same one", a.name, pairs.len());
+    let odd = seen.iter().filter(|(_, images)| images.len() > 1).min_by_key(|(k, _)| **k);
+    let how = match odd {
+        None => "each always beside the same one".to_owned(),
+        Some((value, images)) => format!(
+            "each beside the same one but in {wrong} of {} records ({value:?} beside {:?} and, more often, {:?})",
+            search.all.len(),
+            images[1].0,
+            images[0].0
+        ),
+    };
+    let reason = format!("{} by a code table: {} values were seen, {how}", a.name, pairs.len());
     Some(Match {
         target,
         expression: a.expr.clone(),

@@ -75,8 +75,10 @@ pub struct Search<'s> {
     pub a: &'s Side,
     /// B.
     pub b: &'s Side,
-    /// Records that both hold.
+    /// Records that both hold: those that everything is tried on.
     pub pairs: Vec<(usize, usize)>,
+    /// All of them, for code tables: a rare code stands in few.
+    pub all: Vec<(usize, usize)>,
     /// The columns that are worth a look for each target.
     pub near: Near,
     /// How many of B's records were found in A.
@@ -100,9 +102,10 @@ impl<'s> Search<'s> {
     /// A search over two samples and the records that they share.
     pub fn new(a: &'s Side, b: &'s Side, loose: (Loose, Loose), pairs: Option<&Pairs>) -> Self {
         let shared = pairs.map_or(0, |p| p.pairs.len());
-        let pairs = pairs.map_or_else(Vec::new, |p| pair::spread(&p.pairs));
+        let all = pairs.map_or_else(Vec::new, |p| p.pairs.clone());
+        let pairs = pair::spread(&all);
         let near = Near::new((a, &loose.0), (b, &loose.1), &pairs);
-        Self { a, b, pairs, shared, near, loose, hasher: Xxh3Builder::new() }
+        Self { a, b, pairs, all, shared, near, loose, hasher: Xxh3Builder::new() }
     }
 
     /// B's value of a target in a pair; empty where there is none.

@@ -254,6 +254,34 @@ fn code_tables_conditions_and_parts_are_read_from_shared_records() {
 }
 
 #[test]
+fn one_wrong_record_destroys_no_code_table_and_a_rare_code_is_in_it() {
+    let w = World::new("");
+    let (mut a, mut b) = ("Code;Statut;Ville\n".to_owned(), "code,status,city\n".to_owned());
+    for i in 0..1200 {
+        let (from, to) = match i % 3 {
+            0 => ("A", "active"),
+            1 => ("S", "suspended"),
+            _ => ("F", "closed"),
+        };
+        // One that stands in few records, and one that B holds otherwise.
+        let (from, to) = if i == 601 || i == 1103 { ("X", "blocked") } else { (from, if i == 300 { "closed" } else { to }) };
+        a.push_str(&format!("C{i:05};{from};Ville {}\n", i % 97));
+        b.push_str(&format!("C{i:05},{to},VILLE {}\n", i % 97));
+    }
+    w.write("a.csv", a);
+    w.write("b.csv", b);
+    let found = audited(&w, &[&w.path("a.csv"), &w.path("b.csv")]);
+    let status = &found["mapping"][1];
+    assert_eq!((&status["target"], &status["sources"][0]), (&"status".into(), &"Statut".into()), "{status}");
+    assert!(status["confidence"].as_f64().unwrap() <= 0.7, "{status}");
+    assert!(status["reason"].as_str().unwrap().contains("but in 1 of 1200 records (\"A\" beside \"closed\""), "{status}");
+    w.run(&["audit", "a.csv", "b.csv", "--draft", "draft.toml"]).ok();
+    let draft = w.read("draft.toml");
+    assert!(draft.contains("X = \"blocked\"") && draft.contains("A = \"active\""), "{draft}");
+    w.run(&["-c", "draft.toml", "config", "check"]).ok();
+}
+
+#[test]
 fn a_schema_of_b_gives_types_and_demands() {
     let w = World::new("");
     w.write("a.csv", "CodeClient;RaisonSociale;Solde;Cree\nC1;Dupont;1,50;31/12/2024\n");
