@@ -6,6 +6,7 @@ use super::conversions;
 use super::mapping::{Found, Match, Search};
 use super::profile::{Kind, Profile};
 use super::unmatched;
+use super::values::BOOLS;
 
 /// A match by likeness below this is none.
 const LEAST: f64 = 0.42;
@@ -130,6 +131,10 @@ fn proposed(search: &Search<'_>, source: usize, target: usize, score: f64) -> Ma
             }
         }
         (expression, does) = converted(search, source, target);
+        if let Some((most, why)) = contradiction(a, b).filter(|_| does.is_empty()) {
+            confidence = confidence.min(most);
+            reasons.push(why);
+        }
     }
     if a.notes.iter().chain(&b.notes).any(|n| n.text.starts_with("ambiguous")) {
         confidence = confidence.min(0.55);
@@ -150,10 +155,63 @@ fn proposed(search: &Search<'_>, source: usize, target: usize, score: f64) -> Ma
     Match { target, expression, confidence, reason, sources: vec![source], table: None, others, found: Found::Source }
 }
 
+/// What the values say against two columns whose names agree, and how far they are still believed.
+fn contradiction(a: &Profile, b: &Profile) -> Option<(f64, String)> {
+    let few = |p: &Profile| p.distinct >= 2 && p.distinct <= 12 && p.filled >= 3 * p.distinct;
+    let texts = [a.kind, b.kind].iter().all(|k| matches!(k, Kind::Text | Kind::Integer | Kind::Bool));
+    if texts && few(a) && few(b) && overlap(a, b) == 0.0 {
+        let shown = |p: &Profile| p.top.iter().take(3).map(|(t, _)| t.as_str()).collect::<Vec<_>>().join(", ");
+        return Some((0.45, format!("but each has a few values of its own ({} here, {} there): a code table must say which is which", shown(b), shown(a))));
+    }
+    let middle = |p: &Profile| {
+        let mut sizes: Vec<f64> = p.examples.iter().filter_map(|e| e.replace(',', ".").parse::<f64>().ok()).map(f64::abs).filter(|n| *n > 0.0).collect();
+        sizes.sort_by(f64::total_cmp);
+        (sizes.len() >= 3).then(|| sizes[sizes.len() / 2])
+    };
+    if a.kind.is_number()
+        && b.kind.is_number()
+        && let (Some(x), Some(y)) = (middle(a), middle(b))
+        && !(0.02..=50.0).contains(&(x / y))
+    {
+        return Some((
+            0.4,
+            format!(
+                "but its values are about {} times B's: another unit, or another thing",
+                if x > y { format!("{:.0}", x / y) } else { format!("{:.3}", x / y) }
+            ),
+        ));
+    }
+    let apart = a.lengths.0 > b.lengths.1 || a.lengths.1 < b.lengths.0;
+    (a.kind == Kind::Text && b.kind == Kind::Text && apart && a.filled >= 5 && b.filled >= 5)
+        .then(|| (0.5, format!("but its values have {} to {} characters, B's {} to {}", a.lengths.0, a.lengths.1, b.lengths.0, b.lengths.1)))
+}
+
+/// B's word for yes where A has its own, and for no.
+fn yes_no(a: &Profile, b: &Profile) -> Option<(String, String)> {
+    let words = |p: &Profile| {
+        let pairs = BOOLS.iter().chain(&[("1", "0")]);
+        let fits = |(yes, no): &&(&'static str, &'static str)| p.top.iter().all(|(t, _)| t == yes || t == no);
+        if p.distinct != 2 || p.top.len() != 2 { None } else { pairs.clone().find(fits).copied() }
+    };
+    let (own, wanted) = (words(a)?, words(b)?);
+    if own == wanted && a.typed == b.typed {
+        return None;
+    }
+    let is_yes = if a.typed && a.kind == Kind::Bool { a.expr.clone() } else { format!("{} == {}", a.expr, conversions::literal_of(a, own.0)) };
+    let expression = match b.typed && b.kind == Kind::Bool {
+        true => is_yes,
+        false => format!("{} if {is_yes} else {}", conversions::literal_of(b, wanted.0), conversions::literal_of(b, wanted.1)),
+    };
+    Some((expression, format!("{} is B's {}", own.0, wanted.0)))
+}
+
 /// What turns the one column's values into the other's, by their types.
 fn converted(search: &Search<'_>, source: usize, target: usize) -> (String, String) {
     let (a, b) = (&search.a.columns[source], &search.b.columns[target]);
     let time = |k: Kind| matches!(k, Kind::Date | Kind::DateTime);
+    if let Some(found) = yes_no(a, b) {
+        return found;
+    }
     if time(a.kind) && time(b.kind) {
         if a.kind == b.kind && a.pattern == b.pattern {
             return (a.expr.clone(), String::new());
@@ -175,6 +233,11 @@ fn converted(search: &Search<'_>, source: usize, target: usize) -> (String, Stri
         }
         if cased(b, |t| t.to_lowercase()) && !cased(a, |t| t.to_lowercase()) {
             return (format!("{} | lower", a.expr), "in small letters".into());
+        }
+        // `PARIS` is B's `Paris`: told by values that both have.
+        let capital = |t: &str| t.chars().next().map_or_else(String::new, |c| c.to_uppercase().chain(t[c.len_utf8()..].to_lowercase().chars()).collect());
+        if overlap(a, b) > 0.0 && cased(b, capital) && !cased(a, capital) {
+            return (format!("{} | capitalize", a.expr), "with a capital".into());
         }
     }
     if a.kind == Kind::Integer

@@ -81,6 +81,24 @@ const RELATED: &[(&str, &str, f64)] = &[
     ("date", "valuedate", 0.6),
     ("date", "created", 0.5),
     ("date", "updated", 0.4),
+    ("date", "invoicedate", 0.7),
+    ("date", "orderdate", 0.6),
+    ("date", "deliverydate", 0.6),
+    ("documentdate", "invoicedate", 0.85),
+    ("documentdate", "orderdate", 0.7),
+    ("invoicedate", "orderdate", 0.5),
+    ("created", "start", 0.5),
+    ("tax", "rate", 0.6),
+    ("rate", "price", 0.4),
+    ("gross", "total", 0.7),
+    ("revenue", "amount", 0.6),
+    ("quantity", "available", 0.6),
+    ("salesperson", "supplier", 0.2),
+    ("searchname", "name", 0.6),
+    ("employeeid", "id", 0.6),
+    ("employeeid", "employee", 0.8),
+    ("reason", "memo", 0.6),
+    ("terms", "payment", 0.6),
     ("bookingdate", "documentdate", 0.5),
     ("bookingdate", "valuedate", 0.4),
     ("status", "active", 0.5),
@@ -218,6 +236,10 @@ fn weight(part: &(String, Vec<u16>)) -> f64 {
         .unwrap_or(0.6)
 }
 
+fn is_generic(part: &Part) -> bool {
+    part.1.iter().any(|c| KNOWN.concepts[usize::from(*c)].1 == Kind::Generic)
+}
+
 fn likeness(a: &(String, Vec<u16>), b: &(String, Vec<u16>)) -> f64 {
     if a.0 == b.0 {
         return 1.0;
@@ -263,6 +285,9 @@ pub fn similarity(a: &Meaning, b: &Meaning) -> f64 {
     // Each part of the one finds its best in the other.
     let mut taken = vec![false; b.parts.len()];
     let (mut shared, mut all) = (0.0, 0.0);
+    // `customer` is the customer's code: who is named alone is named by what tells him apart.
+    let about_an_entity = a.parts.len().min(b.parts.len()) == 1;
+    let mut unmatched = Vec::new();
     let mut order: Vec<&(String, Vec<u16>)> = a.parts.iter().collect();
     order.sort_by(|x, y| weight(y).total_cmp(&weight(x)));
     for part in order {
@@ -274,10 +299,11 @@ pub fn similarity(a: &Meaning, b: &Meaning) -> f64 {
                 shared += w * like;
                 all += w;
             }
-            _ => all += weight(part),
+            _ => unmatched.push(part),
         }
     }
-    all += b.parts.iter().zip(&taken).filter(|(_, t)| !**t).map(|(p, _)| weight(p)).sum::<f64>();
+    let left = b.parts.iter().zip(&taken).filter(|(_, t)| !**t).map(|(p, _)| p).chain(unmatched);
+    all += left.map(|p| if about_an_entity && is_generic(p) { weight(p) / 2.0 } else { weight(p) }).sum::<f64>();
     let by_parts = if all > 0.0 { shared / all } else { 0.0 };
     if a.joined.len().max(b.joined.len()) > NAME_BYTES_MAX {
         return by_parts;
