@@ -145,7 +145,10 @@ pub fn numbers(at: usize, a: &Profile, b: &Profile, factor: Option<&str>) -> Vec
         None => vec![String::new(), " | normalize".into(), " | round(2)".into()],
     };
     for (form, does, cost) in &forms {
-        for (k, round) in rounds.iter().enumerate() {
+        // A quotient has as many decimals as it needs; B's have all the same.
+        let quotient = *does == "in another unit" && b.decimals.is_some();
+        let order: Vec<&String> = if quotient { rounds.iter().rev().collect() } else { rounds.iter().collect() };
+        for (k, round) in order.into_iter().enumerate() {
             let cost = cost + k as u32;
             let value = if round.is_empty() { form.clone() } else { format!("({form}){round}") };
             let brief = if round.is_empty() || form.contains(' ') && form.starts_with('(') { value.clone() } else { format!("{form}{round}") };

@@ -131,7 +131,7 @@ fn proposed(search: &Search<'_>, source: usize, target: usize, score: f64) -> Ma
             }
         }
         (expression, does) = converted(search, source, target);
-        if let Some((most, why)) = contradiction(a, b).filter(|_| does.is_empty()) {
+        if let Some((most, why)) = contradiction(a, b).filter(|_| yes_no(a, b).is_none()) {
             confidence = confidence.min(most);
             reasons.push(why);
         }
@@ -236,7 +236,8 @@ fn converted(search: &Search<'_>, source: usize, target: usize) -> (String, Stri
         }
         // `PARIS` is B's `Paris`: told by values that both have.
         let capital = |t: &str| t.chars().next().map_or_else(String::new, |c| c.to_uppercase().chain(t[c.len_utf8()..].to_lowercase().chars()).collect());
-        if overlap(a, b) > 0.0 && cased(b, capital) && !cased(a, capital) {
+        let one_case = cased(a, |t| t.to_uppercase()) || cased(a, |t| t.to_lowercase());
+        if overlap(a, b) > 0.0 && cased(b, capital) && one_case {
             return (format!("{} | capitalize", a.expr), "with a capital".into());
         }
     }

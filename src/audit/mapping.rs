@@ -413,6 +413,15 @@ impl<'s> Search<'s> {
         if best.candidate.expr.contains(" ~ ") {
             confidence = confidence.min(0.88);
         }
+        // A few values do not tell where a text is cut: at its first sign, or where the sample's longest one ends.
+        let cut = best.candidate.expr.contains("split(") || best.candidate.expr.contains("[:") || best.candidate.expr.contains(":]");
+        if cut && shown.len() < 20 {
+            confidence = confidence.min(0.85);
+        }
+        let longer = |s: &usize| self.a.columns[*s].lengths.1 > b.lengths.1;
+        if exact && b.kind == Kind::Text && best.candidate.cost == 0 && own.iter().any(longer) && shown.len() < 20 {
+            confidence = confidence.min(0.88);
+        }
         // Where most of B's records were not found, those that were may be of one kind.
         if (self.shared as f64) < self.b.rows.len() as f64 * 0.7 {
             confidence = confidence.min(0.75);
