@@ -98,6 +98,7 @@ pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
             }
         }
     }
+    out.extend(headed(at, &e, b));
     // Digits of one width, shorter ones filled up with zeros.
     if b.lengths.0 == b.lengths.1 && a.lengths.0 < b.lengths.1 && a.kind == Kind::Integer {
         out.push(Candidate::new(at, format!("'%0{}d' | format({e} | integer)", b.lengths.1), "filled up with zeros", 3));
@@ -120,6 +121,55 @@ pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
         }
     }
     out
+}
+
+/// Digits behind a text that is always the same: `K000301` of 301, `+33612345678` of `06 12 34 56 78`.
+fn headed(at: usize, e: &str, b: &Profile) -> Vec<Candidate> {
+    let mut out = Vec::new();
+    let Some(first) = b.examples.first().filter(|_| b.examples.len() >= 2) else { return out };
+    for n in (2..=4).filter(|n| first.starts_with('+') && first.is_char_boundary(*n)) {
+        let head = &first[..n];
+        if b.examples.iter().all(|x| x.starts_with(head)) {
+            out.push(Candidate::new(at, format!("{} ~ ({e} | digits)[1:]", literal(head)), "with its country's number", 5));
+            out.push(Candidate::new(at, format!("{} ~ ({e} | digits)", literal(head)), "with its country's number", 5));
+        }
+    }
+    let head: String = first.chars().take_while(|c| !c.is_ascii_digit()).collect();
+    let tails: Option<Vec<&str>> =
+        b.examples.iter().map(|x| x.strip_prefix(head.as_str()).filter(|t| !t.is_empty() && t.bytes().all(|c| c.is_ascii_digit()))).collect();
+    if let Some(tails) = tails.filter(|_| !head.is_empty() && head.chars().count() <= 8) {
+        out.push(Candidate::new(at, format!("{} ~ ({e} | digits)", literal(&head)), "its digits behind a text of B's", 4));
+        let width = tails[0].len();
+        if tails.iter().all(|t| t.len() == width) {
+            let form = format!("{}%0{width}d", head.replace('%', "%%"));
+            out.push(Candidate::new(
+                at,
+                format!("{} | format({e} | digits | integer)", literal(&form)),
+                "its digits behind a text of B's, filled up with zeros",
+                4,
+            ));
+        }
+    }
+    out
+}
+
+/// Days of which B wants a part: the month, the year.
+pub fn periods(at: usize, a: &Profile, signs: &Signs) -> Vec<Candidate> {
+    let day = bracketed(&day_of(a, signs));
+    let patterns = ["%Y-%m", "%Y%m", "%m-%Y", "%m/%Y", "%Y/%m", "%m.%Y", "%Y", "%m", "%y%m"];
+    patterns.iter().map(|p| Candidate::new(at, format!("{day} | strftime({})", literal(p)), "a part of its day", 3)).collect()
+}
+
+/// The expression that reads a column's days.
+fn day_of(a: &Profile, signs: &Signs) -> String {
+    let e = bracketed(&a.expr);
+    match (a.kind, &a.pattern) {
+        _ if a.typed => e,
+        (Kind::Date, pattern) if *pattern == signs.dates => format!("{e} | date"),
+        (Kind::Date, pattern) => format!("{e} | date({})", literal(pattern.as_deref().unwrap_or("%Y-%m-%d"))),
+        (_, pattern) if *pattern == signs.datetimes => format!("{e} | datetime"),
+        (_, pattern) => format!("{e} | datetime({})", literal(pattern.as_deref().unwrap_or("%Y-%m-%dT%H:%M:%S"))),
+    }
 }
 
 /// Digits whose last one carries the sign, as CFONB and COBOL write them.
@@ -159,6 +209,10 @@ pub fn numbers(at: usize, a: &Profile, b: &Profile, factor: Option<&str>) -> Vec
                 let plain = format!("({form}){round}");
                 let turned = format!("(-({form})){round}");
                 out.push(Candidate::number(at, format!("{turned} if ({form}) < 0 else ''"), "where it is negative, without its sign", cost + 3));
+                // B's zero is written as its amounts are.
+                let zero = |amount: &str, sign: &str| format!("({amount} if ({form}) {sign} 0 else 0){round}");
+                out.push(Candidate::number(at, zero(&format!("-({form})"), "<"), "where it is negative, without its sign, else zero", cost + 3));
+                out.push(Candidate::number(at, zero(form, ">"), "where it is positive, else zero", cost + 3));
                 out.push(Candidate::number(at, format!("{plain} if ({form}) >= 0 else ''"), "where it is not negative", cost + 3));
                 out.push(Candidate::number(at, format!("{plain} if ({form}) > 0 else ''"), "where it is positive", cost + 3));
                 out.push(Candidate::number(at, format!("{plain} if ({form}) < 0 else ''"), "where it is negative", cost + 4));
@@ -177,13 +231,7 @@ pub fn numbers(at: usize, a: &Profile, b: &Profile, factor: Option<&str>) -> Vec
 /// Days that become days, in B's pattern.
 pub fn dates(at: usize, a: &Profile, b: &Profile, signs_a: &Signs, signs_b: &Signs) -> Vec<Candidate> {
     let e = bracketed(&a.expr);
-    let read = match (a.kind, &a.pattern) {
-        _ if a.typed => e.clone(),
-        (Kind::Date, pattern) if *pattern == signs_a.dates => format!("{e} | date"),
-        (Kind::Date, pattern) => format!("{e} | date({})", literal(pattern.as_deref().unwrap_or("%Y-%m-%d"))),
-        (_, pattern) if *pattern == signs_a.datetimes => format!("{e} | datetime"),
-        (_, pattern) => format!("{e} | datetime({})", literal(pattern.as_deref().unwrap_or("%Y-%m-%dT%H:%M:%S"))),
-    };
+    let read = day_of(a, signs_a);
     let pattern = b.pattern.clone().unwrap_or_else(|| if b.kind == Kind::Date { "%Y-%m-%d".into() } else { "%Y-%m-%dT%H:%M:%S".into() });
     let mut out = vec![Candidate::new(at, e.clone(), "as it is", 0)];
     if a.kind == b.kind && (b.pattern == if b.kind == Kind::Date { signs_b.dates.clone() } else { signs_b.datetimes.clone() }) {

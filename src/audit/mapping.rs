@@ -204,14 +204,19 @@ impl<'s> Search<'s> {
         if b.filled == 0 {
             return Vec::new();
         }
+        let times = |p: &Profile| matches!(p.kind, Kind::Date | Kind::DateTime);
+        // A month or a year of a day has no text in common with it.
+        let period =
+            !times(b) && b.lengths.0 == b.lengths.1 && (4..=7).contains(&b.lengths.0) && b.examples.iter().all(|x| x.bytes().all(|c| !c.is_ascii_alphabetic()));
         let mut sources: Vec<(f64, usize)> = self
             .near
             .sources(target)
             .filter(|s| self.a.columns[*s].filled > 0)
             .map(|s| {
                 let (share, _) = pair::agreement((&self.loose.0, s), (&self.loose.1, target), &self.pairs);
-                let punched = if b.kind.is_number() && conversions::is_overpunched(&self.a.columns[s]) { 0.5 } else { 0.0 };
-                (share.max(self.partly(s, target)).max(punched) + self.near.alike(s, target) * 0.3, s)
+                let unlike = if b.kind.is_number() && conversions::is_overpunched(&self.a.columns[s]) { 0.5 } else { 0.0 };
+                let unlike = if period && times(&self.a.columns[s]) { 0.4 } else { unlike };
+                (share.max(self.partly(s, target)).max(unlike) + self.near.alike(s, target) * 0.3, s)
             })
             .filter(|(score, _)| *score >= 0.12)
             .collect();
@@ -221,7 +226,6 @@ impl<'s> Search<'s> {
         for (_, s) in sources {
             let a = &self.a.columns[s];
             let from = out.len();
-            let times = |p: &Profile| matches!(p.kind, Kind::Date | Kind::DateTime);
             if a.list {
                 out.extend(conversions::lists(s, a));
                 continue;
@@ -232,6 +236,9 @@ impl<'s> Search<'s> {
             }
             if times(a) && times(b) {
                 out.extend(conversions::dates(s, a, b, &self.a.signs, &self.b.signs));
+            }
+            if times(a) && !times(b) {
+                out.extend(conversions::periods(s, a, &self.a.signs));
             }
             let amounts = a.kind == Kind::Decimal && b.kind.is_number();
             let days = times(a) && times(b);

@@ -282,6 +282,44 @@ fn one_wrong_record_destroys_no_code_table_and_a_rare_code_is_in_it() {
 }
 
 #[test]
+fn halves_of_an_amount_numbers_behind_a_text_and_months_are_found() {
+    let w = World::new("");
+    let (mut a, mut b) = ("Id;Nom;Tel;Date;Montant\n".to_owned(), "key,name,phone,month,debit,credit\n".to_owned());
+    for i in 0..40 {
+        let (n, cents, day) = (301 + i * 7, 100 + i * 377, 1 + i % 28);
+        let sign = if i % 3 == 0 { "-" } else { "" };
+        let amount = |sep: char| format!("{}{sep}{:02}", cents / 100, cents % 100);
+        a.push_str(&format!("{n};Nom {n};06 12 {:02} 56 {:02};{day:02}/{:02}/2025;{sign}{}\n", i, 99 - i, 1 + i % 12, amount(',')));
+        let (debit, credit) = if sign == "-" { (amount('.'), "0.00".to_owned()) } else { ("0.00".to_owned(), amount('.')) };
+        b.push_str(&format!("K{n:06},Nom {n},+33612{i:02}56{:02},2025-{:02},{debit},{credit}\n", 99 - i, 1 + i % 12));
+    }
+    w.write("a.csv", a);
+    w.write("b.csv", &b);
+    w.run(&["audit", "a.csv", "b.csv", "--draft", "draft.toml"]).ok();
+    let out = w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok();
+    assert_eq!(out.stdout, b, "{}", w.read("draft.toml"));
+}
+
+#[test]
+fn without_shared_records_values_contradict_names() {
+    let w = World::new("");
+    let (mut a, mut b) = ("CodeClient;Actif;Statut;Poids\n".to_owned(), "customer,active,status,weight\n".to_owned());
+    for i in 0..30 {
+        a.push_str(&format!("{};{};{};{},5\n", 1000 + i, if i % 2 == 0 { "O" } else { "N" }, ["p", "a", "s"][i % 3], 4000 + i * 10));
+        b.push_str(&format!("{},{},{},{}.25\n", 7000 + i * 3, if i % 3 == 0 { "yes" } else { "no" }, ["paid", "new", "lost"][i % 3], 3 + i));
+    }
+    w.write("a.csv", a);
+    w.write("b.csv", b);
+    let found = audited(&w, &[&w.path("a.csv"), &w.path("b.csv")]);
+    let of = |target: &str| found["mapping"].as_array().unwrap().iter().find(|m| m["target"] == target).unwrap();
+    assert_eq!(of("customer")["sources"][0], "CodeClient");
+    assert_eq!(of("active")["expression"], "'yes' if Actif == 'O' else 'no'");
+    for (target, why) in [("status", "a code table must say which is which"), ("weight", "another unit")] {
+        assert!(of(target)["confidence"].as_f64().unwrap() <= 0.45 && of(target)["reason"].as_str().unwrap().contains(why), "{}", of(target));
+    }
+}
+
+#[test]
 fn a_schema_of_b_gives_types_and_demands() {
     let w = World::new("");
     w.write("a.csv", "CodeClient;RaisonSociale;Solde;Cree\nC1;Dupont;1,50;31/12/2024\n");
