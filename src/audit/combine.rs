@@ -369,6 +369,22 @@ fn beside<'s>(search: &Search<'s>, source: usize, target: usize) -> Seen<'s> {
     seen
 }
 
+/// Columns of A that tell a target's values apart, one by one, though no conversion was found: they may hold it in another form.
+pub fn telling(search: &Search<'_>, target: usize) -> Vec<String> {
+    if search.all.len() < 3 || search.b.columns[target].distinct < 2 {
+        return Vec::new();
+    }
+    let one_to_one = |source: usize| {
+        let seen = beside(search, source, target);
+        let images: BTreeSet<&str> = seen.values().map(|images| images[0].0).collect();
+        let exact = seen.len() >= 2 && seen.values().all(|images| images.len() == 1) && images.len() == seen.len();
+        // Where nothing repeats, anything tells it apart: then names must agree.
+        exact && (seen.len() * 3 <= search.all.len() * 2 || search.near.alike(source, target) >= 0.4)
+    };
+    let columns = search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list && !super::names::is_secret(&a.name));
+    columns.filter(|(source, _)| one_to_one(*source)).map(|(_, a)| a.name.clone()).take(3).collect()
+}
+
 /// A code table: each value of a column stands beside the same value of the target, but for a few mistakes in a hundred.
 pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
     let b = &search.b.columns[target];

@@ -108,6 +108,9 @@ impl Grade {
             let column = &b.columns[m.target];
             let name = &column.name;
             match m.found {
+                Found::Nowhere if !m.others.is_empty() => {
+                    grade.raise(Level::Decision, format!("{name} may be made of {}: no conversion was found", m.others.join(" or ")));
+                }
                 Found::Nowhere if column.required || (b.reading.records > 0 && column.nulls == 0 && column.filled > 0) => {
                     grade.raise(Level::Impossible, format!("{name} has no source: A's export must give it"));
                 }

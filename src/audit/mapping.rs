@@ -380,7 +380,15 @@ impl<'s> Search<'s> {
         }
         match best {
             Some(best) if best.share >= 0.5 => self.believed(target, best, tried),
-            _ => super::likeness::one(self, target).unwrap_or_else(|| unmatched(target, "null", Found::Nowhere, 0.0, "no column of A holds it".to_owned())),
+            _ => super::likeness::one(self, target).unwrap_or_else(|| {
+                let others = combine::telling(self, target);
+                let reason = if others.is_empty() {
+                    "no column of A holds it".to_owned()
+                } else {
+                    format!("{} may hold it in another form: no conversion was found", others.join(", "))
+                };
+                Match { others, ..unmatched(target, "null", Found::Nowhere, 0.0, reason) }
+            }),
         }
     }
 
