@@ -60,6 +60,8 @@ pub struct Transformation {
     pub output: &'static dyn Format,
     /// The keys of `output`.
     pub output_options: Options,
+    /// A file of no byte holds no record, also where the format says that it is broken (`empty = "send"`).
+    pub sends_empty: bool,
     /// How A writes numbers, dates and booleans.
     pub reading: Reading,
     /// How B wants them.

@@ -77,7 +77,7 @@ impl<'w> Run<'w> {
     fn file(&mut self, source: Source) -> Result<()> {
         let input = match not_empty(source.input)? {
             Some(input) => input,
-            None if self.spec.input.may_be_empty() => return Ok(()),
+            None if self.spec.input.may_be_empty() || self.spec.sends_empty => return Ok(()),
             None => Box::new(std::io::empty()),
         };
         let room = Room { beside: source.beside, ..self.room() };

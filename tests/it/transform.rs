@@ -320,3 +320,14 @@ fn the_decimal_sign_of_an_interchange_is_the_one_it_declares() {
     w.write("x", interchange("UNA:+,? '", "1.25"));
     assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "q\n2.50\n");
 }
+
+#[test]
+fn a_file_of_no_byte_is_sent_as_no_record_where_that_is_asked_for() {
+    let w = World::local("[routes.r.input]\nformat = \"json\"\n[routes.r.map]\nx = \"x\"\n[routes.r.output]\nformat = \"csv\"\n");
+    w.write("x.json", "");
+    w.run(&["transform", "r", "x.json"]).code(1).says("holds no JSON");
+    w.config(&w.read("passerelle.toml").replace("path = \"a\"\n", "path = \"a\"\nempty = \"send\"\n"));
+    w.write("a/x.json", "");
+    w.once().ok();
+    assert_eq!(w.read("b/x.csv"), "x\n");
+}

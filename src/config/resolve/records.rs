@@ -77,6 +77,7 @@ impl Builder<'_> {
         let encoder = Encoder::named(&output_options.word("encoding"), output_options.word("encoding_errors") == "replace")?;
         Some(Transformation {
             input: input_format,
+            sends_empty: o.table("source").is_some_and(|s| s.word("empty") == "send"),
             reading: reading(&input_options),
             output: output_format,
             style: style(&output_options),
