@@ -18,7 +18,8 @@ pub(super) fn check_kinds(expr: &Expr<'_>, node: &Node, scope: &mut Scope<'_>) {
                 for (cmp, right) in rest {
                     if !matches!(cmp, Cmp::In | Cmp::NotIn) && clash(left, right) {
                         let message = format!("{} is compared with {}", word(left.known()), word(right.known()));
-                        scope.mistakes.push(Mistake::new(range_of(expr), message, Some(CONVERT.into())));
+                        let days = [left.known(), right.known()].contains(&Known::Time);
+                        scope.mistakes.push(Mistake::new(range_of(expr), message, Some(if days { CONVERT_DAYS } else { CONVERT }.into())));
                     }
                     left = right;
                 }
@@ -36,6 +37,8 @@ pub(super) fn check_kinds(expr: &Expr<'_>, node: &Node, scope: &mut Scope<'_>) {
 }
 
 pub(super) const CONVERT: &str = "convert it first: `types = { Column = \"decimal\" }`, or the filter | decimal";
+
+const CONVERT_DAYS: &str = "convert it first: the filter | date, or | date('%d/%m/%Y') where it is written so";
 
 pub(super) fn word(known: Known) -> &'static str {
     match known {
