@@ -141,6 +141,16 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
         |column: &u16| (turn.told)(*column) && differs(*column, there.exported.as_ref().and_then(|e| e.get(*column))) && changed_there(there, *column, turn);
     let conflicts: Vec<u16> = wanted.iter().copied().filter(clashes).collect();
     let parked_before = entry.parked.take();
+    // What was found in the other side's export stays a conflict until this side shows something else there.
+    if let Some(parked) = still_parked(parked_before.as_ref(), turn, was.as_ref()).filter(|_| conflicts.is_empty()) {
+        let open: Vec<u16> = turn.compared.iter().filter(|(_, reads)| parked.columns.iter().any(|(c, _)| reads.contains(c))).map(|(c, _)| *c).collect();
+        if was.as_ref() == Some(&turn.shown) || open.is_empty() {
+            entry.parked = Some(parked);
+            return Verdict::Unchanged;
+        }
+        // A record in conflict waits as a whole: what else has changed in it is told with it.
+        return park(entry, turn, open, None, was.as_ref());
+    }
     if !conflicts.is_empty() {
         match winner(entry, turn) {
             None => return park(entry, turn, conflicts, parked_before, was.as_ref()),
@@ -265,9 +275,11 @@ fn agree(entry: &mut Entry, turn: &Turn<'_>, changed: &[u16]) {
             base.set(*column, cell.clone());
         }
     }
+    // What was told and is not seen there yet is not agreed on.
+    let told: Vec<u16> = entry.sides[to].pending.iter().filter_map(|p| p.from.as_ref()).flat_map(Row::iter).map(|(c, _)| c).collect();
     let settled = |c: &u16| turn.compared.iter().filter(|(_, reads)| reads.contains(c)).all(|(column, _)| agreed.contains(column));
     let base = entry.sides[from].base.get_or_insert_default();
-    for (column, cell) in turn.shown.iter().filter(|(c, _)| !changed.contains(c) || settled(c)) {
+    for (column, cell) in turn.shown.iter().filter(|(c, _)| !(changed.contains(c) || told.contains(c)) || settled(c)) {
         base.set(column, cell.clone());
     }
 }
@@ -356,6 +368,14 @@ fn give_back(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16]) {
         pending.from.iter_mut().for_each(|from| columns.iter().for_each(|c| from.drop(*c)));
     }
     held.pending.retain(|p| p.is_news() || !p.carried.is_empty());
+}
+
+/// A conflict that was found in the other side's export, in the columns that this side exports as it did then.
+fn still_parked(before: Option<&Parked>, turn: &Turn<'_>, was: Option<&Row>) -> Option<Parked> {
+    let before = before.filter(|p| p.from != turn.from && p.deleted_by.is_none())?;
+    let same = |column: u16| was.and_then(|was| was.get(column)).zip(turn.shown.get(column)).is_some_and(|(was, now)| (turn.same)(was, now));
+    let columns: Vec<_> = before.columns.iter().filter(|(c, _)| same(*c)).cloned().collect();
+    (!columns.is_empty()).then(|| Parked { columns, ..before.clone() })
 }
 
 fn grounds(turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {

@@ -266,6 +266,47 @@ fn a_parked_conflict_is_settled_for_either_side() {
 }
 
 #[test]
+fn a_conflict_stays_parked_however_often_either_side_exports_the_same() {
+    let (x, out) = in_conflict("", "");
+    out.code(1);
+    let job = x.last().to_string();
+    x.to_a();
+    for _ in 0..2 {
+        x.a("001;durand;1\n002;martin;6\n").ok();
+        x.b("001,DUPUIS,1\n002,MARTIN,6\n").ok();
+        assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+    }
+    // What else is changed in it waits with it, and nothing of it is lost.
+    x.a("001;durand;9\n002;martin;6\n").code(1).says("in conflict");
+    let later = x.last().to_string();
+    x.b("001,DUPUIS,1\n002,MARTIN,6\n").ok();
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+    x.w.run(&["resolve", &job, "--take", "b"]).code(2).says("parked it anew");
+    x.w.run(&["resolve", &later, "--take", "b"]).ok().says("1 conflicts");
+    x.w.once().ok();
+    assert_eq!(x.to_a(), ["001;DUPUIS;9;modified"]);
+    x.a("001;DUPUIS;9\n002;martin;6\n").ok();
+    assert_eq!(x.to_b(), ["001,DUPUIS,9,modified"]);
+    x.b("001,DUPUIS,9\n002,MARTIN,6\n").ok();
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+}
+
+#[test]
+fn what_was_sent_and_not_seen_yet_still_stands_against_the_other_sides_change() {
+    let x = Exchange::both("", "");
+    x.a("001;dupont;1\n").ok();
+    x.b("001,DUPONT,1\n").ok();
+    x.to_b();
+    x.a("001;durand;1\n").ok();
+    // A exports the same once more before B has imported it, and B's user changes the name.
+    x.a("001;durand;1\n").ok();
+    assert_eq!(x.to_b(), ["001,DURAND,1,modified"]);
+    x.a("001;durand;2\n").ok();
+    x.b("001,DUPUIS,1\n").code(1).says("in conflict");
+    assert_eq!(x.to_a(), nothing(), "A's change would be lost in silence");
+}
+
+#[test]
 fn a_conflicts_file_that_was_edited_settles_each_row_by_itself() {
     let (x, _) = in_conflict("", "");
     x.to_a();
