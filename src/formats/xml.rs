@@ -98,8 +98,28 @@ fn path_of(text: &str) -> Result<Vec<String>, String> {
 /// The stream under the parser: knows the line, and keeps the bytes that the parser takes.
 struct Counted {
     inner: BufReader<Input>,
+    /// The line on which `taken` begins.
     line: u64,
     taken: Vec<u8>,
+}
+
+impl Counted {
+    /// The line that the parser has come to. Lines are counted by the record: parts of elements are short.
+    fn line(&self) -> u64 {
+        self.line + memchr::memchr_iter(b'\n', &self.taken).count() as u64
+    }
+
+    /// Takes what was kept, and keeps what comes from now on in `buffer`.
+    fn start_over(&mut self, buffer: &mut Vec<u8>) {
+        self.line = self.line();
+        std::mem::swap(&mut self.taken, buffer);
+        self.taken.clear();
+    }
+
+    fn forget(&mut self) {
+        self.line = self.line();
+        self.taken.clear();
+    }
 }
 
 impl Read for Counted {
@@ -119,7 +139,6 @@ impl BufRead for Counted {
     }
     fn consume(&mut self, n: usize) {
         let taken = &self.inner.buffer()[..n];
-        self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
         self.taken.extend_from_slice(taken);
         self.inner.consume(n);
     }
@@ -186,7 +205,7 @@ impl Reader {
     }
 
     fn fail(&self, message: impl Into<String>) -> Error {
-        Error::file(message).on_line(self.parser.get_ref().line).hint("check that the file is whole and well-formed XML, as a browser or xmllint shows it")
+        Error::file(message).on_line(self.parser.get_ref().line()).hint("check that the file is whole and well-formed XML, as a browser or xmllint shows it")
     }
 
     /// The name without its prefix.
@@ -229,7 +248,9 @@ impl Reader {
         if depth == 0 && !on_path {
             // A file of another kind is no file without records.
             let message = format!("the root element is <{}>, not <{}>, with which input.records begins", node.name, self.path[0]);
-            return Err(Error::file(message).on_line(self.parser.get_ref().line).hint("check that it is the export that the route is for, and input.records"));
+            return Err(Error::file(message)
+                .on_line(self.parser.get_ref().line())
+                .hint("check that it is the export that the route is for, and input.records"));
         }
         if on_path && depth + 1 == self.path.len() {
             self.record_depth = Some(depth);
@@ -300,7 +321,7 @@ impl Reader {
     /// Handles one event; gives a record when its element closes, and `None` at the end of the document.
     fn step(&mut self) -> Result<Option<Option<Node>>> {
         if self.record_depth.is_none() {
-            self.parser.get_mut().taken.clear();
+            self.parser.get_mut().forget();
         }
         self.buf.clear();
         let line = self.parser.get_ref().line;
@@ -379,7 +400,7 @@ impl RecordReader for Reader {
             let Some(node) = step else { continue };
             self.number += 1;
             (record.number, record.line) = (self.number, self.record_line);
-            std::mem::swap(&mut record.raw, &mut self.parser.get_mut().taken);
+            self.parser.get_mut().start_over(&mut record.raw);
             record.tree = Some(crate::record::Value::Nodes(Nodes::One(Arc::new(node))));
             record.parent = self.open.last_mut().map(|around| Nodes::One(around.shared()));
             return Ok(Next::Record);
@@ -422,7 +443,8 @@ fn is_legal(c: char) -> bool {
 
 fn legal(text: &str) -> Result<(), String> {
     // What is not allowed are control characters, and two characters that begin with the byte 0xEF.
-    if text.bytes().all(|b| (b >= 0x20 && b != 0xef) || matches!(b, b'\t' | b'\n' | b'\r')) {
+    // All bytes, whatever the first ones say: many are looked at in one step.
+    if !text.bytes().fold(false, |odd, b| odd | ((b < 0x20) & (b != b'\t') & (b != b'\n') & (b != b'\r')) | (b == 0xef)) {
         return Ok(());
     }
     match text.chars().find(|c| !is_legal(*c)) {
