@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, EndpointConfig};
+use crate::config::{Config, EndpointConfig, Route};
 use crate::error::{Error, Result};
 
 /// Relays files between business programs: from A's export folder, in B's format, to B's import folder — each one exactly once.
@@ -104,6 +104,14 @@ fn endpoint<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<EndpointConfig
     config.endpoints.get(name).ok_or_else(|| {
         let near = crate::options::nearest(name, config.endpoints.keys().map(String::as_str)).map(|n| format!("did you mean {n}?"));
         Error::config(format!("there is no endpoint {name}")).hint(near.unwrap_or_else(|| "`passerelle config show` lists the endpoints".into()))
+    })
+}
+
+/// The route of that name, or the nearest one.
+fn route<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<Route>> {
+    config.routes.iter().find(|r| r.name == name).ok_or_else(|| {
+        let near = crate::options::nearest(name, config.routes.iter().map(|r| r.name.as_str())).map(|n| format!("did you mean {n}?"));
+        Error::config(format!("there is no route {name}")).hint(near.unwrap_or_else(|| "`passerelle config show` lists the routes".into()))
     })
 }
 

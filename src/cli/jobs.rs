@@ -144,10 +144,7 @@ pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
             Error::config(format!("there is no state {word}")).hint(format!("the states are {}", words.join(", ")))
         })
     });
-    if let Some(route) = args.route.as_ref().filter(|r| !config.routes.iter().any(|c| c.name == **r)) {
-        let near = crate::options::nearest(route, config.routes.iter().map(|r| r.name.as_str())).map(|n| format!("did you mean {n}?"));
-        return Err(Error::config(format!("there is no route {route}")).hint(near.unwrap_or_else(|| "`passerelle status` lists the routes".into())));
-    }
+    args.route.iter().try_for_each(|name| super::route(&config, name).map(drop))?;
     let query = Query { route: args.route.clone(), state: state.transpose()?, limit: args.limit };
     let Some(reader) = Journal::read(&config.home)? else { return Ok(0) };
     if !args.json {

@@ -59,6 +59,7 @@ pub(crate) struct RouteArgs {
 
 pub(crate) fn retry(args: &RetryArgs, context: &Context) -> Result<u8> {
     let config = context.config()?;
+    args.route.iter().try_for_each(|name| super::route(&config, name).map(drop))?;
     let mut jobs = args.jobs.clone();
     if args.all
         && let Some(reader) = Journal::read(&config.home)?

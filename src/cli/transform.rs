@@ -38,10 +38,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     let config = context.config()?;
-    let route = config.routes.iter().find(|r| r.name == args.route).cloned().ok_or_else(|| {
-        let near = crate::options::nearest(&args.route, config.routes.iter().map(|r| r.name.as_str())).map(|n| format!("did you mean {n}?"));
-        Error::config(format!("there is no route {}", args.route)).hint(near.unwrap_or_else(|| "`passerelle config show` lists the routes".into()))
-    })?;
+    let route = super::route(&config, &args.route)?.clone();
     if let Some(file) = args.files.iter().find(|f| f.canonicalize().is_ok_and(|f| args.output.canonicalize().is_ok_and(|o| o == f))) {
         return Err(Error::config(format!("{} is both input and output", file.display())).hint("name another file after -o"));
     }

@@ -107,7 +107,7 @@ impl Reading {
 
     /// The whole number that `text` stands for.
     pub fn integer(&self, text: &str) -> Result<Decimal, String> {
-        let number = self.decimal(text)?;
+        let number = self.decimal(text).map_err(|_| format!("{} is not a whole number", quoted(text)))?;
         if number.fract().is_zero() && number.scale() == 0 { Ok(number) } else { Err(format!("{} is not a whole number", quoted(text))) }
     }
 

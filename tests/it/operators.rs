@@ -106,6 +106,14 @@ fn a_paused_route_takes_nothing_and_the_pause_survives_restarts() {
 }
 
 #[test]
+fn a_route_that_is_not_there_is_told_by_every_command_that_takes_one() {
+    let w = World::local("");
+    for arguments in [&["retry", "--all", "--route", "q"][..], &["history", "--route", "q"], &["transform", "q", "x"], &["pause", "q"]] {
+        w.run(arguments).code(2).says("there is no route q");
+    }
+}
+
+#[test]
 fn reading_commands_end_0_before_the_first_run() {
     let w = World::local("");
     assert_eq!(w.json(&["status", "--json"])["routes"][0]["state"], "stopped");
