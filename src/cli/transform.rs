@@ -60,7 +60,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
 enum Target {
     Nowhere,
     Stdout,
-    Files { path: PathBuf, split: bool, made: Vec<(tempfile::NamedTempFile, PathBuf)> },
+    /// A device or a fifo: it is written to, and never replaced.
+    Stream(PathBuf),
+    Files {
+        path: PathBuf,
+        split: bool,
+        made: Vec<(tempfile::NamedTempFile, PathBuf)>,
+    },
 }
 
 fn write_failed(path: &Path, e: &std::io::Error) -> Error {
@@ -77,14 +83,17 @@ impl Target {
         if args.output.is_dir() {
             return Err(Error::config(format!("{} is a folder", args.output.display())).hint("name a file after -o"));
         }
-        if args.output != Path::new("-") {
-            return Ok(Target::Files { path: args.output.clone(), split, made: Vec::new() });
+        let stream = args.output.metadata().is_ok_and(|m| !m.is_file());
+        if args.output != Path::new("-") && !stream {
+            // Of a link, what it leads to is replaced.
+            let path = args.output.canonicalize().unwrap_or_else(|_| args.output.clone());
+            return Ok(Target::Files { path, split, made: Vec::new() });
         }
         if split {
             return Err(Error::config("the route splits its output into several files, which standard output can't take")
                 .hint("name a file after -o: the parts are numbered before its extension"));
         }
-        Ok(Target::Stdout)
+        Ok(if stream { Target::Stream(args.output.clone()) } else { Target::Stdout })
     }
 
     /// Opens part `number`; gives the name for a zip archive too.
@@ -92,6 +101,10 @@ impl Target {
         match self {
             Target::Nowhere => Ok((Box::new(std::io::sink()), String::new())),
             Target::Stdout => Ok((Box::new(BufWriter::new(std::io::stdout())), "records".into())),
+            Target::Stream(path) => {
+                let stream = std::fs::OpenOptions::new().write(true).open(&*path).map_err(|e| write_failed(path, &e))?;
+                Ok((Box::new(BufWriter::new(stream)), "records".into()))
+            }
             Target::Files { path, split, made } => {
                 use std::os::unix::ffi::{OsStrExt, OsStringExt};
                 let name = path.file_name().unwrap_or_default().as_bytes();

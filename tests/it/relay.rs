@@ -403,3 +403,14 @@ fn one_file_in_trouble_does_not_keep_the_others_from_being_tried() {
     w.once().code(3);
     assert_eq!(w.read("b/y.csv"), "2");
 }
+
+#[test]
+fn what_announced_a_file_is_deleted_with_it() {
+    let w = World::local("");
+    w.config(&w.read("passerelle.toml").replace("path = \"a\"\n", "path = \"a\"\ndone_file = \"{name}.done\"\non_success = \"delete\"\n"));
+    w.write("a/x.csv", "1");
+    w.write("a/x.csv.done", "");
+    w.once().ok();
+    assert_eq!((w.states(), w.names("b")), (vec!["delivered".to_owned()], vec!["x.csv".to_owned()]));
+    assert!(w.names("a").is_empty(), "{:?}", w.names("a"));
+}

@@ -331,3 +331,25 @@ fn a_file_of_no_byte_is_sent_as_no_record_where_that_is_asked_for() {
     w.once().ok();
     assert_eq!(w.read("b/x.csv"), "x\n");
 }
+
+#[test]
+fn what_is_no_plain_file_is_written_to_and_never_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n");
+    w.write("x.csv", "a\n1\n");
+    let fifo = w.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let reads = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || std::fs::read_to_string(fifo).unwrap()
+    });
+    w.run(&["transform", "r", "x.csv", "-o", "fifo"]).ok();
+    assert!(std::fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
+    assert_eq!(reads.join().unwrap(), "a\n1\n");
+    // What a link leads to is replaced, not the link.
+    w.write("real.csv", "old");
+    std::os::unix::fs::symlink("real.csv", w.path("link.csv")).unwrap();
+    w.run(&["transform", "r", "x.csv", "-o", "link.csv"]).ok();
+    assert!(std::fs::symlink_metadata(w.path("link.csv")).unwrap().is_symlink());
+    assert_eq!(w.read("real.csv"), "a\n1\n");
+}

@@ -75,8 +75,14 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
         for companion in companions(route, job) {
             let from = claimed.with_file_name(companion.path());
             let to = archive_folder(w, job, &now).join(companion.path());
-            if from.exists() {
-                archive_one(w, &from, &to, ArchiveCompress::None, &mut folders)?;
+            match from.exists() {
+                false => {}
+                // What announced a file goes the file's way.
+                true if route.source.on_success == OnSuccess::Delete => {
+                    durable::remove(&from)?;
+                    folders.left(&from);
+                }
+                true => archive_one(w, &from, &to, ArchiveCompress::None, &mut folders)?,
             }
         }
         places.push(path);
