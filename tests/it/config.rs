@@ -211,3 +211,15 @@ fn a_mistake_in_the_middle_of_a_character_is_told_with_its_place() {
     let out = w.run(&["config", "check"]).code(2);
     assert!(out.stderr.contains("passerelle.toml:") && !out.stderr.contains("panicked"), "{}", out.stderr);
 }
+
+#[test]
+fn a_file_that_announces_another_is_not_that_file() {
+    for keys in ["done_file = \"{name}\"", "checksum_file = \"{name}\""] {
+        let w = World::local("");
+        w.config(&w.read("passerelle.toml").replace("path = \"a\"\n", &format!("path = \"a\"\n{keys}\n")));
+        w.run(&["config", "check"]).code(2).says("is the name of the file itself");
+    }
+    let w = World::local("");
+    w.config(&w.read("passerelle.toml").replace("path = \"b\"\n", "path = \"b\"\ndone_file = \"{stem}.{ext}\"\n"));
+    w.run(&["config", "check"]).code(2).says("is the name of the file itself");
+}

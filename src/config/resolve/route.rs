@@ -83,8 +83,8 @@ impl Builder<'_> {
             outright,
             exclude,
             recursive: o.flag("recursive"),
-            done_file: self.template(o, "done_file", &["name", "stem", "ext"]),
-            checksum_file: self.template(o, "checksum_file", &["name", "stem", "ext"]),
+            done_file: self.companion(o, "done_file", &["name", "stem", "ext"]),
+            checksum_file: self.companion(o, "checksum_file", &["name", "stem", "ext"]),
             min_size: o.size("min_size"),
             empty: match o.word("empty").as_str() {
                 "send" => Empty::Send,
@@ -169,6 +169,19 @@ impl Builder<'_> {
         by_name.then_some(names)
     }
 
+    /// The name of a file beside another one, which is never that file itself.
+    fn companion(&mut self, o: &Options, key: &str, allowed: &[&str]) -> Option<Template> {
+        if o.text(key).is_some_and(|t| matches!(t.as_str(), "{name}" | "{stem}.{ext}")) {
+            self.mistake(
+                o.span_of(key),
+                format!("`{key}` is the name of the file itself, which it would empty"),
+                "expected another one",
+                Some("as in \"{name}.done\"".into()),
+            );
+        }
+        self.template(o, key, allowed)
+    }
+
     pub(super) fn destination(&mut self, route: &str, o: &Options) -> Option<DestinationConfig> {
         let endpoint = self.named_endpoint(o);
         if endpoint.is_none() && o.has("endpoint") {
@@ -221,7 +234,7 @@ impl Builder<'_> {
                 _ => Verify::Size,
             },
             mode: o.text("mode").and_then(|m| mode(&m)),
-            done_file: self.template(o, "done_file", &["name", "stem", "ext", "job"]),
+            done_file: self.companion(o, "done_file", &["name", "stem", "ext", "job"]),
             confirm: o.duration("confirm"),
             after: self.command(o, "after"),
             after_remote,
