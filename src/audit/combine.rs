@@ -347,26 +347,33 @@ pub fn conditions(search: &Search<'_>, target: usize, tried: &[Tried]) -> Vec<Ca
     out
 }
 
-/// Values of a column, each with the target's value that stands beside it, and how often.
 /// With each value of a source, what stands beside it in the target, most often first.
 type Seen<'s> = HashMap<&'s str, Vec<(&'s str, usize)>>;
 
 /// What stands beside each value of a source.
 fn beside<'s>(search: &Search<'s>, source: usize, target: usize) -> Seen<'s> {
-    let mut seen: Seen<'s> = HashMap::new();
+    let mut counts: HashMap<&str, HashMap<&str, usize>> = HashMap::new();
     for (a, b) in &search.all {
         let given = search.a.rows[*a][source].as_deref().unwrap_or("");
         let wanted = search.b.rows[*b][target].as_deref().unwrap_or("");
-        let images = seen.entry(given).or_default();
-        match images.iter_mut().find(|(image, _)| *image == wanted) {
-            Some((_, n)) => *n += 1,
-            None => images.push((wanted, 1)),
-        }
+        *counts.entry(given).or_default().entry(wanted).or_default() += 1;
     }
-    for images in seen.values_mut() {
+    let sorted = |counts: HashMap<&'s str, usize>| {
+        let mut images: Vec<(&str, usize)> = counts.into_iter().collect();
         images.sort_by(|x, y| y.1.cmp(&x.1).then(x.0.cmp(y.0)));
-    }
-    seen
+        images
+    };
+    counts.into_iter().map(|(given, images)| (given, sorted(images))).collect()
+}
+
+/// What stands most often beside each value.
+fn images<'s>(seen: &Seen<'s>) -> BTreeSet<&'s str> {
+    seen.values().map(|images| images[0].0).collect()
+}
+
+/// How many records hold something else beside their value.
+fn odd_ones(seen: &Seen<'_>) -> usize {
+    seen.values().flat_map(|images| &images[1..]).map(|(_, n)| n).sum()
 }
 
 /// Columns of A that tell a target's values apart, one by one, though no conversion was found: they may hold it in another form.
@@ -376,8 +383,7 @@ pub fn telling(search: &Search<'_>, target: usize) -> Vec<String> {
     }
     let one_to_one = |source: usize| {
         let seen = beside(search, source, target);
-        let images: BTreeSet<&str> = seen.values().map(|images| images[0].0).collect();
-        let exact = seen.len() >= 2 && seen.values().all(|images| images.len() == 1) && images.len() == seen.len();
+        let exact = seen.len() >= 2 && odd_ones(&seen) == 0 && images(&seen).len() == seen.len();
         // Where nothing repeats, anything tells it apart: then names must agree.
         exact && (seen.len() * 3 <= search.all.len() * 2 || search.near.alike(source, target) >= 0.4)
     };
@@ -395,11 +401,11 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
     let mut best: Option<(f64, usize, Seen<'_>)> = None;
     for (source, _) in search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list && a.distinct <= 200 && !super::names::is_secret(&a.name)) {
         let seen = beside(search, source, target);
-        let wrong: usize = seen.values().flat_map(|images| &images[1..]).map(|(_, n)| n).sum();
+        let wrong = odd_ones(&seen);
         // What stands beside a value must stand there far more often than anything else.
         let clear = seen.values().all(|images| images.len() == 1 || images[0].1 >= 4 * images[1..].iter().map(|(_, n)| n).sum::<usize>());
         let often = seen.values().filter(|images| images[0].1 >= 2).count();
-        let images: BTreeSet<&str> = seen.values().map(|images| images[0].0).collect();
+        let images = images(&seen);
         // A key tells everything apart, and proves nothing.
         let keys = seen.len() < 2 || images.len() < 2 || seen.len() * 2 > search.all.len() || often * 2 < seen.len();
         if keys || !clear || wrong * 50 > search.all.len() {
@@ -413,7 +419,7 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
         }
     }
     let (_, source, seen) = best?;
-    let images: BTreeSet<&str> = seen.values().map(|images| images[0].0).collect();
+    let images = images(&seen);
     let likeness = search.near.alike(source, target);
     // Values that fall together by chance do so without a name in common.
     let apart = images.len() == seen.len() && seen.values().all(|images| images[0].1 >= 3) && search.all.len() >= 12;
@@ -421,7 +427,7 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
         return None;
     }
     let twice = seen.values().filter(|images| images[0].1 >= 2).count() as f64 / seen.len() as f64;
-    let wrong: usize = seen.values().flat_map(|images| &images[1..]).map(|(_, n)| n).sum();
+    let wrong = odd_ones(&seen);
     let confidence = (0.45 + 0.2 * twice + 0.25 * likeness).min(if wrong > 0 { 0.7 } else { 0.85 });
     let mut pairs: Vec<(String, String)> = seen.iter().map(|(k, images)| ((*k).to_owned(), images[0].0.to_owned())).collect();
     pairs.sort();

@@ -348,7 +348,12 @@ impl Plan {
         for (i, (name, at, rule)) in self.rules.iter().enumerate() {
             if rule.unique {
                 let value = ruled(values, name, *at);
-                unique.insert(i, &sameness(value, &style.text(value)));
+                let text = style.text(value);
+                let same = sameness(value, &text);
+                unique.insert(i, &same);
+                if rule.grouped {
+                    unique.set_last(i, &same);
+                }
             }
         }
     }

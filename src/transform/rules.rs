@@ -48,9 +48,11 @@ impl Rule {
         {
             return Err(format!("{} is none of {}", quoted(&text), list.join(", ")));
         }
-        let same = sameness(value, &text);
-        if self.unique && unique.contains(at, &same) && !(self.grouped && unique.is_last(at, &same)) {
-            return Err(format!("{} stands in an earlier record, and B wants it unique", quoted(&text)));
+        if self.unique {
+            let same = sameness(value, &text);
+            if unique.contains(at, &same) && !(self.grouped && unique.is_last(at, &same)) {
+                return Err(format!("{} stands in an earlier record, and B wants it unique", quoted(&text)));
+            }
         }
         Ok(())
     }
@@ -60,7 +62,7 @@ impl Rule {
 #[derive(Debug)]
 pub struct Unique {
     seen: HashSet<(usize, u64, u64)>,
-    /// What each rule has seen last.
+    /// What each rule of grouped rows has seen last.
     last: HashMap<usize, (usize, u64, u64)>,
     keys: (RandomState, RandomState),
     most: usize,
@@ -91,6 +93,9 @@ impl Unique {
         }
         let key = self.key(at, text);
         self.seen.insert(key);
+    }
+    pub(super) fn set_last(&mut self, at: usize, text: &str) {
+        let key = self.key(at, text);
         self.last.insert(at, key);
     }
 }

@@ -94,14 +94,16 @@ impl<'w> Run<'w> {
             pending = loop {
                 match reader.read(&mut record)? {
                     Next::Bad(reject) => self.reject(&record, &reject)?,
-                    Next::Record if fit::names_of(&record).is_none() => {
-                        let misfit = fit::misfit(&record, &[]).unwrap_or_else(|| Reject::record("it has no names for columns"));
-                        self.reject(&record, &misfit)?;
-                    }
-                    other => break Some(other),
+                    Next::Record => match fit::names_of(&record) {
+                        Err(reject) => self.reject(&record, &reject)?,
+                        Ok(names) => {
+                            mapping.to_mut().columns = Some(names);
+                            break Some(Next::Record);
+                        }
+                    },
+                    Next::End => break Some(Next::End),
                 }
             };
-            mapping.to_mut().columns = fit::names_of(&record);
         }
         let plan = self.spec.plan(&mapping, &columns)?;
         if let (None, Some(wanted), true) = (&mapping.map, &mapping.columns, columns.closed() && !columns.nested) {
