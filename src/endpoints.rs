@@ -15,6 +15,7 @@ pub mod pool;
 pub mod reach;
 pub mod sftp;
 mod tls;
+mod veil;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

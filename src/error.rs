@@ -157,6 +157,13 @@ impl Error {
         self.0.endpoint.get_or_insert_with(|| name.to_owned());
         self
     }
+    /// The same failure with its words as `cover` lets them be seen.
+    #[must_use]
+    pub fn covered(mut self, cover: impl Fn(&str) -> String) -> Self {
+        self.0.message = cover(&self.0.message);
+        self.0.hint = self.0.hint.as_deref().map(cover);
+        self
+    }
     /// The server asks not to be tried before that.
     #[must_use]
     pub fn not_before(mut self, pause: std::time::Duration) -> Self {

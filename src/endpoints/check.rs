@@ -119,6 +119,11 @@ impl Plan {
         if let Err(e) = tried {
             stages.failed(&e, endpoint);
         }
+        let veil = super::veil::Veil::of(endpoint);
+        for step in &mut stages.steps {
+            step.detail = veil.over(&step.detail);
+            step.hint = step.hint.as_deref().map(|hint| veil.over(hint));
+        }
         Report { endpoint: endpoint.name.clone(), ok: stages.steps.iter().all(|s| s.ok), steps: stages.steps }
     }
 

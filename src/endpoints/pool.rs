@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::veil::Veil;
 use super::{Endpoint, Resumes, Session};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
@@ -40,6 +41,7 @@ pub struct Pool {
     idle: Mutex<Vec<Idle>>,
     logins: Mutex<Logins>,
     rate: Option<Rate>,
+    veil: Veil,
 }
 
 impl std::fmt::Debug for Pool {
@@ -51,7 +53,7 @@ impl std::fmt::Debug for Pool {
 impl Pool {
     /// The pool of local folders.
     pub fn local() -> Self {
-        Self { config: None, endpoint: Arc::new(super::local::Local), idle: Mutex::default(), logins: Mutex::default(), rate: None }
+        Self { config: None, endpoint: Arc::new(super::local::Local), idle: Mutex::default(), logins: Mutex::default(), rate: None, veil: Veil::default() }
     }
     /// The pool of a server.
     pub fn new(config: &Arc<EndpointConfig>) -> Result<Self> {
@@ -60,6 +62,7 @@ impl Pool {
             idle: Mutex::default(),
             logins: Mutex::default(),
             rate: config.limit_rate.map(Rate::new),
+            veil: Veil::of(config),
             config: Some(config.clone()),
         })
     }
@@ -80,7 +83,8 @@ impl Pool {
         self.rate.as_ref()
     }
 
-    /// Runs `work` on a connection, a kept one or a new one. The connection is kept only if the work succeeded.
+    /// Runs `work` on a connection, a kept one or a new one. The connection is kept only if the work succeeded. What the
+    /// server says in an error leaves here without the endpoint's secrets.
     pub fn with<T>(&self, stop: &Stop, work: impl FnOnce(&mut dyn Session) -> Result<T>) -> Result<T> {
         let name = self.config.as_ref().map(|c| c.name.clone());
         let run = || {
@@ -95,7 +99,7 @@ impl Pool {
             result
         };
         run().map_err(|e| match &name {
-            Some(name) => e.on_endpoint(name),
+            Some(name) => e.on_endpoint(name).covered(|text| self.veil.over(text)),
             None => e,
         })
     }

@@ -171,6 +171,45 @@ fn post_and_multipart_carry_an_idempotency_key_and_the_headers() {
     }
 }
 
+/// Whether a secret stands in what was printed or in what is kept.
+fn tells(w: &World, printed: &[String], secret: &str) -> Vec<String> {
+    let mut places: Vec<String> = printed.iter().filter(|text| text.contains(secret)).cloned().collect();
+    for (name, bytes) in w.files("relay") {
+        if bytes.windows(secret.len()).any(|window| window == secret.as_bytes()) {
+            places.push(name);
+        }
+    }
+    places
+}
+
+#[test]
+fn a_server_that_repeats_our_secrets_does_not_bring_them_into_logs_journal_or_notes() {
+    // The form of Basic, a header's token, a password in HTML and one that is cut off where our note ends.
+    let answer =
+        "422 No\r\nContent-Length: 424\r\n\r\nAuthorization: Basic dXNlcjpwJnNzIHc9cmQvMQ== X-Key: k\\/3y-51 p&amp;ss w=rd/1 p&ss w=rd/1 p%26ss+w%3Drd%2F1 ";
+    let long: &'static str = Box::leak(format!("{answer}{:.<185}p&ss w=rd/1{:.<120}", "", "").into_boxed_str());
+    let refused = "401 No\r\nContent-Length: 21\r\n\r\nwho is p&ss w=rd/1 Hm";
+    let (port, _) = scripted(vec![Some(long), Some(refused), Some(refused), Some(refused)]);
+    let w = world(&format!("http://user@127.0.0.1:{port}/import"), "password = \"${env:P}\"\nmethod = \"POST\"\nheaders = { X-Key = \"${env:K}\" }\n", "");
+    let env = [("P", "p&ss w=rd/1"), ("K", "k/3y-51")];
+    w.write("a/x.csv", "a;b\n");
+    let mut printed = Vec::new();
+    let mut run = |args: &[&str]| {
+        let ran = w.run_with(args, &env);
+        printed.extend([ran.stdout.clone(), ran.stderr.clone()]);
+        ran
+    };
+    assert_eq!(run(&["run", "--once"]).code, 1);
+    assert!(run(&["show", "1"]).stdout.contains("422"));
+    w.write("a/y.csv", "a;b\n");
+    assert_eq!(run(&["run", "--once"]).code, 3);
+    assert!(run(&["show", "2"]).stdout.contains("who is *** Hm"), "what else it says stays readable");
+    run(&["history", "--json"]);
+    for secret in ["p&ss", "p&amp;ss", "p%26ss", "dXNlcjpw", "k/3y-51", "k\\/3y-51"] {
+        assert_eq!(tells(&w, &printed, secret), Vec::<String>::new(), "{secret}");
+    }
+}
+
 #[test]
 fn a_post_that_was_cut_after_its_body_is_unconfirmed_and_never_sent_again_by_itself() {
     let (port, seen) = scripted(vec![None, Some("200 OK")]);
