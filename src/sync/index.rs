@@ -25,6 +25,15 @@ struct Slot {
     quiet: u64,
 }
 
+/// A key that the export did not have.
+pub(super) struct Missing {
+    pub(super) id: Id,
+    /// The side is known to hold it.
+    pub(super) holds: bool,
+    /// Something was delivered to the side for it: perhaps its deletion.
+    pub(super) awaits: bool,
+}
+
 const HOLDS: u8 = 1;
 const AWAITS: u8 = 2;
 const ROWS: u8 = 4;
@@ -86,11 +95,11 @@ impl Index {
         self.slots[at].flags.fetch_or(SEEN, Relaxed) & SEEN == 0
     }
     /// The keys that the export did not have, of which something is to be said: those that the side holds where deletions
-    /// are sent (then true), and those that something was delivered to it for.
-    pub(super) fn missing(&self, deletes: Deletes) -> impl Iterator<Item = (Id, bool)> {
+    /// are sent, and those that something was delivered to it for.
+    pub(super) fn missing(&self, deletes: Deletes) -> impl Iterator<Item = Missing> {
         let wanted = if deletes == Deletes::Send { HOLDS | AWAITS } else { AWAITS };
         let flags = self.slots.iter().map(|slot| (slot.id, slot.flags.load(Relaxed)));
-        flags.filter(move |(_, f)| f & SEEN == 0 && f & wanted != 0).map(|(id, f)| (id, f & HOLDS != 0))
+        flags.filter(move |(_, f)| f & SEEN == 0 && f & wanted != 0).map(|(id, f)| Missing { id, holds: f & HOLDS != 0, awaits: f & AWAITS != 0 })
     }
 }
 

@@ -112,6 +112,13 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
         new.into_iter().for_each(|(c, cell)| base.set(c, cell));
     }
     ours.deleting = false;
+    if entry.parked.as_ref().is_some_and(|p| p.deleted_by == Some(turn.from)) {
+        // The side that had deleted the record has it again: what the other one has changed stands against that now, and
+        // the deletion, which it has not taken, is void.
+        entry.parked = None;
+        entry.side_mut(turn.from.other()).pending.retain(|p| p.row.is_some());
+    }
+    let ours = entry.side(turn.from);
     let deleted_there = ours.is_being_deleted() || entry.side(turn.from.other()).deleting;
     let changed = changed_since(entry.side(turn.from), sent(entry, turn.from).as_ref(), turn.same);
     let there = entry.side(turn.from.other());

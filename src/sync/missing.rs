@@ -5,6 +5,7 @@ use super::compare::Compare;
 use super::deleted::{self, Deletes, Gone};
 use super::entry::{Entry, Id};
 use super::export::Deletions;
+use super::index::Missing;
 use super::judge::Conflict;
 use super::prepared::Prepared;
 use crate::error::{Error, Kind, Result};
@@ -21,7 +22,7 @@ impl Compare<'_> {
         let held = self.index.held;
         let hint = format!("look at the export; if it is right: passerelle retry {} --accept-deletes", self.export.job);
         let hold = |message: String| Err(Error::file(message).kind_of(Kind::Held).at("sync").hint(hint));
-        if self.records == 0 && held > 0 {
+        if self.records == 0 && missing > 0 {
             return hold(format!("the export is empty, and {held} records were known: nothing is sent"));
         }
         if missing > 0 && self.spec.max_deletes.exceeded(missing, held) {
@@ -29,6 +30,11 @@ impl Compare<'_> {
             return hold(format!("{missing} of {held} records are missing, more than max_deletes ({limit}): nothing is sent"));
         }
         Ok(())
+    }
+
+    fn is_being_deleted(&mut self, id: &Id) -> Result<bool> {
+        let bytes = self.memory.get(id)?;
+        Ok(bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose()?.is_some_and(|entry| entry.side(self.side).is_being_deleted()))
     }
 
     fn deletion(&self, prepared: &Prepared, entry: &Entry, row: &Row, plan_key: &[usize]) -> Deletion {
@@ -50,7 +56,7 @@ impl Compare<'_> {
     pub(super) fn miss(&mut self, plan_key: &[usize], each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
         let Some(prepared) = self.prepared.take() else { return Ok(()) };
         let deletes = self.spec.deletes;
-        let missing: Vec<(Id, bool)> = self.index.missing(deletes).collect();
+        let missing: Vec<Missing> = self.index.missing(deletes).collect();
         if self.unreadable > 0 {
             // Any of them may be one that could not be read: nothing is said of them.
             if deletes == Deletes::Send && !missing.is_empty() {
@@ -60,10 +66,15 @@ impl Compare<'_> {
             return Ok(());
         }
         let skipped = std::mem::take(&mut self.newly_skipped);
-        let count = missing.iter().filter(|(_, holds)| *holds).count() + skipped.len();
-        self.allowed(count as u64)?;
+        let mut count = skipped.len() as u64;
+        for missing in missing.iter().filter(|m| m.holds) {
+            // What this side has deleted because it was told to is sent to nobody.
+            let expected = missing.awaits && self.is_being_deleted(&missing.id)?;
+            count += u64::from(!expected);
+        }
+        self.allowed(count)?;
         let reading = self.spec.opposite.as_ref().map_or_else(Reading::default, |o| o.reading.clone());
-        let missing = missing.into_iter().map(|(id, _)| id);
+        let missing = missing.into_iter().map(|m| m.id);
         // In the order of their keys, however the memory has them.
         let mut gone: Vec<(Vec<String>, Id)> = Vec::new();
         for id in missing.chain(skipped) {

@@ -292,6 +292,49 @@ fn a_conflict_stays_parked_however_often_either_side_exports_the_same() {
 }
 
 #[test]
+fn a_record_that_comes_back_where_it_was_deleted_stands_in_conflict_with_what_the_other_side_made_of_it() {
+    let x = Exchange::both("deletes = \"send\"\nmax_deletes = \"100%\"", "deletes = \"send\"\nmax_deletes = \"100%\"");
+    x.a("1;k;1\n2;n;1\n").ok();
+    x.b("1,K,1\n2,N,1\n").ok();
+    x.to_b();
+    x.b("1,K,1\n").ok();
+    assert_eq!(x.to_a(), ["2;n;1;deleted"]);
+    x.a("1;k;1\n2;edited;1\n").code(1).says("in conflict");
+    // B's user puts the record back by hand: A's edit is not overwritten.
+    x.b("1,K,1\n2,BACK,1\n").code(1).says("in conflict");
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+    x.a("1;k;1\n2;edited;1\n").ok();
+    let jobs = x.w.history();
+    let parked = jobs.iter().filter(|j| j["records"]["parked"] == 1).map(|j| j["job"].to_string()).next_back().unwrap();
+    x.w.run(&["resolve", &parked, "--take", "b"]).ok().says("1 conflicts");
+    x.w.once().ok();
+    assert_eq!((x.to_a(), x.to_b()), (vec!["2;BACK;1;modified".to_owned()], nothing()));
+    x.a("1;k;1\n2;BACK;1\n").ok();
+    x.b("1,K,1\n2,BACK,1\n").ok();
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+}
+
+#[test]
+fn a_side_that_has_taken_a_mass_deletion_is_not_held_for_it() {
+    for left in ["1", ""] {
+        let keep = "deletes = \"send\"\nmax_deletes = \"20%\"";
+        let x = Exchange::both(keep, keep);
+        x.a("1;a;1\n2;b;1\n3;c;1\n").ok();
+        x.b("1,A,1\n2,B,1\n3,C,1\n").ok();
+        x.to_b();
+        let (a, b) = if left.is_empty() { ("", "") } else { ("1;a;1\n", "1,A,1\n") };
+        x.a(a).code(1).says("--accept-deletes");
+        let job = x.last().to_string();
+        x.w.run(&["retry", &job, "--accept-deletes"]).ok();
+        x.w.once().ok();
+        assert_eq!(x.to_b().len(), if left.is_empty() { 3 } else { 2 });
+        x.b(b).ok();
+        x.a(a).ok();
+        assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+    }
+}
+
+#[test]
 fn what_was_sent_and_not_seen_yet_still_stands_against_the_other_sides_change() {
     let x = Exchange::both("", "");
     x.a("001;dupont;1\n").ok();
