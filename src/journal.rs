@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::error::{Error, Result};
-use crate::job::{Event, Found, Job, JobId, Name, State};
+use crate::job::{Event, Found, Job, JobId, Name, Progress, State};
 use crate::transform::Counts;
 
 /// The version of the schema; a journal of a later one is refused untouched.
@@ -255,7 +255,7 @@ impl Journal {
             for f in &facts {
                 insert.execute(params![f.job.id, f.job.seq, f.at.as_millisecond(), to_text(&f.event)])?;
                 let j = &f.job;
-                let finals: String = j.deliveries.iter().map(|d| format!("{}\n", final_key(d))).collect();
+                let finals: String = published(j).map(|d| format!("{}\n", final_key(d))).collect();
                 update.execute(params![
                     j.id,
                     j.state.word(),
@@ -359,6 +359,11 @@ pub enum Paused {
 }
 
 /// Where a delivery's final name is, as a key by which later publications of the same name are found.
+/// The deliveries of a job whose final names are at B, or may be.
+fn published(job: &Job) -> impl Iterator<Item = &crate::job::Delivery> {
+    job.deliveries.iter().filter(|d| matches!(d.progress, Progress::Publishing | Progress::Published))
+}
+
 fn final_key(d: &crate::job::Delivery) -> String {
     format!("{}\t{}\t{}", d.endpoint, d.folder, d.name)
 }

@@ -176,7 +176,7 @@ impl Reader {
         self.ids("SELECT id FROM jobs WHERE (?1 IS NULL OR route = ?1) AND state = ?2 ORDER BY id", params![route, state.word()])
     }
 
-    /// A later job that published one of this job's final names.
+    /// A later job that published one of this job's final names, or is about to.
     pub fn later_publisher(&self, job: &Job) -> Result<Option<JobId>> {
         for d in &job.deliveries {
             let key = format!("{}\n", final_key(d));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::dispatch::Dispatcher;
-use super::{World, memory, recover};
+use super::{World, memory, recover, steps};
 use crate::error::Result;
 use crate::job::{Event, Job, JobId, State};
 use crate::journal::{Answer, NewJob, Paused, Reader, Request};
@@ -85,7 +85,9 @@ fn retry(w: &World, reader: &Reader, id: JobId, force: bool, deletions: Deletion
     if w.route(&job.route).is_none() {
         return Ok(Err(format!("job {id}: its route {} is not in the configuration", job.route)));
     }
-    if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {
+    // What failed before it had a name gets it now; without one it fails again, and says why.
+    let planned = steps::planned(w, &job).unwrap_or_else(|_| job.clone());
+    if let Some(later) = reader.later_publisher(&planned)?.filter(|_| !force) {
         return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
     }
     // A look must not take the file on its way out of errors for a removed one.

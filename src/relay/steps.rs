@@ -28,7 +28,9 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::error::{Error, Kind, shown};
+use super::World;
+use crate::error::{Error, Kind, Result, shown};
+use crate::job::Job;
 
 pub(super) fn vanished(path: &Path) -> Error {
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -39,6 +41,18 @@ pub(super) fn vanished(path: &Path) -> Error {
     Error::file(format!("the claimed file {} is gone: somebody removed it", shown(path)))
         .kind_of(Kind::NotFound)
         .hint("nobody but the relay may touch .passerelle; export the file again")
+}
+
+/// A job with the deliveries that it would have if it were made now.
+pub(super) fn planned(w: &World, job: &Job) -> Result<Job> {
+    let route = w.route_of(job)?;
+    let original = match job.path.as_deref().filter(|path| !path.is_empty()) {
+        Some(path) => Path::new(path).to_owned(),
+        None => w.original(job)?,
+    };
+    let parts = job.deliveries.iter().map(|d| d.part + 1).max().unwrap_or(1);
+    let deliveries = prepare::plan(w, route, job, parts, prepare::export_of(route, &original))?;
+    Ok(Job { deliveries, ..job.clone() })
 }
 
 pub(super) fn local(time: Timestamp) -> Zoned {

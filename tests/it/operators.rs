@@ -45,6 +45,43 @@ fn retry_works_beside_a_running_relay_and_for_all() {
 }
 
 #[test]
+fn a_retry_of_what_never_had_a_name_at_b_does_not_overwrite_what_a_later_job_has_published() {
+    for more in ["if_exists = \"replace\"\n", "if_exists = \"replace\"\n[routes.r.output]\nname = \"out.csv\"\n"] {
+        let w = World::local(&format!("{more}[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"x\"\n"));
+        w.write("a/x.csv", "y\nold\n");
+        w.once().code(1);
+        w.write("a/x.csv", "x\nnew\n");
+        w.once().ok();
+        w.write("relay/errors/r/x.csv", "x\nold\n");
+        w.run(&["retry", "1"]).code(2).says("job 2 has published the same name since");
+        w.run(&["retry", "--all"]).code(2);
+        w.once().ok();
+        let b = if more.contains("out.csv") { "b/out.csv" } else { "b/x.csv" };
+        assert_eq!((w.read(b), w.states()), ("x\nnew\n".into(), vec!["failed".to_owned(), "delivered".to_owned()]));
+        w.run(&["retry", "1", "--force"]).ok();
+        w.once().ok();
+        assert_eq!(w.read(b), "x\nold\n");
+    }
+}
+
+#[test]
+fn a_later_job_that_waits_behind_a_failed_one_does_not_keep_it_from_its_retry() {
+    let w =
+        World::new(&format!("[routes.r]\non_error = \"halt\"\n{}[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"x\"\n", World::route("r", "a", "b")));
+    w.write("a/x.csv", "y\n1\n");
+    w.once().code(1);
+    w.write("a/x.csv", "x\n2\n");
+    w.once();
+    w.write("relay/errors/r/x.csv", "x\n1\n");
+    w.run(&["retry", "1"]).ok();
+    w.once();
+    assert_eq!(w.read("b/x.csv"), "x\n1\n");
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.once().ok();
+    assert_eq!(w.read("b/x.csv"), "x\n2\n");
+}
+
+#[test]
 fn a_second_failure_of_the_same_name_overwrites_nothing() {
     let w = mapped();
     for n in 0..2 {
