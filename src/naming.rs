@@ -219,10 +219,18 @@ pub fn temporary(template: &Template, facts: &Facts<'_>) -> Vec<u8> {
         return full;
     }
     let over = full.len() - NAME_BYTES_MAX;
-    let keep = facts.name.len().saturating_sub(over);
-    // A cut in the middle of a character would be no UTF-8 any more.
-    let keep = (0..=keep).rev().find(|at| facts.name.get(*at).is_none_or(|b| b & 0xc0 != 0x80)).unwrap_or(0);
-    template.render(&Facts { name: &facts.name[..keep], ..facts.clone() })
+    template.render(&Facts { name: beginning(facts.name, facts.name.len().saturating_sub(over)), ..facts.clone() })
+}
+
+/// As much of a name's beginning as `most` bytes hold; a cut in the middle of a character would be no UTF-8 any more.
+fn beginning(name: &[u8], most: usize) -> &[u8] {
+    let keep = (0..=most.min(name.len())).rev().find(|at| name.get(*at).is_none_or(|b| b & 0xc0 != 0x80)).unwrap_or(0);
+    &name[..keep]
+}
+
+/// The name of something about a file, beside it: its own name with an ending, shortened where it would be too long.
+pub fn about(name: &[u8], ending: &[u8]) -> Vec<u8> {
+    [beginning(name, NAME_BYTES_MAX - ending.len()), ending].concat()
 }
 
 /// Names that never match a source, unless `include` names them outright.

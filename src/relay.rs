@@ -10,6 +10,7 @@ mod claims;
 pub mod dispatch;
 pub mod engine;
 mod hashing;
+mod hook;
 pub mod housekeeping;
 pub mod intake;
 pub mod intents;

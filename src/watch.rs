@@ -64,10 +64,34 @@ pub struct Looked {
     pub unready: usize,
     /// Links, devices and unfinished names.
     pub passed_over: u64,
+    /// Files that can't be read.
+    pub stuck: Stuck,
     /// When to look again for those that are not ready.
     pub again: Option<Duration>,
     /// What the operator should know.
     pub notices: Vec<String>,
+}
+
+/// Files of a source that can't be taken, and keep no other from being taken.
+#[derive(Clone, Debug, Default)]
+pub struct Stuck {
+    /// How many.
+    pub files: usize,
+    /// Why the first one can't.
+    pub why: Option<Error>,
+}
+
+impl Stuck {
+    /// One more.
+    pub fn add(&mut self, why: Error) {
+        self.files += 1;
+        self.why.get_or_insert(why);
+    }
+    /// Those of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { files: self.files + other.files, why: self.why.or(other.why) }
+    }
 }
 
 /// What earlier looks at a source remember.
@@ -108,6 +132,8 @@ pub enum NotReady {
     Companion,
     /// It does not match its checksum file.
     Checksum,
+    /// It can't be read.
+    Unreadable,
 }
 
 /// How long files of this source must be unchanged.
@@ -166,7 +192,7 @@ pub fn look(
                 memory.listing.at(memory.place - 1).done = true;
                 continue;
             }
-            Ok(candidate) => judge(source, &candidate, memory, &mut looked.notices)?.map(|()| candidate),
+            Ok(candidate) => judge(source, &candidate, memory, &mut looked)?.map(|()| candidate),
         };
         let notice = match &judged {
             Ok(candidate) => odd_time(candidate),
@@ -189,7 +215,7 @@ pub fn look(
                     NotReady::Settling(left) => Some(left),
                     NotReady::Open => Some(Duration::from_millis(500)),
                     // An event or the rescan tells when these change.
-                    NotReady::Small | NotReady::Companion | NotReady::Checksum => None,
+                    NotReady::Small | NotReady::Companion | NotReady::Checksum | NotReady::Unreadable => None,
                 };
                 looked.again = looked.again.into_iter().chain(again).min();
                 if renamed_in {
@@ -214,7 +240,7 @@ fn odd_time(c: &Candidate) -> Option<String> {
 }
 
 /// Whether a file that is unchanged for long enough, or announced, is ready; and why not.
-fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, notices: &mut Vec<String>) -> Result<Result<(), NotReady>> {
+fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, looked: &mut Looked) -> Result<Result<(), NotReady>> {
     // Nobody announces what an office worker puts back.
     let corrected = source.records && listing::is_rejects_file(&source.path.join(c.file.path()));
     if !corrected && source.min_size.is_some_and(|least| c.found.size < least) {
@@ -235,9 +261,10 @@ fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, notices: &mu
         Err(e) => {
             let notice = format!("{e}{}", e.remedy());
             if memory.told.insert(notice.clone()) {
-                notices.push(notice);
+                looked.notices.push(notice);
             }
-            return Ok(Err(NotReady::Small));
+            looked.stuck.add(e);
+            return Ok(Err(NotReady::Unreadable));
         }
     };
     match writers(&file) {
@@ -248,7 +275,7 @@ fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, notices: &mu
                 shown(&source.path)
             );
             if memory.told.insert(notice.clone()) {
-                notices.push(notice);
+                looked.notices.push(notice);
             }
             // A rename alone proves nothing where writers can't be seen, unless it has settled too.
         }
@@ -261,7 +288,7 @@ fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, notices: &mu
             Err(why) => {
                 let notice = format!("{}: {why}; it is taken once they match", shown(&path));
                 if memory.told.insert(notice.clone()) {
-                    notices.push(notice);
+                    looked.notices.push(notice);
                 }
                 return Ok(Err(NotReady::Checksum));
             }

@@ -384,7 +384,8 @@ impl Session for FtpSession {
             if n == 0 {
                 break;
             }
-            if let Some(listed) = entry(latin(line.trim_ascii_end()).as_str(), parse) {
+            let end = line.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |at| at + 1);
+            if let Some(listed) = entry(latin(&line[..end]).as_str(), parse) {
                 each(listed)?;
             }
         }

@@ -5,6 +5,7 @@
 mod group;
 mod order;
 mod route;
+mod told;
 mod work;
 
 use group::Group;
@@ -353,7 +354,8 @@ impl Dispatcher {
 
     fn looked(&mut self, name: &str, result: Result<LookResult, Error>, now: Instant) {
         let Some(r) = self.routes.get_mut(name) else { return };
-        if r.looking.take() == Some(LookFor::Changes) {
+        let anew = r.looking.take() == Some(LookFor::Changes);
+        if anew {
             r.look_cost = r.last_look.map_or(Duration::ZERO, |l| now.saturating_duration_since(l));
         }
         match result {
@@ -361,6 +363,7 @@ impl Dispatcher {
                 r.blocked = None;
                 r.left = found.left;
                 r.passed_over = found.passed_over;
+                r.stuck = if anew { found.stuck } else { std::mem::take(&mut r.stuck).and(found.stuck) };
                 // In a single run a file is watched for one settle; what is still not ready then stays.
                 let watch = found.again.filter(|_| !self.once || r.looks == 1);
                 r.due = r.due.into_iter().chain(watch.map(|a| now + a)).min();
@@ -460,39 +463,6 @@ impl Dispatcher {
             slot.not_before.clear();
             slot.job = job;
         }
-    }
-
-    /// How many jobs of a route are in workers' hands, and how many wait here.
-    pub fn counts(&self, route: &str) -> (usize, usize) {
-        self.routes.get(route).map_or((0, 0), |r| {
-            let busy = r.jobs.values().filter(|s| s.busy).count();
-            (busy, r.jobs.len() - busy)
-        })
-    }
-
-    /// Why the first job of a route does not go on.
-    pub fn reason(&self, route: &str) -> Option<String> {
-        let r = self.routes.get(route)?;
-        if let Some(e) = &r.blocked {
-            return Some(e.to_string());
-        }
-        if let Some(why) = self.doubt(route).filter(|_| !r.jobs.is_empty()) {
-            return Some(why);
-        }
-        if let Some(h) = r.halted_by {
-            return Some(format!("job {h} failed, and on_error is \"halt\": `passerelle retry {h}`, or remove its file from errors"));
-        }
-        r.jobs.values().find_map(|s| s.last_error.as_ref().filter(|_| !s.not_before.is_empty())).map(ToString::to_string)
-    }
-
-    /// Whether a job is known here.
-    pub fn holds(&self, route: &str, id: JobId) -> bool {
-        self.routes.get(route).is_some_and(|r| r.jobs.contains_key(&id))
-    }
-
-    /// Jobs that are neither delivered nor failed, whatever they wait for.
-    pub fn waiting(&self) -> usize {
-        self.routes.values().map(|r| r.jobs.len()).sum()
     }
 }
 

@@ -1,27 +1,24 @@
-//! Looks at sources and has what is ready claimed; runs the users' commands around it.
+//! Looks at sources and has what is ready claimed; runs A's own export function before it.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::dispatch::LookResult;
-use super::{World, claims, recover, remote};
+use super::{World, claims, hook, recover, remote};
 use crate::config::OnSuccess;
 use crate::durable;
-use crate::error::Result;
+use crate::error::{Blame, Result};
 use crate::job::Name;
 use crate::watch::{self, CLAIMED, Candidate, LookFor};
-
-/// A command of the user's that runs longer than this is stopped.
-pub(super) const HOOK_TIME_MAX: Duration = Duration::from_secs(600);
-
-/// What a command that runs while the relay stops still gets.
-const HOOK_TIME_AT_STOP: Duration = Duration::from_secs(4);
 
 /// Looks at a source and claims what is ready.
 pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), scheduled: bool) -> Result<LookResult> {
     let Some(route) = w.route(name).cloned() else { return Ok(LookResult::default()) };
     if let Some(before) = route.source.before.as_ref().filter(|_| scheduled) {
-        run_hook("before", &before.iter().map(|a| Name(a.clone().into_bytes())).collect::<Vec<_>>(), &w.stop);
+        let args: Vec<Name> = before.iter().map(|a| Name(a.clone().into_bytes())).collect();
+        match hook::run(&args, &w.stop) {
+            Err(e) if e.blame() != Blame::Stopped => tracing::warn!(route = name, "before: {e}{}", e.remedy()),
+            ran => ran?,
+        }
     }
     if route.source.on_success != OnSuccess::Keep && route.source.path.is_dir() {
         durable::make_folder(&route.source.path.join(CLAIMED), 0o700)?;
@@ -60,41 +57,6 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
     // What is beyond `max_files` waits for the next look by event, rescan or schedule.
     let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { looked.left + fetched.left };
     let again = looked.again.into_iter().chain(fetched.again).min();
-    Ok(LookResult { claimed, left, passed_over: looked.passed_over + fetched.passed_over, again })
-}
-
-/// Runs a command of the user's: an argument list, never a shell, with a time limit. Its failure is told, and decides nothing.
-pub fn run_hook(what: &str, args: &[Name], stop: &crate::stop::Stop) {
-    use std::os::unix::ffi::OsStrExt;
-    let Some((program, rest)) = args.split_first() else { return };
-    let as_os = |n: &Name| std::ffi::OsStr::from_bytes(&n.0).to_owned();
-    let started = Command::new(as_os(program))
-        .args(rest.iter().map(as_os))
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn();
-    let mut child = match started {
-        Ok(child) => child,
-        Err(e) => return tracing::warn!("{what}: {program} can't be started: {}", crate::error::reason(&e)),
-    };
-    let mut end = Instant::now() + HOOK_TIME_MAX;
-    let mut stopping = false;
-    loop {
-        if stop.is_set() && !stopping {
-            stopping = true;
-            end = end.min(Instant::now() + HOOK_TIME_AT_STOP);
-        }
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return,
-            Ok(Some(status)) => return tracing::warn!("{what}: {program} ended with {status}"),
-            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
-            Ok(None) | Err(_) => {
-                // It may have ended just now.
-                let _ = child.kill();
-                let _ = child.wait();
-                return tracing::warn!("{what}: {program} was stopped: it ran too long, or the relay stops");
-            }
-        }
-    }
+    let stuck = looked.stuck.and(fetched.stuck);
+    Ok(LookResult { claimed, left, stuck, passed_over: looked.passed_over + fetched.passed_over, again })
 }

@@ -140,7 +140,7 @@ pub fn live_status(w: &World, d: &Dispatcher) -> String {
             let (busy, parked) = d.counts(&route.name);
             let reason = d.reason(&route.name);
             let value = json!({
-                "scheduled": route.schedule.is_some(), "reason": reason, "waiting": r.left + parked, "in_flight": busy, "passed_over": r.passed_over,
+                "scheduled": route.schedule.is_some(), "reason": reason, "waiting": r.left + r.stuck.files + parked, "in_flight": busy, "passed_over": r.passed_over,
             });
             Some((route.name.clone(), value))
         })

@@ -18,7 +18,7 @@ use crate::endpoints::{self, Entry, Listed, Rename, Session, pool};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Found, Name};
 use crate::naming;
-use crate::watch::{Candidate, companion_name};
+use crate::watch::{Candidate, Stuck, companion_name};
 
 /// How long a file must be the same in two listings.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -32,6 +32,8 @@ const ON_ITS_WAY: &str = ".on-its-way";
 pub(super) struct Fetched {
     /// Ready, and not fetched for want of room.
     pub(super) left: usize,
+    /// There, and the server does not give them.
+    pub(super) stuck: Stuck,
     /// Links, unfinished names and names that can't be used.
     pub(super) passed_over: u64,
     /// When to look again for those that are not ready.
@@ -141,6 +143,7 @@ impl Fetch<'_> {
         let announced = source.done_file.is_some() || source.checksum_file.is_some();
         let mut seen = Seen::new();
         let mut room = room.min(source.max_files.unwrap_or(usize::MAX));
+        let mut refused = Vec::new();
         for candidate in listing.files {
             self.w.stop.check()?;
             let taken = reader.takers(&self.route.name, &candidate.file, &candidate.found)?;
@@ -184,11 +187,36 @@ impl Fetch<'_> {
                 seen.insert(candidate.file, (state.0, state.1, since));
                 continue;
             }
-            if self.take(&candidate)? {
-                room -= 1;
+            match self.take(&candidate) {
+                Ok(true) => room -= 1,
+                Ok(false) => {}
+                // One file that the server does not give keeps no other from coming.
+                Err(e) if is_the_files(&e) => {
+                    seen.insert(candidate.file.clone(), (state.0, state.1, since));
+                    refused.push((candidate.file, e));
+                }
+                Err(e) => return Err(e),
             }
         }
         self.w.with_memory(&self.route.name, |memory| memory.seen = seen);
+        self.still_there(refused)
+    }
+
+    /// Of the files that the server did not give, those that A did not just take away.
+    fn still_there(&mut self, refused: Vec<(Name, Error)>) -> Result<()> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let passed_over = self.fetched.passed_over;
+        let there: HashSet<Name> = self.list()?.files.into_iter().map(|c| c.file).collect();
+        self.fetched.passed_over = passed_over;
+        for (file, e) in refused.into_iter().filter(|(file, _)| there.contains(file)) {
+            let e = Error::endpoint(format!("{file} can't be fetched: {}", e.message()))
+                .at("fetch")
+                .hint("see what that file is at the server: let the relay's user read it, rename it, or leave it out with `exclude`");
+            self.fetched.notices.push(format!("{e}{}", e.remedy()));
+            self.fetched.stuck.add(e);
+        }
         Ok(())
     }
 
@@ -231,11 +259,7 @@ impl Fetch<'_> {
     fn fetch_one(&mut self, file: &Name, found: Option<&Found>, to: &Path) -> Result<bool> {
         let at = self.at(file);
         let (new, part, read) = self.download(|session, to| session.read(&at, to))?;
-        let fetched = match read {
-            // A took it away again.
-            Err(e) if e.kind() == Kind::NotFound => return Ok(false),
-            other => other.map_err(|e| e.at("fetch"))?,
-        };
+        let fetched = read.map_err(|e| e.at("fetch"))?;
         let after = self.session.stat(&at)?.and_then(|stat| stat.size);
         if let Some(found) = found {
             if after.is_some_and(|size| size != found.size) {
@@ -293,6 +317,12 @@ impl Fetch<'_> {
         }
         Err(Error::endpoint(format!("{} has a thousand names at the server already", shown(to))).at("move").hint("clear the folder that move_to names"))
     }
+}
+
+/// Whether a failure to fetch is about that file alone, as far as one can tell: there is none, it may not be read, its name
+/// can't be asked for.
+fn is_the_files(e: &Error) -> bool {
+    e.blame() == Blame::File || (e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::NotFound | Kind::Denied))
 }
 
 /// As it is known again: by its size, and its time in whole seconds.

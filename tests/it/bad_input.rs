@@ -137,6 +137,45 @@ fn a_full_disk_at_b_makes_the_file_wait_and_is_named() {
 }
 
 #[test]
+fn a_file_that_can_not_be_read_is_told_waits_and_keeps_no_other_from_being_taken() {
+    use std::os::unix::fs::PermissionsExt;
+    let w = World::local("");
+    w.write("a/x.csv", "1");
+    w.write("a/y.csv", "2");
+    fs::set_permissions(w.path("a/x.csv"), fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may read every file: the relay runs as another user.
+    let as_user = |args: &[&str]| {
+        let mut command = w.command();
+        if rustix::process::getuid().is_root() {
+            for path in [".", "a", "b", "a/x.csv", "a/y.csv"] {
+                let _ = std::os::unix::fs::chown(w.path(path), Some(65534), Some(65534));
+            }
+            let binary = command.get_program().to_owned();
+            command = std::process::Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary);
+            command.current_dir(w.dir.path()).env_remove("STATE_DIRECTORY");
+        }
+        command.args(args).stdin(std::process::Stdio::null());
+        command
+    };
+    let once = as_user(&["run", "--once"]).output().unwrap();
+    let said = String::from_utf8_lossy(&once.stderr);
+    assert!(once.status.code() == Some(3) && said.contains("x.csv: Permission denied") && said.contains("1 waiting"), "{said}");
+    assert_eq!(w.names("b"), ["y.csv"]);
+    let mut relay = as_user(&["run"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    w.until("told by status", || {
+        let status = as_user(&["status", "--json"]).output().unwrap().stdout;
+        let route = serde_json::from_slice::<serde_json::Value>(&status).unwrap()["routes"][0].clone();
+        route["waiting"] == 1 && route["reason"].as_str().is_some_and(|r| r.contains("x.csv"))
+    });
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+    fs::set_permissions(w.path("a/x.csv"), fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(as_user(&["run", "--once"]).status().unwrap().success());
+    assert_eq!(w.names("b"), ["x.csv", "y.csv"]);
+}
+
+#[test]
 fn an_unreadable_source_blocks_the_route_and_says_so() {
     let w = World::local("");
     fs::remove_dir(w.path("a")).unwrap();

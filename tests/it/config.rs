@@ -219,7 +219,8 @@ fn a_file_that_announces_another_is_not_that_file() {
         w.config(&w.read("passerelle.toml").replace("path = \"a\"\n", &format!("path = \"a\"\n{keys}\n")));
         w.run(&["config", "check"]).code(2).says("is the name of the file itself");
     }
-    let w = World::local("");
-    w.config(&w.read("passerelle.toml").replace("path = \"b\"\n", "path = \"b\"\ndone_file = \"{stem}.{ext}\"\n"));
-    w.run(&["config", "check"]).code(2).says("is the name of the file itself");
+    for (name, why) in [("{stem}.{ext}", "is the name of the file itself"), ("../{name}.ok", "without slashes"), ("flags/{name}.ok", "without slashes")] {
+        let w = World::local(&format!("done_file = \"{name}\"\n"));
+        w.run(&["config", "check"]).code(2).says(why);
+    }
 }

@@ -242,6 +242,71 @@ fn a_marker_is_written_after_the_file_and_bs_import_function_is_run() {
     assert_eq!(fs::metadata(w.path("b/x.csv")).unwrap().permissions().mode() & 0o777, 0o604);
 }
 
+#[test]
+fn a_marker_never_empties_a_file_of_bs() {
+    let w = World::local("done_file = \"{stem}.csv\"\n");
+    w.write("b/x.csv", "B's own");
+    w.write("a/x.txt", "1");
+    w.write("a/y.txt", "2");
+    w.write("a/z.csv", "3");
+    let out = w.once().code(3);
+    assert!(out.stderr.contains("x.csv is there and is no marker"), "{}", out.stderr);
+    assert_eq!(w.read("b/x.csv"), "B's own");
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.once();
+    assert_eq!(w.names("b"), ["x.csv", "x.txt", "y.csv", "y.txt"]);
+    assert!(w.read("relay/errors/r/z.csv.error.json").contains("the name of the file itself"), "{:?}", w.names("relay/errors/r"));
+    // Two that come together: the marker of one has the name of the other.
+    let w = World::local("done_file = \"{stem}.csv\"\n");
+    w.write("a/x.csv.txt", "1");
+    w.write("a/x.txt", "2");
+    w.write("a/x.csv.csv", "3");
+    w.once();
+    assert!(w.names("b").iter().all(|n| n.ends_with(".csv") == w.read(&format!("b/{n}")).is_empty()), "{:?}", w.names("b"));
+}
+
+#[test]
+fn a_marker_whose_name_is_too_long_fails_its_file_alone_and_before_it_is_published() {
+    let w = World::local("done_file = \"{name}.ok\"\n");
+    let long = "n".repeat(253);
+    w.write(&format!("a/{long}"), "1");
+    w.write("a/x.csv", "2");
+    w.once().code(1);
+    assert_eq!(w.names("b"), ["x.csv", "x.csv.ok"]);
+    let errors = w.names("relay/errors/r");
+    assert!(errors.contains(&long) && errors.iter().any(|n| n.len() == 255 && n.ends_with(".error.json")), "{errors:?}");
+    w.run(&["retry", "1"]).ok();
+    assert_eq!(w.names("relay/errors/r"), [""; 0]);
+}
+
+#[test]
+fn what_the_relays_stop_cuts_short_of_bs_import_function_runs_again_at_the_next_start() {
+    let w = World::local("after = [\"sh\", \"-c\", \"echo {name} >> begun; test -e go || sleep 30; echo {name} >> ended\"]\n");
+    w.write("a/x.csv", "1");
+    let mut relay = w.start();
+    w.until_file("begun");
+    relay.signal("TERM");
+    relay.wait();
+    assert!(!w.path("ended").exists());
+    w.write("go", "");
+    w.write("a/y.csv", "2");
+    w.once().ok();
+    assert_eq!(w.read("ended"), "x.csv\ny.csv\n");
+    assert_eq!((w.names("b"), w.states()), (vec!["x.csv".into(), "y.csv".into()], vec!["delivered".into(), "delivered".into()]));
+}
+
+#[test]
+fn a_command_of_the_users_that_fails_is_told_with_its_words_and_its_file() {
+    let w = World::local("after = [\"sh\", \"-c\", \"echo la base est fermée >&2; exit 3\"]\n");
+    w.write("a/x.csv", "1");
+    let out = w.once().ok();
+    assert!(
+        out.stderr.contains("exit status: 3: la base est fermée") && out.stderr.contains("file=x.csv") && out.stderr.contains("route=\"r\""),
+        "{}",
+        out.stderr
+    );
+}
+
 /// The facts of the newest job, as `show` tells them.
 fn steps(w: &World) -> Vec<String> {
     let job = w.history().last().unwrap()["job"].to_string();

@@ -45,6 +45,42 @@ fn files_of_every_kind_of_server_are_fetched_archived_here_and_gone_there() {
 }
 
 #[test]
+fn one_file_that_a_server_does_not_give_keeps_no_other_from_coming_and_is_told() {
+    let ftp = Vsftpd::start("deny_file={*secret*}\n");
+    let folder = ftp.dir.path().join("root/in");
+    let w = World::new(&(ftp.endpoint("a", "ftp") + &route("sort = \"name\"")));
+    for name in ["a-secret.csv", "x.csv"] {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    w.once().code(3).says("a-secret.csv can't be fetched: the server answers 550").says("1 waiting");
+    assert_eq!(w.names("b"), ["x.csv"]);
+    let relay = w.start();
+    w.until("told by status", || {
+        let route = w.json(&["status", "--json"])["routes"][0].clone();
+        route["waiting"] == 1 && route["reason"].as_str().is_some_and(|r| r.contains("a-secret.csv"))
+    });
+    // It goes on as soon as there is nothing any more that can't be had.
+    fs::rename(folder.join("a-secret.csv"), folder.join("a.csv")).unwrap();
+    w.until_file("b/a.csv");
+    w.until("nothing waits", || w.json(&["status", "--json"])["routes"][0]["reason"].is_null());
+    drop(relay);
+}
+
+#[test]
+fn blanks_at_the_ends_of_a_name_are_part_of_it_on_every_server() {
+    let (ftp, ssh) = (Vsftpd::start(""), Sshd::start());
+    for (endpoint, folder) in [(ftp.endpoint("a", "ftp"), ftp.dir.path().join("root/in")), (ssh.endpoint("a"), ssh.dir.path().join("in"))] {
+        let w = World::new(&(endpoint + &route("")));
+        for name in [" lead.csv", "  two.csv", "in the  middle.csv", "trail.csv "] {
+            fs::write(folder.join(name), name).unwrap();
+        }
+        w.once().ok();
+        assert_eq!(w.names("b"), ["  two.csv", " lead.csv", "in the  middle.csv", "trail.csv "]);
+        assert!(fs::read_dir(&folder).unwrap().next().is_none());
+    }
+}
+
+#[test]
 fn a_file_that_is_kept_there_is_never_taken_twice_and_a_changed_one_is() {
     let server = Sshd::start();
     let w = World::new(&(server.endpoint("a") + &route("on_success = \"keep\"")));

@@ -164,7 +164,12 @@ fn collect(root: &Path, folder: &Path, out: &mut BTreeMap<String, Vec<u8>>) {
         if path.is_dir() {
             collect(root, &path, out);
         } else if path.is_file() {
-            out.insert(path.strip_prefix(root).unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap());
+            // A running relay moves files: one that is gone by now lies elsewhere.
+            let bytes = match fs::read(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                read => read.unwrap(),
+            };
+            out.insert(path.strip_prefix(root).unwrap().to_string_lossy().into_owned(), bytes);
         }
     }
 }

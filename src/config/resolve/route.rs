@@ -171,7 +171,9 @@ impl Builder<'_> {
 
     /// The name of a file beside another one, which is never that file itself.
     fn companion(&mut self, o: &Options, key: &str, allowed: &[&str]) -> Option<Template> {
-        if o.text(key).is_some_and(|t| matches!(t.as_str(), "{name}" | "{stem}.{ext}")) {
+        if o.text(key).is_some_and(|t| t.contains('/') || matches!(t.as_str(), "" | "." | "..")) {
+            self.mistake(o.span_of(key), format!("`{key}` is no name of a file beside another"), "expected a name without slashes", None);
+        } else if o.text(key).is_some_and(|t| matches!(t.as_str(), "{name}" | "{stem}.{ext}")) {
             self.mistake(
                 o.span_of(key),
                 format!("`{key}` is the name of the file itself, which it would empty"),

@@ -21,11 +21,23 @@ pub(super) fn pasv_address(words: &str) -> Option<std::net::IpAddr> {
     Some(std::net::Ipv4Addr::new(a, b, c, d).into())
 }
 
+/// The name with the blanks at its ends, which the library takes for what stands between the columns.
+fn exact_name<'l>(line: &'l str, file: &'l File) -> &'l str {
+    // Behind the facts of MLSD (RFC 3659, 7.2), and in a Unix server's list, one blank stands before the name.
+    if let Some((_, name)) = line.split_once(' ').filter(|(facts, _)| facts.is_empty() || facts.ends_with(';')) {
+        return name;
+    }
+    let unix = !line.starts_with(|c: char| c.is_ascii_digit()) && !file.is_symlink();
+    let Some(at) = line.rfind(file.name()).filter(|_| unix && !file.name().is_empty()) else { return file.name() };
+    let blanks = line[..at].len() - line[..at].trim_end_matches(' ').len();
+    &line[at - blanks.saturating_sub(1)..]
+}
+
 /// An entry of a listing; a line that is none ("total 12") is passed over.
 pub(super) fn entry(line: &str, parse: Line) -> Option<Listed> {
     let file = parse(line).ok()?;
     // Each byte of the name was one character.
-    let name: Vec<u8> = file.name().chars().map_while(|c| u8::try_from(c).ok()).collect();
+    let name: Vec<u8> = exact_name(line, &file).chars().map_while(|c| u8::try_from(c).ok()).collect();
     let name = name.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
     if name.is_empty() || name == b"." || name == b".." {
         return None;

@@ -9,7 +9,7 @@ use super::{HOLD, RUN_MAX};
 use crate::config::Retry;
 use crate::error::Error;
 use crate::job::{Job, JobId};
-use crate::watch::LookFor;
+use crate::watch::{LookFor, Stuck};
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -81,6 +81,8 @@ pub struct RouteState {
     pub left: usize,
     /// Passed over by the last look.
     pub passed_over: u64,
+    /// What the last look could not take.
+    pub stuck: Stuck,
     pub(super) looks: u64,
     pub(super) scheduled_now: bool,
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind};
 use crate::job::{Job, JobId};
-use crate::watch::LookFor;
+use crate::watch::{LookFor, Stuck};
 
 /// One thing for a worker to do.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub struct LookResult {
     pub left: usize,
     /// Passed over.
     pub passed_over: u64,
+    /// There, and they can't be taken.
+    pub stuck: Stuck,
     /// When to look again.
     pub again: Option<Duration>,
 }

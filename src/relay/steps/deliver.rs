@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
-use super::after::{announce, run_after};
+use super::after::{announce, marker, run_after};
 use super::records::send_records;
 use super::upload::{Progressing, hash_at};
 use super::vanished;
@@ -123,6 +123,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], de
     let intents = intents.map(|((job, delivery), name)| (job, Event::Publishing { delivery: *delivery, policy, name: name.clone() }));
     w.record_after(ahead, intents.collect())?;
     let mut synced = true;
+    let mut announced = 0;
     let mut renamed: Vec<Result<()>> = Vec::new();
     let how = if policy == IfExists::Replace { Rename::Replace } else { Rename::New };
     let result = w.with_session(d, |session| {
@@ -147,11 +148,17 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], de
             }
         }
         folders.iter().try_for_each(|f| session.sync_folder(f))?;
-        done.iter().try_for_each(|i| announce(w, session, &targets[*i], &run[*i], &run[*i].deliveries[numbers[*i]]))
+        for i in done {
+            announce(w, session, &targets[i], &run[i], &run[i].deliveries[numbers[i]])?;
+            announced = i + 1;
+        }
+        Ok(())
     });
     if let Err(e) = result {
+        let facts = run.iter_mut().zip(&numbers).zip(&renamed).take(announced).filter(|(_, renamed)| renamed.is_ok());
+        w.record(facts.map(|((job, delivery), _)| (job, Event::Published { delivery: *delivery, synced })).collect())?;
         // Whatever was renamed is found by its evidence; nothing is called published that was not synced.
-        let at = renamed.iter().position(Result::is_err).unwrap_or(renamed.len().saturating_sub(1));
+        let at = renamed.iter().position(Result::is_err).unwrap_or(announced);
         never_tried(w, run, &numbers, renamed.len()..names.len())?;
         return Ok(vec![(at, e.at("publish"))]);
     }
@@ -195,6 +202,7 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[
     let asks = targets.first().is_some_and(|t| t.d.if_exists != IfExists::Replace);
     let finals: Vec<PathBuf> = targets.iter().map(|t| t.final_path.clone()).collect();
     let there = if asks { session.stat_all(&finals)? } else { vec![None; finals.len()] };
+    let mut markers = Vec::new();
     for (i, job) in run.iter().enumerate() {
         let (t, delivery) = (&targets[i], &job.deliveries[numbers[i]]);
         if !session.syncs() && spoilt_at(session, t, job, delivery)? {
@@ -210,14 +218,21 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[
                 return Ok(());
             }
         }
-        match if there[i].is_none() { Ok(delivery.name.clone()) } else { other_name(session, t, &delivery.name)? } {
-            Ok(name) if looked.names.contains(&name) => break,
-            Ok(name) => looked.names.push(name),
-            Err(e) => {
+        let free = if there[i].is_none() { Ok(delivery.name.clone()) } else { other_name(session, t, &delivery.name)? };
+        let named = free.and_then(|name| Ok((marker(session, t, job, delivery, &name)?, name)));
+        let (marker, name) = match named {
+            Err(e) if e.blame() == Blame::File || e.kind() == Kind::Exists => {
                 looked.stopped = Some((i, e));
                 break;
             }
+            named => named?,
+        };
+        // One of another's name is looked at when that one is there.
+        if looked.names.contains(&name) || markers.contains(&name) || marker.as_ref().is_some_and(|m| looked.names.contains(m)) {
+            break;
         }
+        markers.extend(marker);
+        looked.names.push(name);
     }
     Ok(())
 }
@@ -303,7 +318,11 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     });
     let e = match sent {
         Ok(()) => {
-            run_after(w, &t, job, &job.deliveries[delivery]);
+            let ran = run_after(w, &t, job, &job.deliveries[delivery]);
+            // What was posted is not posted again for the command's sake.
+            if t.pool.repeatable() {
+                ran?;
+            }
             return w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None);
         }
         Err(e) => e.at("publish"),
@@ -349,7 +368,10 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
             Ok(same_size && hash_at(session, &t.final_path)? == made.hash)
         });
         return match there {
-            Ok(true) => w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None),
+            Ok(true) => {
+                run_after(w, &t, job, &job.deliveries[delivery])?;
+                w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None)
+            }
             // A server that shows nothing (write-only) gets the request again, which changes nothing twice.
             Ok(false) => send_direct(w, &route, job, delivery),
             Err(e) if e.kind() == Kind::Lost || e.blame() == Blame::Stopped || matches!(e.step(), Some("name" | "port" | "handshake")) => {

@@ -181,7 +181,7 @@ fn move_beside(w: &World, route: &Route, job: &Job, beside: &[u8], folders: &mut
     // Rejects of corrected rejects are those of the same file.
     let file = naming::uncorrected(job.file.last());
     for base in [Name(file.to_vec()), numbered(job.id, file)] {
-        let to = folder.join(Name([&base.0[..], beside].concat()).path());
+        let to = folder.join(Name(naming::about(&base.0, beside)).path());
         match durable::shift(&from, &to, &w.stop) {
             Ok(()) => {
                 folders.reached(&to);
@@ -253,9 +253,8 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
 
 /// Where the note of a file in `errors` is.
 pub fn note_path(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".error.json");
-    PathBuf::from(name)
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    file.with_file_name(Name(naming::about(name, b".error.json")).path())
 }
 
 /// Whether the note of a file in `errors` is this job's.

@@ -86,9 +86,10 @@ fn send_all(w: &World, (route, t): (&Route, &Target<'_>), (job, delivery): (&mut
         events.insert(0, Event::Refused { records: prepare::divert(w, route, job, refused)? });
     }
     let facts = take_ahead(&mut ahead, events)?;
+    // Cut short, it runs again: what was sent is known, and not sent again.
+    run_after(w, t, job, &job.deliveries[delivery])?;
     w.record_after(facts, Vec::new())?;
     *job = ahead;
-    run_after(w, t, job, &job.deliveries[delivery]);
     Ok(None)
 }
 

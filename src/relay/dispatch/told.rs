@@ -1,0 +1,40 @@
+//! What is told of the routes: what waits, and why.
+
+use super::Dispatcher;
+use crate::job::JobId;
+
+impl Dispatcher {
+    /// How many jobs of a route are in workers' hands, and how many wait here.
+    pub fn counts(&self, route: &str) -> (usize, usize) {
+        self.routes.get(route).map_or((0, 0), |r| {
+            let busy = r.jobs.values().filter(|s| s.busy).count();
+            (busy, r.jobs.len() - busy)
+        })
+    }
+
+    /// Why the first job of a route does not go on.
+    pub fn reason(&self, route: &str) -> Option<String> {
+        let r = self.routes.get(route)?;
+        if let Some(e) = &r.blocked {
+            return Some(e.to_string());
+        }
+        if let Some(why) = self.doubt(route).filter(|_| !r.jobs.is_empty()) {
+            return Some(why);
+        }
+        if let Some(h) = r.halted_by {
+            return Some(format!("job {h} failed, and on_error is \"halt\": `passerelle retry {h}`, or remove its file from errors"));
+        }
+        let job = r.jobs.values().find_map(|s| s.last_error.as_ref().filter(|_| !s.not_before.is_empty()));
+        job.or(r.stuck.why.as_ref()).map(ToString::to_string)
+    }
+
+    /// Whether a job is known here.
+    pub fn holds(&self, route: &str, id: JobId) -> bool {
+        self.routes.get(route).is_some_and(|r| r.jobs.contains_key(&id))
+    }
+
+    /// Jobs that are neither delivered nor failed, whatever they wait for, and files that can't be taken.
+    pub fn waiting(&self) -> usize {
+        self.routes.values().map(|r| r.jobs.len() + r.stuck.files).sum()
+    }
+}
