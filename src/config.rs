@@ -174,7 +174,7 @@ fn real_text(path: &str) -> String {
 }
 
 /// A path without links, as far as it exists.
-fn real(path: &Path) -> PathBuf {
+pub(in crate::config) fn real(path: &Path) -> PathBuf {
     if let Ok(found) = path.canonicalize() {
         return found;
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is opened or created here, except what a check must read: key files' permissions, the configuration's own.
 
+mod loops;
 mod parts;
 mod records;
 mod route;
@@ -12,7 +13,7 @@ use parts::normal;
 pub use parts::{percent_decoded, percent_decoded_bytes, reading};
 
 use super::raw::{Document, mode};
-use super::{ArchiveCompress, Config, DestinationConfig, EndpointConfig, LookupConfig, Route, schema};
+use super::{ArchiveCompress, Config, EndpointConfig, LookupConfig, Route, schema};
 use crate::naming::Template;
 use crate::options::{Entry, Options, Val};
 use crate::transform::expr::Named;
@@ -242,54 +243,5 @@ impl Builder<'_> {
             retry,
             sync,
         })
-    }
-
-    /// A route that feeds itself, and two routes that would fight for the same files.
-    fn loops(&mut self, options: &Options, routes: &[Arc<Route>]) {
-        let home = self.home.clone();
-        for (i, route) in routes.iter().enumerate() {
-            let span = options.map("routes").iter().find(|(n, _)| *n == route.name).map_or(0..0, |(_, e)| e.key_span.clone());
-            let fed = |d: &&DestinationConfig| match (&d.endpoint, &route.source.remote) {
-                (None, _) => {
-                    let into = Path::new(&d.path);
-                    into == route.source.path || (route.source.recursive && into.starts_with(&route.source.path))
-                }
-                (Some(endpoint), Some(from)) => endpoint.name == from.endpoint.name && d.path == from.path,
-                (Some(_), None) => false,
-            };
-            for _ in route.destinations.iter().filter(fed) {
-                self.mistake(
-                    span.clone(),
-                    format!("the route `{}` delivers into its own source: it would relay its own files for ever", route.name),
-                    "a loop",
-                    Some("give B another folder".into()),
-                );
-            }
-            if home.starts_with(&route.source.path) && (route.source.recursive || home == route.source.path) {
-                self.mistake(span.clone(), format!("home lies in the source of `{}`", route.name), "a loop", Some("put home elsewhere".into()));
-            }
-            for other in &routes[..i] {
-                let same = match (&other.source.remote, &route.source.remote) {
-                    (Some(a), Some(b)) => a.endpoint.name == b.endpoint.name && a.path == b.path,
-                    _ => other.source.path == route.source.path,
-                };
-                let texts = |r: &Route| {
-                    options
-                        .map("routes")
-                        .iter()
-                        .find(|(n, _)| *n == r.name)
-                        .and_then(|(_, e)| if let Val::Table(t) = &e.value { t.table("source").and_then(|s| s.texts("include")) } else { None })
-                        .unwrap_or_else(|| vec!["*".into()])
-                };
-                if same && texts(other) == texts(route) {
-                    self.mistake(
-                        span.clone(),
-                        format!("the routes `{}` and `{}` take the same files of the same folder", other.name, route.name),
-                        "takes the same files",
-                        Some("one route with two destinations, or different `include`".into()),
-                    );
-                }
-            }
-        }
     }
 }

@@ -129,6 +129,45 @@ fn loops_and_routes_that_fight_for_files_are_refused() {
     assert!(code == 2 && text.contains("take the same files"), "{text}");
     let (code, text) = check(&World::route("r", "a", "b").replace("path = \"a\"", "path = \"relay\""));
     assert!(code == 2 && text.contains("home lies in the source"), "{text}");
+    for (from, to, why) in [
+        ("relay/errors", "b", "the source of `r` is a folder of the relay's own"),
+        ("relay/archive/r", "b", "the source of `r` is a folder of the relay's own"),
+        ("a", "relay/archive", "delivers into a folder of the relay's own"),
+        ("a", "relay", "delivers into a folder of the relay's own"),
+        ("a", "a/.passerelle", "delivers into a folder of the relay's own"),
+        ("a", "link", "its own source"),
+    ] {
+        let w = World::new(&World::route("r", from, to));
+        std::os::unix::fs::symlink(w.path("a"), w.path("link")).unwrap();
+        w.run(&["config", "check"]).code(2).says(why);
+    }
+    let twice =
+        format!("{}[[routes.r.destination]]\npath = \"b/../b\"\n", World::route("r", "a", "b").replace("[routes.r.destination]", "[[routes.r.destination]]"));
+    let (code, text) = check(&twice);
+    assert!(code == 2 && text.contains("twice into the same folder"), "{text}");
+}
+
+#[test]
+fn files_that_go_in_a_circle_are_refused_and_directions_that_share_folders_are_not() {
+    let there = World::route("r", "a", "b");
+    let back = World::route("s", "b", "a");
+    let (code, text) = check(&format!("{there}{back}"));
+    assert!(code == 2 && text.contains("`r` and `s` relay the same files in a circle"), "{text}");
+    let three = [World::route("r", "a", "b"), World::route("s", "b", "c"), World::route("t", "c", "a")].concat();
+    let (code, text) = check(&three);
+    assert!(code == 2 && text.contains("`r` and `s` and `t`"), "{text}");
+    // A prefix that is taken again goes on for ever; one that nobody takes ends it.
+    let named = |name: &str| format!("[routes.{name}.output]\nname = \"back_{{stem}}.csv\"\n");
+    let (code, text) = check(&format!("{there}{back}{}", named("s")));
+    assert!(code == 2 && text.contains("in a circle"), "{text}");
+    let only = |route: &str, include: &str| route.replace("settle", &format!("include = [\"{include}\"]\nsettle"));
+    let (code, text) = check(&format!("{}{}", only(&there, "clients*.csv"), only(&back, "retour*.csv")));
+    assert!(code == 0, "{text}");
+    let (code, text) = check(&format!("{}{}{}", only(&there, "clients*.csv"), back, named("s")));
+    assert!(code == 0, "{text}");
+    // A chain is none.
+    let (code, text) = check(&format!("{there}{}", World::route("s", "b", "c")));
+    assert!(code == 0, "{text}");
 }
 
 #[test]
