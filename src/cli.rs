@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. No command decides about a file.
 
 mod audit;
+mod behind;
 mod check;
 mod config;
 mod demo;

@@ -346,11 +346,40 @@ pub fn ready_names(source: &SourceConfig) -> Result<Vec<Name>> {
     Ok((0..listing.len()).map(|place| listing.at(place).file()).collect())
 }
 
-/// How many files of a source match, and how many are passed over: for `status`, which claims nothing.
-pub fn count(source: &SourceConfig) -> Result<(usize, u64)> {
+/// What lies in a source, for `status`, which claims nothing.
+#[derive(Debug, Default)]
+pub struct Lying {
+    /// Ready, as far as one look can tell: whether they are still written is not asked.
+    pub ready: usize,
+    /// Links, devices and unfinished names.
+    pub passed_over: u64,
+    /// Files that can't be read.
+    pub stuck: Stuck,
+}
+
+/// Counts what lies in a source. `taken` says whether a file that stays where it is was taken before.
+pub fn count(source: &SourceConfig, taken: &mut dyn FnMut(&Candidate) -> Result<bool>) -> Result<Lying> {
     let mut looked = Looked::default();
-    let listing = Listing::read(source, Listing::default(), Instant::now(), &mut looked)?;
-    Ok((listing.len(), looked.passed_over))
+    let mut listing = Listing::read(source, Listing::default(), Instant::now(), &mut looked)?;
+    let mut lying = Lying { passed_over: looked.passed_over, ..Lying::default() };
+    for place in 0..listing.len() {
+        let file = listing.at(place).file();
+        let path = source.path.join(file.path());
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        let candidate = Candidate { file, found: durable::found(&meta) };
+        let corrected = source.records && listing::is_rejects_file(&path);
+        let small = source.min_size.is_some_and(|least| candidate.found.size < least);
+        let announced = [&source.done_file, &source.checksum_file].into_iter().flatten().all(|t| listing.others.contains(&companion_name(t, &candidate.file)));
+        if (!corrected && (small || !announced)) || taken(&candidate)? {
+            continue;
+        }
+        match rustix::fs::access(&path, rustix::fs::Access::READ_OK) {
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(e) => lying.stuck.add(Error::io(Blame::Endpoint, "read", &path, &e.into())),
+            Ok(()) => lying.ready += 1,
+        }
+    }
+    Ok(lying)
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::behind::Behind;
 use super::{Context, print_bytes, print_line};
-use crate::config::Config;
+use crate::config::{Config, OnSuccess, Route};
 use crate::error::{Error, Result};
 use crate::job::{Event, Job, State};
-use crate::journal::{Journal, Query, Row, counts};
+use crate::journal::{Journal, Query, Reader, Row, counts};
 use crate::relay::steps::rfc3339;
+use crate::watch::{self, Candidate, Lying};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
@@ -114,11 +116,21 @@ fn status_of(config: &Config) -> Result<Value> {
         };
         // A route that is not looked at now: what lies in its folder is counted here.
         let resting = !running || paused.contains(name) || route.schedule.is_some();
-        let (lying, passed_over) = if resting { crate::watch::count(&route.source).unwrap_or_default() } else { (0, now["passed_over"].as_u64().unwrap_or(0)) };
+        let lying = if resting { lying(route, reader.as_ref()) } else { Ok(Lying::default()) };
+        let mut reason = now["reason"].clone();
+        if !running {
+            let first = reader.as_ref().map(|r| r.first_reason(name)).transpose()?.flatten();
+            let paused = paused.contains(name).then(|| format!("it is paused: passerelle resume {name}"));
+            let lying = lying.as_ref().map_or_else(|e| Some(e.to_string()), |lying| lying.stuck.why.as_ref().map(ToString::to_string));
+            reason = json!(paused.or(first).or(lying));
+        }
+        let lying = lying.unwrap_or_default();
+        let passed_over = if resting { lying.passed_over } else { now["passed_over"].as_u64().unwrap_or(0) };
         let busy = if running { now["in_flight"].as_u64().unwrap_or(0) } else { 0 };
-        let waiting = if resting { (lying as u64 + open).saturating_sub(busy) } else { now["waiting"].as_u64().unwrap_or(0) };
+        let there = (lying.ready + lying.stuck.files) as u64;
+        let waiting = if resting { (there + open).saturating_sub(busy) } else { now["waiting"].as_u64().unwrap_or(0) };
         routes.push(json!({
-            "name": name, "state": state, "reason": now["reason"],
+            "name": name, "state": state, "reason": reason,
             "waiting": waiting, "in_flight": busy,
             "delivered": delivered, "errors": errors,
             "passed_over": passed_over,
@@ -136,6 +148,13 @@ fn status_of(config: &Config) -> Result<Value> {
     Ok(json!({ "routes": routes, "endpoints": endpoints }))
 }
 
+/// What lies in a route's folder, without what was taken before and stays there.
+fn lying(route: &Route, reader: Option<&Reader>) -> Result<Lying> {
+    let keeps = route.source.on_success == OnSuccess::Keep;
+    let mut taken = |c: &Candidate| reader.filter(|_| keeps).map_or(Ok(false), |r| r.taken(&route.name, &c.file, &c.found));
+    watch::count(&route.source, &mut taken)
+}
+
 pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
     let config = context.config()?;
     let state = args.state.as_deref().map(|word| {
@@ -150,7 +169,9 @@ pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
     if !args.json {
         print_line(&format!("{:>6} {:<16} {:<13} {:<19} {:>10}  {}", "JOB", "ROUTE", "STATE", "RECEIVED", "SIZE", "FILE"));
     }
-    reader.query(&query, &mut |row| {
+    let mut behind = Behind::new(&config, &reader);
+    reader.query(&query, &mut |mut row| {
+        behind.tell(&mut row.job)?;
         if args.json {
             print_line(&job_json(&config, &row.job).to_string());
         } else {
@@ -175,10 +196,12 @@ pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
 
 pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
     let config = context.config()?;
-    let row = match Journal::read(&config.home)? {
-        Some(reader) => reader.job(args.job)?,
-        None => None,
-    };
+    let reader = Journal::read(&config.home)?;
+    let mut row = None;
+    if let Some(reader) = &reader {
+        row = reader.job(args.job)?;
+        row.iter_mut().try_for_each(|row| Behind::new(&config, reader).tell(&mut row.job))?;
+    }
     let Some(row) = row else {
         eprintln!("there is no job {}: `passerelle history` lists them", args.job);
         return Ok(0);

@@ -200,6 +200,12 @@ impl Reader {
             .map_err(self.fail())
     }
 
+    /// Why the first job of a route that waits does so.
+    pub fn first_reason(&self, route: &str) -> Result<Option<String>> {
+        let sql = "SELECT reason FROM jobs WHERE route = ? AND at_rest = 0 AND reason != '' ORDER BY id LIMIT 1";
+        self.connection.query_row(sql, [route], |r| r.get(0)).optional().map_err(self.fail())
+    }
+
     /// How many jobs of a route are not at rest.
     pub fn count_open(&self, route: &str) -> Result<u64> {
         self.connection.query_row("SELECT count(*) FROM jobs WHERE route = ? AND at_rest = 0", [route], |r| r.get(0)).map_err(self.fail())

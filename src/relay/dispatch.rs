@@ -50,6 +50,8 @@ pub struct Dispatcher {
     pub endpoints: HashMap<String, EndpointState>,
     limits: HashMap<String, usize>,
     keys: HashMap<(String, usize), String>,
+    /// The endpoint of each route whose source is on one.
+    sources: HashMap<String, String>,
     retries: HashMap<String, Retry>,
     halts: HashMap<String, bool>,
     /// The sync group of each route that has one.
@@ -73,6 +75,7 @@ impl Dispatcher {
             endpoints: HashMap::new(),
             limits: HashMap::new(),
             keys: HashMap::new(),
+            sources: HashMap::new(),
             retries: HashMap::new(),
             halts: HashMap::new(),
             groups: HashMap::new(),
@@ -97,6 +100,10 @@ impl Dispatcher {
             self.routes.entry(route.name.clone()).or_default();
             self.retries.insert(route.name.clone(), route.retry.clone());
             self.halts.insert(route.name.clone(), route.halt_on_error);
+            if let Some(remote) = &route.source.remote {
+                self.endpoints.entry(remote.endpoint.name.clone()).or_default();
+                self.sources.insert(route.name.clone(), remote.endpoint.name.clone());
+            }
             for (i, d) in route.destinations.iter().enumerate() {
                 let key = super::endpoint_key(d);
                 self.limits.insert(key.clone(), d.endpoint.as_ref().map_or(usize::MAX, |e| e.connections));
@@ -354,6 +361,9 @@ impl Dispatcher {
 
     fn looked(&mut self, name: &str, result: Result<LookResult, Error>, now: Instant) {
         let Some(r) = self.routes.get_mut(name) else { return };
+        if let Some(endpoint) = self.sources.get(name).and_then(|key| self.endpoints.get_mut(key)) {
+            endpoint.looked(result.as_ref().err());
+        }
         let anew = r.looking.take() == Some(LookFor::Changes);
         if anew {
             r.look_cost = r.last_look.map_or(Duration::ZERO, |l| now.saturating_duration_since(l));

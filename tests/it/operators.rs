@@ -82,6 +82,55 @@ fn a_later_job_that_waits_behind_a_failed_one_does_not_keep_it_from_its_retry() 
 }
 
 #[test]
+fn status_without_a_relay_counts_what_is_ready_and_says_why_it_waits() {
+    let route = |w: &World| w.json(&["status", "--json"])["routes"][0].clone();
+    // Not announced yet, or too small: not ready.
+    let w = World::new(&World::route("r", "a", "b").replace("settle", "done_file = \"{name}.done\"\nmin_size = \"2B\"\nsettle"));
+    for (name, text) in [("x.csv", "12"), ("x.csv.done", ""), ("y.csv", "12"), ("z.csv", "1"), ("z.csv.done", "")] {
+        w.write(&format!("a/{name}"), text);
+    }
+    assert_eq!(route(&w)["waiting"], 1);
+    // What was taken and stays is not ready; what has changed since is.
+    let w = World::new(&World::route("r", "a", "b").replace("settle", "on_success = \"keep\"\nsettle"));
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    assert_eq!(route(&w)["waiting"], 0);
+    w.write("a/x.csv", "22");
+    assert_eq!(route(&w)["waiting"], 1);
+    // The reason of the first that waits; a folder that is gone; a pause.
+    w.once().code(3);
+    assert!(route(&w)["reason"].as_str().unwrap().contains("x.csv is still there"), "{}", route(&w));
+    w.run(&["pause", "r"]).ok();
+    assert_eq!((route(&w)["state"].as_str(), route(&w)["reason"].as_str()), (Some("stopped"), Some("it is paused: passerelle resume r")));
+    w.run(&["resume", "r"]).ok();
+    let w = World::new(&World::route("r", "away", "b"));
+    assert!(route(&w)["reason"].as_str().unwrap().contains("away"), "{}", route(&w));
+}
+
+#[test]
+fn a_job_that_waits_for_an_earlier_one_says_so() {
+    let w = World::local("");
+    w.write("b/x.csv", "not taken yet");
+    w.write("a/x.csv", "1");
+    w.once().code(3);
+    w.write("a/y.csv", "2");
+    w.once().code(3);
+    let jobs = w.history();
+    assert_eq!((jobs[1]["state"].as_str(), jobs[0]["state"].as_str()), (Some("waiting"), Some("waiting")));
+    assert!(jobs[1]["reason"].as_str().unwrap().starts_with("job 1 goes before it, and waits: "), "{}", jobs[1]);
+    w.run(&["show", "2"]).ok().says("job 1 goes before it");
+    let halting = |w: &World| w.config(&format!("[routes.r]\non_error = \"halt\"\n{}", w.read("passerelle.toml")));
+    let w = mapped();
+    halting(&w);
+    w.write("a/x.csv", "y\n1\n");
+    w.once().code(1);
+    w.write("a/y.csv", "x\n1\n");
+    w.once();
+    let job = w.history().pop().unwrap();
+    assert!(job["state"] == "waiting" && job["reason"].as_str().unwrap().contains("job 1 failed, and on_error is"), "{job}");
+}
+
+#[test]
 fn a_second_failure_of_the_same_name_overwrites_nothing() {
     let w = mapped();
     for n in 0..2 {

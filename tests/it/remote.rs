@@ -55,6 +55,7 @@ fn one_file_that_a_server_does_not_give_keeps_no_other_from_coming_and_is_told()
     w.once().code(3).says("a-secret.csv can't be fetched: the server answers 550").says("1 waiting");
     assert_eq!(w.names("b"), ["x.csv"]);
     let relay = w.start();
+    w.until("the server is known to answer", || w.json(&["status", "--json"])["endpoints"][0]["state"] == "up");
     w.until("told by status", || {
         let route = w.json(&["status", "--json"])["routes"][0].clone();
         route["waiting"] == 1 && route["reason"].as_str().is_some_and(|r| r.contains("a-secret.csv"))
@@ -63,6 +64,11 @@ fn one_file_that_a_server_does_not_give_keeps_no_other_from_coming_and_is_told()
     fs::rename(folder.join("a-secret.csv"), folder.join("a.csv")).unwrap();
     w.until_file("b/a.csv");
     w.until("nothing waits", || w.json(&["status", "--json"])["routes"][0]["reason"].is_null());
+    drop(ftp);
+    w.until("the server is known to be away", || {
+        let endpoint = w.json(&["status", "--json"])["endpoints"][0].clone();
+        endpoint["state"] == "down" && endpoint["error"].is_string() && endpoint["since"].is_string()
+    });
     drop(relay);
 }
 

@@ -112,6 +112,22 @@ pub struct EndpointState {
     pub since: Option<jiff::Timestamp>,
 }
 
+impl EndpointState {
+    /// Takes in that a source on it was looked at, or why it could not be. How deliveries wait for it is not changed by that.
+    pub(super) fn looked(&mut self, failed: Option<&Error>) {
+        let before = (self.up, self.error.is_some());
+        match failed {
+            None if self.down_until.is_none() => (self.error, self.up) = (None, true),
+            Some(e) if is_the_servers(e, true) || e.kind() == Kind::Lost => self.error = Some(e.clone()),
+            // What concerns one folder, or this host, says nothing of the server.
+            None | Some(_) => {}
+        }
+        if before != (self.up, self.error.is_some()) {
+            self.since = Some(jiff::Timestamp::now());
+        }
+    }
+}
+
 /// Whether everything is tried once, or for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
