@@ -57,7 +57,11 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     };
     match points::act("make-folder", path, make) {
         Ok(()) => sync_parent(path),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let message = format!("{} is no folder, and one is needed there", crate::error::shown(path));
+            Err(Error::endpoint(message).hint("move away what has that name"))
+        }
         Err(e) => Err(endpoint("make the folder", path)(e)),
     }
 }

@@ -282,6 +282,7 @@ impl Job {
             }
             Event::Retried { deletions } => {
                 self.start_again();
+                self.attempts += 1;
                 self.deletions = *deletions;
             }
             Event::Confirmed => {

@@ -242,12 +242,12 @@ fn odd_time(c: &Candidate) -> Option<String> {
 /// Whether a file that is unchanged for long enough, or announced, is ready; and why not.
 fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, looked: &mut Looked) -> Result<Result<(), NotReady>> {
     // Nobody announces what an office worker puts back.
-    let corrected = source.records && listing::is_rejects_file(&source.path.join(c.file.path()));
-    if !corrected && source.min_size.is_some_and(|least| c.found.size < least) {
+    let corrected = || source.records && listing::is_rejects_file(&source.path.join(c.file.path()));
+    if source.min_size.is_some_and(|least| c.found.size < least) && !corrected() {
         return Ok(Err(NotReady::Small));
     }
     for companion in [&source.done_file, &source.checksum_file].into_iter().flatten() {
-        if !corrected && !memory.listing.others.contains(&companion_name(companion, &c.file)) {
+        if !memory.listing.others.contains(&companion_name(companion, &c.file)) && !corrected() {
             return Ok(Err(NotReady::Companion));
         }
     }
@@ -281,7 +281,7 @@ fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, looked: &mut
         }
         Writers::None => {}
     }
-    if let Some(template) = source.checksum_file.as_ref().filter(|_| !corrected) {
+    if let Some(template) = source.checksum_file.as_ref().filter(|_| !corrected()) {
         let sum = source.path.join(companion_name(template, &c.file).path());
         match checksum_matches(&sum, file)? {
             Ok(()) => {}
@@ -367,10 +367,10 @@ pub fn count(source: &SourceConfig, taken: &mut dyn FnMut(&Candidate) -> Result<
         let path = source.path.join(file.path());
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let candidate = Candidate { file, found: durable::found(&meta) };
-        let corrected = source.records && listing::is_rejects_file(&path);
+        let corrected = || source.records && listing::is_rejects_file(&path);
         let small = source.min_size.is_some_and(|least| candidate.found.size < least);
         let announced = [&source.done_file, &source.checksum_file].into_iter().flatten().all(|t| listing.others.contains(&companion_name(t, &candidate.file)));
-        if (!corrected && (small || !announced)) || taken(&candidate)? {
+        if ((small || !announced) && !corrected()) || taken(&candidate)? {
             continue;
         }
         match rustix::fs::access(&path, rustix::fs::Access::READ_OK) {

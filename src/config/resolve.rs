@@ -13,7 +13,7 @@ use parts::normal;
 pub use parts::{percent_decoded, percent_decoded_bytes, reading};
 
 use super::raw::{Document, mode};
-use super::{ArchiveCompress, Config, EndpointConfig, LookupConfig, Route, schema};
+use super::{ArchiveCompress, Config, EndpointConfig, LookupConfig, Purpose, Route, schema};
 use crate::naming::Template;
 use crate::options::{Entry, Options, Val};
 use crate::transform::expr::Named;
@@ -36,6 +36,7 @@ struct Builder<'d> {
     warnings: Vec<String>,
     max_memory: u64,
     home: PathBuf,
+    purpose: Purpose,
 }
 
 /// A lookup as expressions know it; a table that stands in the configuration itself has one column.
@@ -46,7 +47,7 @@ fn known_lookup(name: &str, entry: &Entry) -> Named {
 }
 
 /// Builds the configuration; what is wrong is added to the document's mistakes.
-pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Config> {
+pub fn resolve(doc: &mut Document, options: Options, file: &Path, purpose: Purpose) -> Option<Config> {
     let base = normal(file.parent().unwrap_or(Path::new("/")));
     let max_memory = options.size("max_memory").unwrap_or(256 << 20);
     let home = match options.text("home") {
@@ -62,6 +63,7 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
         lookup_names: options.map("lookups").iter().map(|(n, e)| known_lookup(n, e)).collect(),
         warnings: Vec::new(),
         max_memory,
+        purpose,
     };
     b.permissions(file);
     b.later(&options, "");
@@ -90,7 +92,9 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path) -> Option<Conf
     }
     b.pair(&options, &mut routes);
     let routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
-    b.loops(&options, &routes);
+    if purpose == Purpose::Relay {
+        b.loops(&options, &routes);
+    }
     let archive = options.table("archive");
     let archive_mode = archive.and_then(|a| a.text("mode")).and_then(|m| mode(&m)).unwrap_or(0o640);
     let archive_compress = match archive.and_then(|a| a.text("compress")).as_deref() {
@@ -206,12 +210,14 @@ impl Builder<'_> {
     }
 
     fn route(&mut self, name: &str, entry: &Entry, o: &Options) -> Option<Route> {
-        let Some(source) = o.table("source") else {
+        let none = Options::new(Vec::new(), entry.key_span.clone(), vec![schema::SOURCE]);
+        let source = o.table("source").or(Some(&none).filter(|_| self.purpose == Purpose::Transform));
+        let Some(source) = source else {
             self.mistake(entry.key_span.clone(), format!("the route `{name}` has no source"), "needs [routes.….source] with a path", None);
             return None;
         };
         let destinations = o.tables("destination");
-        if destinations.is_empty() {
+        if destinations.is_empty() && self.purpose == Purpose::Relay {
             self.mistake(entry.key_span.clone(), format!("the route `{name}` has no destination"), "needs [routes.….destination] with a path", None);
         }
         let schedule = self.schedule(o);
@@ -219,6 +225,11 @@ impl Builder<'_> {
         let mut transformation = self.transformation(name, o);
         let output = o.table("output");
         let output_name = output.and_then(|out| self.template(out, "name", &["name", "stem", "ext", "path", "job", "part", "date"]));
+        if let Some(out) =
+            output.filter(|out| out.text("name").is_some_and(|n| matches!(n.as_str(), "" | "." | "..") || (n.contains('/') && !n.contains("{date:"))))
+        {
+            self.mistake(out.span_of("name"), "`name` is no name of a file", "expected a name without slashes, as in \"clients_{stem}.csv\"", None);
+        }
         let destinations: Vec<_> = destinations.into_iter().filter_map(|d| self.destination(name, d)).collect();
         if destinations.iter().any(|d| d.records().is_some()) {
             self.by_record(o, &destinations, transformation.as_mut());

@@ -93,7 +93,7 @@ static ROUTE: &[Opt] = &[
     opt("sync", Kind::Table(SYNC), None, "Record-level synchronisation."),
 ];
 
-static SOURCE: &[Opt] = &[
+pub(super) static SOURCE: &[Opt] = &[
     opt("endpoint", Kind::Text, None, "A remote source; absent: a local folder."),
     opt("path", Kind::Text, None, "The folder."),
     opt("include", Kind::OneOrMoreTexts, Some("[\"*\"]"), "Globs of names that are taken."),

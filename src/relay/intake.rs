@@ -41,7 +41,7 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
     for notice in &looked.notices {
         tracing::warn!(route = name, "{notice}");
     }
-    recover::errors_folder(w, &route)?;
+    let renamed = recover::errors_folder(w, &route)?;
     let claimed = claims::claim(w, &route, looked.ready)?;
     let fetched = match fetched {
         Err(e) if claimed.is_empty() => return Err(e),
@@ -56,7 +56,14 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
     }
     // What is beyond `max_files` waits for the next look by event, rescan or schedule.
     let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { looked.left + fetched.left };
-    let again = looked.again.into_iter().chain(fetched.again).min();
+    let anew = if renamed > 0 {
+        // They are as old as this look, and a single run watches for one settle only.
+        w.with_memory(name, |m| watch::look(&route.source, m, Instant::now(), (LookFor::Changes, 0), &mut taken))?;
+        Some(watch::settle_of(&route.source))
+    } else {
+        None
+    };
+    let again = looked.again.into_iter().chain(fetched.again).chain(anew).min();
     let stuck = looked.stuck.and(fetched.stuck);
     Ok(LookResult { claimed, left, stuck, passed_over: looked.passed_over + fetched.passed_over, again })
 }

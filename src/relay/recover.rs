@@ -305,8 +305,10 @@ fn sweep_sent(w: &World) {
     }
 }
 
-/// What operators did in `errors`: a file dragged back into the source is resubmitted, a deleted one is removed.
-pub fn errors_folder(w: &World, route: &Route) -> Result<()> {
+/// What operators did in `errors`: a file dragged back into the source is resubmitted, a deleted one is removed. Gives how
+/// many files of the source have got their own names again by that.
+pub fn errors_folder(w: &World, route: &Route) -> Result<usize> {
+    let mut renamed = 0;
     let reader = w.journal.reader()?;
     for id in reader.in_state(Some(&route.name), State::Failed)? {
         let Some(row) = reader.job(id)? else { continue };
@@ -328,6 +330,7 @@ pub fn errors_folder(w: &World, route: &Route) -> Result<()> {
         if !still || path.symlink_metadata().is_ok() {
             continue;
         }
+        renamed += usize::from(own_name_again(route, &job, path)?);
         let event = if durable::exists(&route.source.path.join(job.file.path())) { Event::Resubmitted } else { Event::Removed };
         tracing::info!(job = id, route = route.name, "{}: the file is no longer in errors", event.word());
         w.record_one(&mut job, event)?;
@@ -335,7 +338,18 @@ pub fn errors_folder(w: &World, route: &Route) -> Result<()> {
             durable::remove(&steps::note_path(path))?;
         }
     }
-    Ok(())
+    Ok(renamed)
+}
+
+/// A file that had to be told apart in `errors` by its job's number gets its own name again when it is dragged back, if
+/// that is free: B would not know the other one. Tells whether it was renamed.
+fn own_name_again(route: &Route, job: &Job, errors: &Path) -> Result<bool> {
+    let own = route.source.path.join(job.file.path());
+    let Some(numbered) = errors.file_name().filter(|name| Some(*name) != own.file_name()) else { return Ok(false) };
+    match durable::rename_new(&own.with_file_name(numbered), &own) {
+        Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Exists) => Ok(false),
+        renamed => renamed.map(|()| true),
+    }
 }
 
 /// Puts a failed job's file back where claimed files lie.

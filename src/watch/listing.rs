@@ -3,7 +3,7 @@
 //! A listing knows each file's name, size, time and inode, and since when they are unchanged. It opens no file but those
 //! that look like rejects files of ours, and follows no link.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -60,13 +60,15 @@ pub(super) struct Listing {
     order: Vec<u32>,
     /// Names that may announce others; only where the source has done or checksum files.
     pub(super) others: HashSet<Name>,
+    /// Names that are not included, and are known to be no corrected rejects as long as they are like this.
+    foreign: HashMap<Box<[u8]>, State>,
 }
 
 impl Listing {
     /// Lists a source anew. What did not change since the listing before keeps its age.
     pub(super) fn read(source: &SourceConfig, before: Listing, now: Instant, looked: &mut Looked) -> Result<Self> {
         let mut new = Listing::default();
-        new.walk(source, &source.path, now, looked)?;
+        new.walk(source, (&source.path, &before.foreign), now, looked)?;
         new.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut old = before.entries.into_iter().peekable();
         for entry in &mut new.entries {
@@ -97,7 +99,7 @@ impl Listing {
         &mut self.entries[self.order[place] as usize]
     }
 
-    fn walk(&mut self, source: &SourceConfig, folder: &Path, now: Instant, looked: &mut Looked) -> Result<()> {
+    fn walk(&mut self, source: &SourceConfig, (folder, foreign): (&Path, &HashMap<Box<[u8]>, State>), now: Instant, looked: &mut Looked) -> Result<()> {
         let missing = |e: &std::io::Error| {
             let error = Error::io(Blame::Endpoint, "read the folder", folder, e);
             if e.kind() == std::io::ErrorKind::NotFound { error.hint("mount its share, or create it, or set create = true on the source") } else { error }
@@ -115,7 +117,7 @@ impl Listing {
             let kind = meta.file_type();
             if kind.is_dir() {
                 if source.recursive && !never_matches(name.as_bytes()) {
-                    self.walk(source, &path, now, looked)?;
+                    self.walk(source, (&path, foreign), now, looked)?;
                 }
                 continue;
             }
@@ -129,10 +131,17 @@ impl Listing {
             if announced {
                 self.others.insert(Name(relative.to_vec()));
             }
-            // Corrected rejects come back whatever `include` says.
-            let corrected = source.records && is_rejects_file(&path);
-            if !corrected && (!wanted || source.excluded(relative)) {
-                continue;
+            // Corrected rejects come back whatever `include` says, under whatever name a spreadsheet has given them.
+            if !wanted || source.excluded(relative) {
+                let state = State::of(&meta);
+                let known = || foreign.get(relative).is_some_and(|known| *known == state);
+                let sheet = source.records && is_sheet(relative) && !never_matches(name.as_bytes());
+                if !sheet || known() || !is_rejects_file(&path) {
+                    if sheet {
+                        self.foreign.insert(relative.into(), state);
+                    }
+                    continue;
+                }
             }
             if never_matches(name.as_bytes()) && !outright {
                 looked.passed_over += 1;
@@ -151,8 +160,13 @@ impl Listing {
     }
 }
 
+/// Whether a name is that of a table in text, which a rejects file is.
+fn is_sheet(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with(b".csv") || name.ends_with(b".txt") || memchr::memmem::find(&name, b".rejects").is_some()
+}
+
 /// Whether a file is a rejects file of ours, corrected and put back.
 pub(super) fn is_rejects_file(path: &Path) -> bool {
-    let named = path.file_name().is_some_and(|n| memchr::memmem::find(n.as_bytes(), b".rejects").is_some());
-    named && durable::head::<256>(path).is_ok_and(|head| crate::transform::corrected::delimiter_of(&head).is_some())
+    durable::head::<256>(path).is_ok_and(|head| crate::transform::corrected::delimiter_of(&head).is_some())
 }

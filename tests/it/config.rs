@@ -252,6 +252,15 @@ fn a_mistake_in_the_middle_of_a_character_is_told_with_its_place() {
 }
 
 #[test]
+fn a_published_name_is_one_name() {
+    for (name, code) in [("", 2), (".", 2), ("..", 2), ("sub/{name}", 2), ("{stem}_{date:%Y}.csv", 0)] {
+        let w = World::local(&format!("[routes.r.output]\nname = \"{name}\"\n"));
+        let out = w.run(&["config", "check"]).code(code);
+        assert_eq!(code == 2, out.stderr.contains("is no name of a file"), "{}", out.stderr);
+    }
+}
+
+#[test]
 fn a_file_that_announces_another_is_not_that_file() {
     for keys in ["done_file = \"{name}\"", "checksum_file = \"{name}\""] {
         let w = World::local("");

@@ -33,6 +33,12 @@ fn rejects_that_were_corrected_come_back_alone_under_a_name_of_their_own() {
     w.once().ok();
     assert_eq!(w.read("b/clients.rejects-4.csv"), "nom,solde\nD,13\n");
     assert!(!w.read("b/clients.rejects-2.csv").contains("_line"));
+    // A spreadsheet may have been told another name.
+    w.write("a/à relayer.csv", "_line;_field;_reason;Nom;Solde\n3;;;E;5\n");
+    w.write("a/other.csv", "Nom;Solde\nX;1\n");
+    w.once().ok();
+    assert_eq!(w.read("b/à relayer.rejects-5.csv"), "nom,solde\nE,5\n");
+    assert_eq!(w.names("a"), ["other.csv"]);
 }
 
 #[test]

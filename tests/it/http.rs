@@ -148,6 +148,23 @@ pub fn scripted(answers: Vec<Option<&'static str>>) -> (u16, Arc<Mutex<Vec<Strin
 }
 
 #[test]
+fn the_folders_of_a_plain_put_are_made_where_the_server_can_and_create_says_so() {
+    let server = Nginx::start(None);
+    let url = format!("http://127.0.0.1:{}/dav", server.port);
+    let w = world(&url, "", "create = true\n");
+    w.config(&w.read("passerelle.toml").replace("settle", "recursive = true\nsettle").replace("path = \"\"", "path = \"new/in\""));
+    w.write("a/sub/x.csv", "1");
+    w.write("a/y.csv", "2");
+    w.once().ok();
+    assert_eq!(server.files("dav/new/in/sub"), [("x.csv".into(), b"1".to_vec())].into());
+    assert_eq!(server.files("dav/new/in"), [("y.csv".into(), b"2".to_vec())].into());
+    let w = world(&url, "", "");
+    w.config(&w.read("passerelle.toml").replace("path = \"\"", "path = \"missing\""));
+    w.write("a/y.csv", "2");
+    w.once().code(3).says("set create = true");
+}
+
+#[test]
 fn post_and_multipart_carry_an_idempotency_key_and_the_headers() {
     let (port, seen) = scripted(vec![Some("201 Created"), Some("204 No Content")]);
     let w = world(&format!("http://127.0.0.1:{port}/import"), "method = \"POST\"\nheaders = { Authorization = \"Bearer ${env:T}\" }\n", "");

@@ -24,6 +24,7 @@ fn a_failed_file_has_a_note_and_is_retried_under_its_number() {
     w.write("relay/errors/r/x.csv", "x\n1\n");
     w.run(&["retry", "1"]).ok().says("tried again");
     w.once().ok();
+    assert_eq!(w.history()[0]["attempts"], 2);
     assert_eq!((w.read("b/x.csv"), w.states(), w.names("relay/errors")), ("x\n1\n".into(), vec!["delivered".to_owned()], vec![]));
     w.run(&["retry", "1"]).code(2).says("is delivered");
     w.run(&["retry", "9"]).code(2).says("there is no job 9");
@@ -149,6 +150,33 @@ fn a_file_dragged_back_into_the_source_is_a_new_job_and_the_old_one_resubmitted(
     fs::rename(w.path("relay/errors/r/x.csv"), w.path("a/x.csv")).unwrap();
     w.once().ok();
     assert_eq!((w.states(), w.names("relay/errors/r")), (vec!["resubmitted".to_owned(), "delivered".to_owned()], vec![]));
+}
+
+#[test]
+fn a_file_that_was_told_apart_by_its_number_gets_its_own_name_again_when_it_is_dragged_back() {
+    let w = mapped();
+    w.config(&w.read("passerelle.toml").replace("settle", "include = [\"x*.csv\"]\nsettle"));
+    for n in 1..3 {
+        w.write("a/x.csv", format!("y\n{n}\n"));
+        w.once().code(1);
+    }
+    w.write("relay/errors/r/2_x.csv", "x\n2\n");
+    fs::rename(w.path("relay/errors/r/2_x.csv"), w.path("a/2_x.csv")).unwrap();
+    w.once().ok();
+    assert_eq!((w.names("b"), w.states()), (vec!["x.csv".into()], vec!["failed".to_owned(), "resubmitted".to_owned(), "delivered".to_owned()]));
+    assert_eq!(w.names("relay/errors/r"), ["x.csv", "x.csv.error.json"]);
+}
+
+#[test]
+fn a_file_where_a_folder_of_the_relays_own_must_be_is_the_relays_trouble() {
+    for folder in ["archive", "errors"] {
+        let w = World::local("");
+        fs::create_dir(w.path("relay")).unwrap();
+        w.write(&format!("relay/{folder}"), "");
+        w.write("a/x.csv", "1");
+        w.once().code(4).says("is no folder, and one is needed there");
+        assert_eq!(w.names("a"), ["x.csv"]);
+    }
 }
 
 #[test]

@@ -3,6 +3,16 @@
 use crate::world::World;
 
 #[test]
+fn a_transformation_needs_neither_a_source_nor_a_destination() {
+    let route = |name: &str| format!("[routes.{name}.input]\nformat = \"csv\"\n[routes.{name}.map]\nx = \"y\"\n");
+    let w = World::new(&format!("{}{}", route("r"), route("s")));
+    w.write("in.csv", "y\n1\n");
+    assert_eq!(w.run(&["transform", "r", "in.csv"]).ok().stdout, "x\n1\n");
+    w.run(&["config", "check"]).code(2).says("the route `r` has no source").says("the route `s` has no source");
+    w.run(&["run", "--once"]).code(2);
+}
+
+#[test]
 fn rejects_of_several_files_name_their_file_and_stand_under_their_own_columns() {
     let keys = "[routes.r.input]\nformat = \"csv\"\ntypes = { q = \"integer\" }\n[routes.r.map]\nq = \"q\"\n";
     let w = World::local(keys);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::super::raw::mode;
-use super::super::{DestinationConfig, Empty, EndpointConfig, IfExists, Leave, OnSuccess, RemoteSource, Retry, Sort, SourceConfig, Verify};
+use super::super::{DestinationConfig, Empty, EndpointConfig, IfExists, Leave, OnSuccess, Purpose, RemoteSource, Retry, Sort, SourceConfig, Verify};
 use super::Builder;
 use super::parts::normal;
 use crate::naming::{Template, check_folder};
@@ -53,7 +53,9 @@ impl Builder<'_> {
 
     pub(super) fn source(&mut self, route: &str, o: &Options) -> Option<SourceConfig> {
         let remote = self.remote_source(o);
-        let Some(path) = o.text("path").or_else(|| remote.as_ref().map(|_| String::new())) else {
+        // Where nothing is relayed, each route has a folder that is nobody's.
+        let nowhere = || (remote.is_some() || self.purpose == Purpose::Transform).then(|| format!(".{route}"));
+        let Some(path) = o.text("path").or_else(nowhere) else {
             self.mistake(o.span.clone(), format!("the source of `{route}` has no path"), "needs `path`, A's export folder", None);
             return None;
         };

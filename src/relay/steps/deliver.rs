@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Seek;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -302,7 +303,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         w.record_one(job, Event::Publishing { delivery, policy, name })?;
     }
     let t = target(w, route, &job.deliveries[delivery])?;
-    let (mut file, size, _) = payload(w, job, delivery)?;
+    let (mut file, size, made_path) = payload(w, job, delivery)?;
     let how = Direct {
         idempotency_key: job.deliveries[delivery].id.clone(),
         rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New },
@@ -311,10 +312,24 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     };
     let mut bytes = 0;
     let sent = w.with_session(t.d, |session| {
-        let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
-        let sent = session.send(&t.final_path, &mut from, &how);
-        bytes = from.inner.bytes;
-        sent
+        let mut send = |session: &mut dyn Session| {
+            file.rewind().map_err(|e| Error::io(Blame::Endpoint, "read", &made_path, &e))?;
+            let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
+            let sent = session.send(&t.final_path, &mut from, &how);
+            bytes = from.inner.bytes;
+            sent
+        };
+        match send(session) {
+            // A clear answer: nothing of it is there.
+            Err(e) if e.kind() == Kind::NotFound && t.d.create && t.pool.repeatable() => {
+                let folders: Vec<&Path> = t.folder.ancestors().filter(|f| !f.as_os_str().is_empty()).collect();
+                if folders.iter().rev().try_for_each(|folder| session.make_folder(folder)).is_err() {
+                    return Err(e);
+                }
+                send(session)
+            }
+            sent => sent,
+        }
     });
     let e = match sent {
         Ok(()) => {
