@@ -5,10 +5,13 @@
 
 pub mod names;
 pub mod raw;
+mod read;
 pub mod reference;
 pub mod resolve;
 pub mod schema;
 pub mod show;
+
+pub use read::{Purpose, load, load_to_transform, read, read_text};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +21,6 @@ use std::time::Duration;
 use globset::GlobSet;
 use secrecy::SecretString;
 
-use crate::error::{Error, Result, reason};
 use crate::naming::Template;
 use crate::options::Options;
 use crate::schedule::Schedule;
@@ -460,57 +462,6 @@ impl Retry {
         let factor = self.multiplier.saturating_pow(failures.saturating_sub(1));
         self.initial_delay.saturating_mul(factor).min(self.max_delay)
     }
-}
-
-/// What reading a configuration gave: the configuration, or a report of every mistake.
-pub fn load(path: &Path) -> Result<Config> {
-    let (config, report) = read(path)?;
-    match report {
-        None => config.ok_or_else(|| Error::config("the configuration could not be built")),
-        Some(report) => Err(Error::config(report.trim_end().to_owned())),
-    }
-}
-
-/// What a configuration is read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To relay files.
-    Relay,
-    /// To run a route's transformation alone: it may have neither a source nor a destination.
-    Transform,
-}
-
-/// A configuration that is enough for transformations.
-pub fn load_to_transform(path: &Path) -> Result<Config> {
-    match read_for(path, text_of(path)?, Purpose::Transform) {
-        (Some(config), None) => Ok(config),
-        (_, report) => Err(Error::config(report.unwrap_or_default().trim_end().to_owned())),
-    }
-}
-
-/// Reads and checks a configuration; the report holds every mistake.
-pub fn read(path: &Path) -> Result<(Option<Config>, Option<String>)> {
-    Ok(read_text(path, text_of(path)?))
-}
-
-fn text_of(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| {
-        Error::config(format!("can't read the configuration {}: {}", path.display(), reason(&e)))
-            .hint("name it with --config FILE or PASSERELLE_CONFIG, or start in its folder; `passerelle demo` lays out an example")
-    })
-}
-
-/// The same for a text that lies nowhere yet, or at `path`.
-pub fn read_text(path: &Path, text: String) -> (Option<Config>, Option<String>) {
-    read_for(path, text, Purpose::Relay)
-}
-
-fn read_for(path: &Path, text: String, purpose: Purpose) -> (Option<Config>, Option<String>) {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (mut doc, options) = raw::Document::read(path, text);
-    let config = resolve::resolve(&mut doc, options, &absolute, purpose);
-    let report = if doc.mistakes.is_empty() { None } else { Some(doc.report()) };
-    (config.filter(|_| report.is_none()), report)
 }
 
 #[cfg(test)]

@@ -123,6 +123,9 @@ impl Template {
     }
 }
 
+/// The folder in a source that claimed files lie in.
+pub const CLAIMED: &str = ".passerelle";
+
 /// What a rejects file's name ends in.
 pub const REJECTS: &[u8] = b".rejects.csv";
 

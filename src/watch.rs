@@ -19,6 +19,7 @@ use crate::config::SourceConfig;
 use crate::durable;
 use crate::error::{Blame, Error, Result, shown};
 use crate::job::{Found, Name};
+pub use crate::naming::CLAIMED;
 use crate::naming::Facts;
 use crate::sys::{Writers, writers};
 use listing::{Listing, State};
@@ -28,8 +29,6 @@ const OPEN_TOLD: Duration = Duration::from_secs(600);
 /// A file that is so much younger than now comes from a wrong clock.
 const FUTURE: Duration = Duration::from_secs(86_400);
 
-/// The folder in a source that claimed files lie in.
-pub const CLAIMED: &str = ".passerelle";
 /// How long a file must be unchanged on a network share, where nobody tells who writes.
 const SETTLE_ON_SHARES: Duration = Duration::from_secs(30);
 /// How long a file must be unchanged elsewhere.

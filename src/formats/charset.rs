@@ -3,6 +3,8 @@
 //! What can't be decoded or encoded is told, never repaired in silence.
 
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use oem_cp::code_table;
@@ -130,10 +132,77 @@ pub fn open(mut input: Box<dyn Read + Send>, charset: Charset) -> Result<(Box<dy
     }
 }
 
-/// The stream as UTF-8, whatever it is written in. UTF-8 itself is not judged here: the readers do it.
-pub fn utf8(input: Box<dyn Read + Send>, charset: Charset) -> Result<Box<dyn Read + Send>> {
-    let (input, charset, _) = open(input, charset)?;
-    Ok(if charset.is_utf8() { input } else { Box::new(Decoded { input, charset, text: Vec::new(), at: 0 }) })
+/// The stream as UTF-8, whatever it is written in. UTF-8 itself is not judged here: the readers do it. Of other encodings
+/// (then true), U+FFFD stands for what can't be decoded.
+pub fn utf8(input: Box<dyn Read + Send>, charset: Charset) -> Result<(Box<dyn Read + Send>, bool)> {
+    let (input, charset, transcoded) = open(input, charset)?;
+    if charset.is_utf8() {
+        return Ok((input, transcoded));
+    }
+    Ok((Box::new(Decoded { input, charset, text: Vec::new(), at: 0 }), true))
+}
+
+/// The replacement character in UTF-8.
+pub const REPLACED: &[u8] = "\u{fffd}".as_bytes();
+
+/// UTF-8 in which U+FFFD stands for what is none, for readers that can't go on behind it.
+pub struct Lossy {
+    input: Box<dyn Read + Send>,
+    bytes: Vec<u8>,
+    text: Vec<u8>,
+    at: usize,
+    end: bool,
+    replaced: Arc<AtomicBool>,
+}
+
+impl Lossy {
+    /// The stream, and whether something was replaced so far.
+    pub fn new(input: Box<dyn Read + Send>) -> (Self, Arc<AtomicBool>) {
+        let replaced = Arc::new(AtomicBool::new(false));
+        (Self { input, bytes: Vec::new(), text: Vec::new(), at: 0, end: false, replaced: replaced.clone() }, replaced)
+    }
+}
+
+impl Read for Lossy {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.text.len() && !self.end {
+            // What was left of a character that the last read cut.
+            let before = self.bytes.len();
+            self.bytes.resize(64 * 1024, 0);
+            let n = match self.input.read(&mut self.bytes[before..]) {
+                Ok(n) => n,
+                Err(e) => {
+                    self.bytes.truncate(before);
+                    return Err(e);
+                }
+            };
+            self.bytes.truncate(before + n);
+            (self.end, self.at) = (n == 0, 0);
+            self.text.clear();
+            if simdutf8::basic::from_utf8(&self.bytes).is_ok() {
+                std::mem::swap(&mut self.bytes, &mut self.text);
+                self.bytes.clear();
+                continue;
+            }
+            let mut rest = Vec::new();
+            let mut chunks = self.bytes.utf8_chunks().peekable();
+            while let Some(chunk) = chunks.next() {
+                self.text.extend_from_slice(chunk.valid().as_bytes());
+                // Four bytes are the longest character: a shorter one at the end may go on.
+                if chunks.peek().is_none() && !self.end && std::str::from_utf8(chunk.invalid()).is_err_and(|e| e.error_len().is_none()) {
+                    rest = chunk.invalid().to_vec();
+                } else if !chunk.invalid().is_empty() {
+                    self.text.extend_from_slice(REPLACED);
+                    self.replaced.store(true, Relaxed);
+                }
+            }
+            self.bytes = rest;
+        }
+        let n = to.len().min(self.text.len() - self.at);
+        to[..n].copy_from_slice(&self.text[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
 }
 
 /// A single-byte encoding as UTF-8.

@@ -72,7 +72,7 @@ impl Format for Edifact {
         let fallback = named.filter(|_| written.is_none());
         let charset = written.unwrap_or_else(Charset::utf8);
         let mut reader = Reader {
-            input: text::utf8(input, charset)?,
+            input: text::utf8(input, charset)?.0,
             buf: Vec::new(),
             at: 0,
             end: false,

@@ -126,6 +126,8 @@ struct Reader {
     names: Names,
     /// One document, not one value a line.
     document: bool,
+    /// It is written in another encoding: U+FFFD stands for what can't be decoded.
+    decoded: bool,
 }
 
 impl Reader {
@@ -144,13 +146,14 @@ impl Reader {
             done: false,
             names: Names::default(),
             document: false,
+            decoded: false,
         }
     }
 
     fn new(o: &Options, input: Input, records: Option<Vec<String>>) -> Result<Self> {
         let charset = o.text("encoding").and_then(|l| Charset::named(&l)).unwrap_or_else(Charset::utf8);
-        let input = text::utf8(input, charset)?;
-        let mut reader = Self { input, document: records.is_some(), ..Self::empty() };
+        let (input, decoded) = text::utf8(input, charset)?;
+        let mut reader = Self { input, decoded, document: records.is_some(), ..Self::empty() };
         if let Some(steps) = records {
             reader.around = Some(Vec::new());
             reader.enter(&steps)?;
@@ -425,12 +428,13 @@ impl RecordReader for Reader {
         let line = self.line;
         self.count_lines(range);
         match parsed {
+            Ok(_) if self.decoded && memchr::memmem::find(&record.raw, text::REPLACED).is_some() => Ok(Next::Bad(undecodable())),
             Ok(value) => {
                 record.tree = Some(value);
                 Ok(Next::Record)
             }
             // A document that is wrong in one place is no JSON; lines stand each for itself.
-            Err(why) if self.document => Err(self.fail(why).on_line(line)),
+            Err(why) if self.document && !only_undecodable(&record.raw) => Err(self.fail(why).on_line(line)),
             Err(why) => Ok(Next::Bad(Reject::record(why))),
         }
     }
@@ -446,9 +450,10 @@ impl RecordReader for Reader {
         }
         let rest = super::ahead(&mut self.buf, &mut self.at, &mut self.input);
         self.end = true;
-        let reader = |bytes: Bytes, line: u64| -> Box<dyn RecordReader> {
+        let decoded = self.decoded;
+        let reader = move |bytes: Bytes, line: u64| -> Box<dyn RecordReader> {
             let (input, buf, end) = bytes.open();
-            Box::new(Reader { input, buf, end, line, ..Reader::empty() })
+            Box::new(Reader { input, buf, end, line, decoded, ..Reader::empty() })
         };
         Some(Pieces { rest, line: self.line, quote: None, reader: Box::new(reader) })
     }
@@ -456,6 +461,16 @@ impl RecordReader for Reader {
     fn into_bytes(self: Box<Self>) -> Vec<u8> {
         self.buf
     }
+}
+
+/// What can't be decoded rejects its record.
+fn undecodable() -> Reject {
+    Reject::record("the record holds bytes that can't be decoded".to_owned())
+}
+
+/// Whether what is no JSON would be, if all its bytes could be decoded.
+fn only_undecodable(raw: &[u8]) -> bool {
+    std::str::from_utf8(raw).is_err() && serde_json::from_str::<serde::de::IgnoredAny>(&String::from_utf8_lossy(raw)).is_ok()
 }
 
 /// Why `raw` is no JSON; bytes of another encoding are told as what they are.
@@ -517,6 +532,18 @@ mod tests {
         assert!(got[2].starts_with("3:2 BAD not JSON: EOF while parsing"), "{got:?}");
         assert_eq!(got[3], "4:3 [1]");
         assert_eq!(got[4], "5:4 {\"a\":\"é\"}");
+    }
+
+    #[test]
+    fn what_can_not_be_decoded_rejects_its_record_alone() {
+        let got = read_all(&Json, "", b"[{\"a\":\"\xe9t\xe9\"},\n{\"a\":\"b\"}]");
+        assert!(got[1].starts_with("1:1 BAD") && got[1].contains("the byte 0xE9, which is not UTF-8"), "{got:?}");
+        assert_eq!(got[2], "2:2 {\"a\":\"b\"}");
+        assert!(read_all(&Json, "", b"[{\"a\":\xe9}]")[1].starts_with("ERROR"), "that is no JSON in any encoding");
+        for format in [&Json as &'static dyn Format, &Ndjson] {
+            let got = read_all(format, "encoding = 'windows-1253'", b"{\"a\":\"\xd2\"}\n");
+            assert!(got[1].contains("BAD the record holds bytes that can't be decoded"), "{got:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod fast;
 
-pub use super::charset::{Charset, Encoder, open, utf8};
+pub use super::charset::{Charset, Encoder, Lossy, REPLACED, open, utf8};
 
 use std::borrow::Cow;
 

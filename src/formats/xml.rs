@@ -3,20 +3,23 @@
 //! Names are local names. A DTD is passed over and its entities are never expanded: a document that needs them is
 //! refused, so that neither its size nor a file of this host can get into B's file (OWASP, "XML External Entity").
 
+mod counted;
 mod writer;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufReader;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use quick_xml::Reader as Parser;
 use quick_xml::events::{BytesStart, Event};
 
 use super::names::Names;
-use super::text::{self, Charset, quoted};
+use super::text::{self, Charset, Lossy, quoted};
 use super::{Format, Input, Next, RecordReader, RecordWriter, Remark, Room, Writing, peek};
 use crate::error::{Blame, Error, Result, reason};
 use crate::options::{Kind, Opt, Options, Side};
-use crate::record::{Columns, Key, Node, Nodes, Record};
+use crate::record::{Columns, Key, Node, Nodes, Record, Reject};
+use counted::Counted;
 use writer::Writer;
 
 /// The format.
@@ -95,55 +98,6 @@ fn path_of(text: &str) -> Result<Vec<String>, String> {
     Ok(steps)
 }
 
-/// The stream under the parser: knows the line, and keeps the bytes that the parser takes.
-struct Counted {
-    inner: BufReader<Input>,
-    /// The line on which `taken` begins.
-    line: u64,
-    taken: Vec<u8>,
-}
-
-impl Counted {
-    /// The line that the parser has come to. Lines are counted by the record: parts of elements are short.
-    fn line(&self) -> u64 {
-        self.line + memchr::memchr_iter(b'\n', &self.taken).count() as u64
-    }
-
-    /// Takes what was kept, and keeps what comes from now on in `buffer`.
-    fn start_over(&mut self, buffer: &mut Vec<u8>) {
-        self.line = self.line();
-        std::mem::swap(&mut self.taken, buffer);
-        self.taken.clear();
-    }
-
-    fn forget(&mut self) {
-        self.line = self.line();
-        self.taken.clear();
-    }
-}
-
-impl Read for Counted {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(to)?;
-        self.line += memchr::memchr_iter(b'\n', &to[..n]).count() as u64;
-        Ok(n)
-    }
-}
-
-impl BufRead for Counted {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        if self.taken.len() > RECORD_BYTES_MAX {
-            return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, format!("a record is larger than {} MiB", RECORD_BYTES_MAX >> 20)));
-        }
-        self.inner.fill_buf()
-    }
-    fn consume(&mut self, n: usize) {
-        let taken = &self.inner.buffer()[..n];
-        self.taken.extend_from_slice(taken);
-        self.inner.consume(n);
-    }
-}
-
 /// An element that is open.
 #[derive(Default)]
 struct Open {
@@ -175,14 +129,18 @@ struct Reader {
     number: u64,
     root_seen: bool,
     end: bool,
+    /// U+FFFD stands for what can't be decoded.
+    replaced: Arc<AtomicBool>,
 }
 
 impl Reader {
     fn new(o: &Options, input: Input) -> Result<Self> {
         let written = o.entry("encoding").and_then(|e| Charset::named(e.as_text()));
         let (declared, input) = peek(input, 1024, declared_encoding)?;
-        let input = text::utf8(input, written.or(declared?).unwrap_or_else(Charset::utf8))?;
-        let mut parser = Parser::from_reader(Counted { inner: BufReader::with_capacity(256 * 1024, input), line: 1, taken: Vec::new() });
+        let (input, decoded) = text::utf8(input, written.or(declared?).unwrap_or_else(Charset::utf8))?;
+        let (input, replaced) = Lossy::new(input);
+        replaced.store(decoded, Relaxed);
+        let mut parser = Parser::from_reader(Counted::new(BufReader::with_capacity(256 * 1024, Box::new(input) as Input)));
         let config = parser.config_mut();
         config.check_comments = true;
         config.expand_empty_elements = true;
@@ -201,6 +159,7 @@ impl Reader {
             number: 0,
             root_seen: false,
             end: false,
+            replaced,
         })
     }
 
@@ -294,7 +253,14 @@ impl Reader {
         Ok(None)
     }
 
+    fn undecodable(&self, bytes: &[u8]) -> bool {
+        self.replaced.load(Relaxed) && memchr::memmem::find(bytes, text::REPLACED).is_some()
+    }
+
     fn add_text(&mut self, text: &str) -> Result<()> {
+        if self.record_depth.is_none() && self.undecodable(text.as_bytes()) {
+            return Err(self.fail("what stands around the records holds bytes that can't be decoded: declare input.encoding"));
+        }
         match self.open.last_mut() {
             // What only sets apart the elements around records would grow with their number.
             Some(open) if open.on_path && self.record_depth.is_none() && text.bytes().all(|b| b.is_ascii_whitespace()) => Ok(()),
@@ -324,7 +290,7 @@ impl Reader {
             self.parser.get_mut().forget();
         }
         self.buf.clear();
-        let line = self.parser.get_ref().line;
+        let line = self.parser.get_ref().began();
         let mut buf = std::mem::take(&mut self.buf);
         let event = self.parser.read_event_into(&mut buf).map_err(|e| match e {
             quick_xml::Error::Io(io) if io.kind() != std::io::ErrorKind::FileTooLarge => {
@@ -401,6 +367,11 @@ impl RecordReader for Reader {
             self.number += 1;
             (record.number, record.line) = (self.number, self.record_line);
             self.parser.get_mut().start_over(&mut record.raw);
+            if self.undecodable(&record.raw) {
+                return Ok(Next::Bad(Reject::record(
+                    "the record holds bytes that can't be decoded: declare input.encoding, as in \"windows-1252\"".to_owned(),
+                )));
+            }
             record.tree = Some(crate::record::Value::Nodes(Nodes::One(Arc::new(node))));
             record.parent = self.open.last_mut().map(|around| Nodes::One(around.shared()));
             return Ok(Next::Record);
@@ -547,6 +518,29 @@ mod tests {
             seen.push(format!("{}{} {}", part("@n"), part("iban"), parent.first().unwrap().around.as_ref().unwrap().name));
         }
         assert_eq!(seen, ["1FR d", "1FR d", "2 d"]);
+    }
+
+    #[test]
+    fn what_can_not_be_decoded_rejects_its_record_alone() {
+        let long = "x".repeat(70_000);
+        // Also where a character is cut by the end of a piece that is read.
+        let text = format!("<a><b><c>\u{e9}t\u{e9}</c></b><b><c>{long}\u{20ac}</c></b><b><c>BAD</c></b></a>");
+        let mut bytes = text.into_bytes();
+        let at = bytes.windows(3).rposition(|w| w == b"BAD").unwrap();
+        bytes[at..at + 3].copy_from_slice(b"\xe9t\xe9");
+        let got = crate::formats::testing::read_all(&Xml, "", &bytes);
+        assert!(got[1].contains("\u{e9}t\u{e9}") && got[2].contains("x\u{20ac}"), "{}", got[1]);
+        assert!(got[3].contains("BAD the record holds bytes that can't be decoded"), "{}", got[3]);
+        assert_eq!(got.len(), 4);
+        let around = crate::formats::testing::read_all(&Xml, "records = '/a/b'", b"<a>\xe9<b/></a>");
+        assert!(around.last().unwrap().contains("ERROR line 1: what stands around the records"), "{around:?}");
+        let wide: Vec<u8> = "<a><b>x</b><b>y</b></a>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut broken = wide.clone();
+        let at = broken.windows(2).position(|w| w == b"y\0").unwrap();
+        broken[at..at + 2].copy_from_slice(&[0, 0xd8]);
+        let got = crate::formats::testing::read_all(&Xml, "encoding = 'utf-16le'", &broken);
+        assert!(got[2].contains("BAD the record holds bytes"), "{got:?}");
+        assert_eq!(crate::formats::testing::read_all(&Xml, "encoding = 'utf-16le'", &wide).len(), 3);
     }
 
     #[test]

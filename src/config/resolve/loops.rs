@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use super::super::{DestinationConfig, Route, real};
 use super::{Builder, EndpointConfig};
-use crate::naming::{self, Facts};
+use crate::naming::{self, CLAIMED, Facts};
 use crate::options::{Options, Val};
-use crate::watch::CLAIMED;
 
 /// A folder, on this host or on a server.
 #[derive(PartialEq)]
