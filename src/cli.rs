@@ -2,6 +2,11 @@
 //!
 //! Results go to standard output, everything else to standard error. No command decides about a file.
 
+/// Prints a line on standard output, as `println!` does, without a panic when nobody reads it.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::print_line(&format!($($text)*)) };
+}
+
 mod audit;
 mod behind;
 mod check;
@@ -194,7 +199,15 @@ fn print_error(e: &Error) {
 fn print_bytes(bytes: &[u8]) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        // Whoever read it has seen enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(e) => {
+            eprintln!("error: can't write to standard output: {}", crate::error::reason(&e));
+            std::process::exit(1);
+        }
+        Ok(()) => {}
+    }
 }
 
 fn print_line(line: &str) {

@@ -55,6 +55,6 @@ fn check(context: &Context) -> Result<u8> {
     for warning in &config.warnings {
         eprintln!("warning: {warning}");
     }
-    println!("{} is right: {} routes, {} endpoints", context.file.display(), config.routes.len(), config.endpoints.len());
+    say!("{} is right: {} routes, {} endpoints", context.file.display(), config.routes.len(), config.endpoints.len());
     Ok(0)
 }

@@ -28,34 +28,34 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     let dir = &args.dir;
     lay_out(dir)?;
     let file = dir.join("passerelle.toml");
-    println!("A (an invoicing program) has left its exports in {}/a:", dir.display());
+    say!("A (an invoicing program) has left its exports in {}/a:", dir.display());
     show(&dir.join("a/clients/clients.csv"), 4);
-    println!("passerelle relays them as {} says …\n", file.display());
+    say!("passerelle relays them as {} says …\n", file.display());
     let config = config::load(&file)?;
     let tally = daemon::run(config, daemon::Run { file: file.clone(), mode: Mode::Once, progress: None, stop: Stop::new() })?;
-    println!("\nB (a shop) finds in {}/b:", dir.display());
+    say!("\nB (a shop) finds in {}/b:", dir.display());
     for name in ["customers/customers_clients.csv", "orders/orders.ndjson"] {
-        println!("  {name}");
+        say!("  {name}");
         show(&dir.join("b").join(name), 5);
     }
-    println!("Look at:");
-    println!("  {}/b                what B imports", dir.display());
-    println!("  {}/relay/archive    A's untouched originals", dir.display());
-    println!("  {}/relay/errors     what could not be relayed, and why (two records, and one file)", dir.display());
+    say!("Look at:");
+    say!("  {}/b                what B imports", dir.display());
+    say!("  {}/relay/archive    A's untouched originals", dir.display());
+    say!("  {}/relay/errors     what could not be relayed, and why (two records, and one file)", dir.display());
     // As it was called: it may not be on the path yet.
     let program = std::env::args().next().unwrap_or_else(|| "passerelle".into());
-    println!("\nTry next:");
-    println!("  {program} -c {} history", file.display());
-    println!("  {program} -c {} show 1", file.display());
-    println!("  {program} -c {} transform clients {}/samples/clients.csv", file.display(), dir.display());
-    println!("  edit {}: it is commented", file.display());
+    say!("\nTry next:");
+    say!("  {program} -c {} history", file.display());
+    say!("  {program} -c {} show 1", file.display());
+    say!("  {program} -c {} transform clients {}/samples/clients.csv", file.display(), dir.display());
+    say!("  edit {}: it is commented", file.display());
     if tally.delivered == 0 {
         return Err(Error::relay("the demo delivered nothing").hint("start it again in an empty folder: passerelle demo DIR"));
     }
     if args.once {
         return Ok(0);
     }
-    println!("\nStill watching: drop another export into {}/a/clients, or stop with Ctrl-C.", dir.display());
+    say!("\nStill watching: drop another export into {}/a/clients, or stop with Ctrl-C.", dir.display());
     let config = config::load(&file)?;
     daemon::run(config, daemon::Run { file, mode: Mode::Daemon, progress: None, stop: Stop::new() })?;
     Ok(0)
@@ -102,7 +102,7 @@ fn lay_out(dir: &Path) -> Result<()> {
 
 /// The first lines of a file, indented.
 fn show(path: &Path, lines: usize) {
-    let Ok(bytes) = fs::read(path) else { return println!("    (not there)\n") };
+    let Ok(bytes) = fs::read(path) else { return say!("    (not there)\n") };
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(e) => {
@@ -114,10 +114,10 @@ fn show(path: &Path, lines: usize) {
         }
     };
     for line in text.lines().take(lines) {
-        println!("    {}", line.trim_end());
+        say!("    {}", line.trim_end());
     }
     if text.lines().count() > lines {
-        println!("    …");
+        say!("    …");
     }
-    println!();
+    say!("");
 }

@@ -105,7 +105,7 @@ pub(super) fn ask(config: Config, request: &Request) -> Result<u8> {
         Err(_) => beside(&config, request)?,
     };
     for line in &answer.done {
-        println!("{line}");
+        say!("{line}");
     }
     for line in &answer.refused {
         eprintln!("error: {line}");

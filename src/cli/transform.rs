@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, Zoned};
 
 use super::Context;
-use super::explain::Table;
+use super::explain::explained;
 use crate::config::{Config, Route};
 use crate::error::{Blame, Error, Result, shown};
 use crate::formats::{Output, Room};
@@ -43,7 +43,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
         return Err(Error::config(format!("{} is both input and output", file.display())).hint("name another file after -o"));
     }
     let mut target = Target::new(args, &route)?;
-    let outcome = transform(args, &config, &route, &mut target).map_err(|e| if e.blame() == Blame::Stopped { e } else { e.at("transform") })?;
+    let outcome = transform(args, &config, &route, &mut target).map_err(|e| match e.blame() {
+        Blame::Stopped => e,
+        // Nothing waits here, and nothing is tried again: whoever typed the command corrects it.
+        Blame::Endpoint => e.at("transform").blamed_on(Blame::File),
+        Blame::File | Blame::Config | Blame::Relay => e.at("transform"),
+    })?;
     target.keep()?;
     for remark in &outcome.remarks {
         eprintln!("{remark}");
@@ -70,7 +75,6 @@ enum Target {
 }
 
 fn write_failed(path: &Path, e: &std::io::Error) -> Error {
-    // Nothing waits here, and nothing is tried again: whoever typed the command corrects it.
     Error::io(Blame::File, "write", path, e)
 }
 
@@ -169,8 +173,7 @@ fn transform(args: &Args, config: &Config, route: &Arc<Route>, target: &mut Targ
         Some(table) => table,
         None => &mut lines,
     };
-    let mut shown_records = Table::new(std::io::stdout());
-    let mut show = |record| shown_records.put(&record);
+    let mut show = |record| say!("{}", explained(&record));
     let mut parts = |number: usize| target.open(number);
     let explain: Option<&mut dyn FnMut(_)> = if args.explain { Some(&mut show) } else { None };
     spec.run(sources, Work { parts: Some(&mut parts), rejects, scratch: scratch.path(), stop: &stop, refused: None, changes: None, explain })

@@ -3,6 +3,20 @@
 use crate::world::World;
 
 #[test]
+fn a_full_device_behind_standard_output_is_told_and_fails_the_command() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"y\"\n");
+    w.write("in.csv", "y\n1\n");
+    w.write("a/in.csv", "y\n1\n");
+    w.once().ok();
+    for args in [&["transform", "r", "in.csv"][..], &["transform", "r", "in.csv", "--explain"], &["history", "--json"], &["status"], &["config", "show"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let out = w.command().args(args).stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(1) && told.contains("No space left on device"), "{args:?}: {:?} {told}", out.status);
+    }
+}
+
+#[test]
 fn a_transformation_needs_neither_a_source_nor_a_destination() {
     let route = |name: &str| format!("[routes.{name}.input]\nformat = \"csv\"\n[routes.{name}.map]\nx = \"y\"\n");
     let w = World::new(&format!("{}{}", route("r"), route("s")));
