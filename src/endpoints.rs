@@ -262,6 +262,11 @@ pub fn missing_folder(path: &Path) -> Error {
         .hint("create it, mount its share, or set create = true on the destination")
 }
 
+/// A folder that is missing at A, as `message` says.
+pub fn missing_source(message: &str) -> Error {
+    Error::endpoint(message).kind_of(Kind::NotFound).hint("create it at the server, or set create = true on the source")
+}
+
 /// Follows a stream of bytes: looks at the wish to stop, and keeps to a rate.
 pub struct Followed<'f> {
     inner: &'f mut dyn Read,

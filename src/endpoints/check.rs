@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::reach::who_answers;
-use super::{Endpoint, Rename, Session, missing_folder};
+use super::{Endpoint, Rename, Session, missing_folder, missing_source};
 use crate::config::{Config, EndpointConfig};
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -149,6 +149,7 @@ impl Plan {
                 Some(_) => {}
                 None if folder.create && depth == Depth::Full => session.make_folder(&folder.path).map_err(|e| e.at("folder"))?,
                 None if folder.create => {}
+                None if folder.what == Use::Look => return Err(missing_source(&format!("the folder {shown} does not exist")).at("folder")),
                 None => return Err(missing_folder(Path::new(&shown)).at("folder")),
             }
             stages.passed("folder", format!("{shown} is there"));

@@ -118,7 +118,7 @@ impl Fetch<'_> {
             };
             match self.session.list(&path, &mut each) {
                 Err(e) if e.kind() == Kind::NotFound && self.remote.create && depth == 0 => self.session.make_folder(&path)?,
-                Err(e) if e.kind() == Kind::NotFound => return Err(e.at("list").hint("create it at the server, or set create = true on the source")),
+                Err(e) if e.kind() == Kind::NotFound => return Err(endpoints::missing_source(e.message()).at("list")),
                 other => other.map_err(|e| e.at("list"))?,
             }
             self.fetched.passed_over += passed_over;

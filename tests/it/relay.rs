@@ -307,6 +307,19 @@ fn a_command_of_the_users_that_fails_is_told_with_its_words_and_its_file() {
     );
 }
 
+#[test]
+fn a_temporary_file_that_somebody_removed_is_sent_again_in_the_same_run() {
+    let w = World::local("");
+    w.write("b/x.csv", "not taken yet");
+    w.write("a/x.csv", "1");
+    w.once().code(3);
+    for name in w.names("b") {
+        fs::remove_file(w.path(&format!("b/{name}"))).unwrap();
+    }
+    w.once().ok().says("the temporary file was removed by somebody");
+    assert_eq!((w.read("b/x.csv"), w.names("b"), w.states()), ("1".into(), vec!["x.csv".to_owned()], vec!["delivered".to_owned()]));
+}
+
 /// The facts of the newest job, as `show` tells them.
 fn steps(w: &World) -> Vec<String> {
     let job = w.history().last().unwrap()["job"].to_string();

@@ -73,6 +73,16 @@ fn one_file_that_a_server_does_not_give_keeps_no_other_from_coming_and_is_told()
 }
 
 #[test]
+fn a_folder_that_is_missing_at_a_is_told_as_the_sources() {
+    let server = Sshd::start();
+    let w = World::new(&(server.endpoint("a") + &route("path = \"away\"")));
+    w.once().code(3).says("in/away/ does not exist").says("create = true on the source");
+    w.run(&["check"]).code(3).says("away does not exist").says("create = true on the source");
+    w.config(&w.read("passerelle.toml").replace("path = \"away\"", "path = \"away\"\ncreate = true"));
+    w.once().ok();
+}
+
+#[test]
 fn blanks_at_the_ends_of_a_name_are_part_of_it_on_every_server() {
     let (ftp, ssh) = (Vsftpd::start(""), Sshd::start());
     for (endpoint, folder) in [(ftp.endpoint("a", "ftp"), ftp.dir.path().join("root/in")), (ssh.endpoint("a"), ssh.dir.path().join("in"))] {

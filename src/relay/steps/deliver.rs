@@ -169,8 +169,12 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], de
     for (i, e) in renamed.iter().enumerate().filter_map(|(i, r)| Some((i, r.as_ref().err()?))) {
         // A clear answer: nothing was renamed. (Unless an earlier attempt was carried out late: its outcome is found out.)
         let again = e.kind() == Kind::NotFound;
-        failed.push((i, e.clone().at("publish")));
-        if again && run[i].deliveries[numbers[i]].unknown {
+        let delivery = &run[i].deliveries[numbers[i]];
+        // The first time it is sent again at once; who removes each temporary file is waited for.
+        if !again || delivery.unknown || delivery.attempts > 0 {
+            failed.push((i, e.clone().at("publish")));
+        }
+        if again && delivery.unknown {
             continue;
         }
         if again {
