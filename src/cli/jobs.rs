@@ -170,12 +170,10 @@ pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
         print_line(&format!("{:>6} {:<16} {:<13} {:<19} {:>10}  {}", "JOB", "ROUTE", "STATE", "RECEIVED", "SIZE", "FILE"));
     }
     let mut behind = Behind::new(&config, &reader);
-    reader.query(&query, &mut |mut row| {
-        behind.tell(&mut row.job)?;
+    let print = |j: &Job| {
         if args.json {
-            print_line(&job_json(&config, &row.job).to_string());
+            print_line(&job_json(&config, j).to_string());
         } else {
-            let j = &row.job;
             let received = rfc3339(j.received_at);
             let size = j.seal.as_ref().map_or("-".to_owned(), |s| s.size.to_string());
             let reason = if j.reason.is_empty() { String::new() } else { format!("\n         {}", j.reason) };
@@ -189,6 +187,19 @@ pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
                 j.file
             ));
         }
+    };
+    if let Some(state @ (State::Claimed | State::Delivering | State::Waiting)) = query.state {
+        // What waits for others is known of all open jobs together.
+        let mut open = reader.open_jobs()?;
+        open.retain(|j| args.route.as_ref().is_none_or(|route| *route == j.route));
+        open.iter_mut().try_for_each(|j| behind.tell(j))?;
+        let most = args.limit.and_then(|l| usize::try_from(l).ok()).unwrap_or(usize::MAX);
+        open.iter().rev().filter(|j| j.state == state).take(most).for_each(print);
+        return Ok(0);
+    }
+    reader.query(&query, &mut |mut row| {
+        behind.tell(&mut row.job)?;
+        print(&row.job);
         Ok(())
     })?;
     Ok(0)

@@ -120,6 +120,9 @@ fn a_job_that_waits_for_an_earlier_one_says_so() {
     assert_eq!((jobs[1]["state"].as_str(), jobs[0]["state"].as_str()), (Some("waiting"), Some("waiting")));
     assert!(jobs[1]["reason"].as_str().unwrap().starts_with("job 1 goes before it, and waits: "), "{}", jobs[1]);
     w.run(&["show", "2"]).ok().says("job 1 goes before it");
+    let states = |args: &[&str]| w.run(args).ok().stdout.lines().count();
+    assert_eq!((states(&["history", "--json", "--state", "waiting"]), states(&["history", "--json", "--state", "delivering"])), (2, 0));
+    assert_eq!(states(&["history", "--json", "--state", "waiting", "--limit", "1"]), 1);
     let halting = |w: &World| w.config(&format!("[routes.r]\non_error = \"halt\"\n{}", w.read("passerelle.toml")));
     let w = mapped();
     halting(&w);
