@@ -4,6 +4,7 @@
 //! does what the audit says. Every guess carries what tells for it; none is ever made in silence.
 
 pub mod combine;
+mod computed;
 pub mod conversions;
 pub mod delimited;
 pub mod dialect;
@@ -13,6 +14,7 @@ pub mod fixed;
 pub mod grade;
 pub mod likeness;
 pub mod mapping;
+mod money;
 pub mod names;
 pub mod near;
 pub mod pair;

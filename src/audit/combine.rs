@@ -3,19 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::computed;
 use super::conversions::{Candidate, is_one_of, literal};
 use super::mapping::{EXACT, Found, Match, Search, Table, Tried};
 use super::pair;
-use super::profile::{Kind, Profile};
+use super::profile::Kind;
 use super::values::DATES;
-use crate::formats::text::Reading;
 
 /// What is put together, to be tried by the evaluator.
 pub fn candidates(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candidate> {
     let mut out = instead(&all[target]);
     out.extend(together(search, target, all));
     out.extend(slices(search, target));
-    out.extend(computed(search, target));
+    out.extend(computed::candidates(search, target, all));
     out.extend(flags(search, target));
     let counted = (0..search.pairs.len()).all(|p| search.wanted(target, p) == (search.pairs[p].0 + 1).to_string());
     if counted && search.pairs.len() >= 3 {
@@ -197,44 +197,6 @@ fn slices(search: &Search<'_>, target: usize) -> Vec<Candidate> {
                         Some(pattern) => format!("{part} | date({}) | strftime({})", literal(pattern), literal(b.pattern.as_deref().unwrap_or("%Y-%m-%d"))),
                     };
                     out.push(Candidate::new(source, expr, &format!("its characters {} to {}", from + 1, from + width), 4));
-                }
-            }
-        }
-    }
-    out
-}
-
-/// A number made of two: one or the other, their sum, difference or product.
-fn computed(search: &Search<'_>, target: usize) -> Vec<Candidate> {
-    let b = &search.b.columns[target];
-    if !b.is_amount() {
-        return Vec::new();
-    }
-    let readings = (pair::reading_of(search.a), pair::reading_of(search.b));
-    let number = |r: &Reading, t: &str| pair::float(r, t).unwrap_or(0.0);
-    let numbers: Vec<usize> =
-        search.near.sources(target).filter(|s| search.a.columns[*s].kind.is_number() && search.a.columns[*s].distinct > 1).take(24).collect();
-    let wanted: Vec<f64> = (0..search.pairs.len()).map(|p| number(&readings.1, search.wanted(target, p))).collect();
-    let given: Vec<Vec<f64>> = numbers.iter().map(|s| (0..search.pairs.len()).map(|p| number(&readings.0, search.given(*s, p))).collect()).collect();
-    let mut out = Vec::new();
-    for (i, x) in numbers.iter().enumerate() {
-        for (j, y) in numbers.iter().enumerate().filter(|(j, _)| *j != i) {
-            let fits = |f: fn(f64, f64) -> f64| {
-                let right = wanted.iter().enumerate().filter(|(p, w)| (f(given[i][*p], given[j][*p]).abs() - w.abs()).abs() <= 0.006).count();
-                right as f64 >= wanted.len() as f64 * EXACT
-            };
-            let (ex, ey) = (&search.a.columns[*x].expr, &search.a.columns[*y].expr);
-            let forms: [(bool, String, &str); 4] = [
-                (fits(|x, y| if x == 0.0 { y } else { x }), format!("({ex} | decimal) or ({ey} | decimal)"), "the one that is not zero"),
-                (fits(|x, y| x - y), format!("({ex} | decimal | default(0)) - ({ey} | decimal | default(0))"), "their difference"),
-                (i < j && fits(|x, y| x + y), format!("({ex} | decimal | default(0)) + ({ey} | decimal | default(0))"), "their sum"),
-                (i < j && fits(|x, y| x * y), format!("({ex} | decimal) * ({ey} | decimal)"), "their product"),
-            ];
-            for (_, expr, does) in forms.into_iter().filter(|f| f.0) {
-                let made = Profile { expr, kind: Kind::Decimal, ..search.a.columns[*x].clone() };
-                for candidate in super::conversions::numbers(*x, &made, b, None) {
-                    let sources = vec![*x, *y];
-                    out.push(Candidate { sources, does: does.to_owned(), cost: candidate.cost + 3, ..candidate });
                 }
             }
         }

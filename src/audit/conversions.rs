@@ -1,5 +1,6 @@
 //! The expressions by which one column could become another: each a guess, to be tried on the records of the samples.
 
+use super::money;
 use super::profile::{Kind, Profile};
 use super::signs::Signs;
 
@@ -24,13 +25,13 @@ impl Candidate {
         Self { expr: expr.into(), sources: vec![source], does: does.to_owned(), cost, typed: false }
     }
 
-    fn number(source: usize, expr: impl Into<String>, does: &str, cost: u32) -> Self {
+    pub(super) fn number(source: usize, expr: impl Into<String>, does: &str, cost: u32) -> Self {
         Self { typed: true, ..Self::new(source, expr, does, cost) }
     }
 }
 
 /// The expression in brackets where a filter behind it would otherwise take only its last part.
-fn bracketed(expr: &str) -> String {
+pub(super) fn bracketed(expr: &str) -> String {
     if [" | ", " ~ ", " if "].iter().any(|operator| expr.contains(operator)) { format!("({expr})") } else { expr.to_owned() }
 }
 
@@ -99,6 +100,15 @@ pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
         }
     }
     out.extend(headed(at, &e, b));
+    out.extend(money::bare(at, a, b));
+    out.extend(money::dressed(at, a, b));
+    // A time, or a code that is no number: `8:32` of a day is `08:32`.
+    let width = b.lengths.1;
+    if b.lengths.0 == width && (2..=14).contains(&width) && a.lengths.0 < width && a.lengths.1 <= width {
+        let zeros = "0".repeat(width - a.lengths.0);
+        out.push(Candidate::new(at, format!("('{zeros}' ~ {e})[-{width}:]"), "filled up with zeros", 4));
+        out.push(Candidate::new(at, format!("('{zeros}' ~ ({e} | replace(':', '')))[-{width}:]"), "filled up with zeros", 5));
+    }
     // Digits of one width, shorter ones filled up with zeros.
     if b.lengths.0 == b.lengths.1 && a.lengths.0 < b.lengths.1 && a.kind == Kind::Integer {
         out.push(Candidate::new(at, format!("'%0{}d' | format({e} | integer)", b.lengths.1), "filled up with zeros", 3));

@@ -28,6 +28,34 @@ fn encoding(python: &str) -> &str {
 }
 
 #[test]
+fn computed_amounts_currencies_and_times_are_found_and_the_draft_gives_bs_file() {
+    let mut a = String::from("RefArt;Libelle;Qte;PU;Remise;TauxTVA;Debut;Public\r\n");
+    let mut b = String::from("sku,label,qty,net,vat,gross,start,public\n");
+    for i in 0..24i64 {
+        let (qty, cents, off, rate) = (1 + i % 7, 1250 + 377 * i, [0, 5, 10][(i % 3) as usize], [2000, 550, 1000][(i % 4 % 3) as usize]);
+        let round = |n: i64, by: i64| (2 * n + by) / (2 * by);
+        let net = round(qty * cents * (100 - off), 100);
+        let (vat, gross) = (round(net * rate, 10_000), round(net * (10_000 + rate), 10_000));
+        let amount = |c: i64, sign: char| format!("{}{sign}{:02}", c / 100, c % 100);
+        let (hour, minute, public) = (6 + i % 12, i * 7 % 60, 95 + 4321 * i);
+        let spaced = if public >= 100_000 { format!("{} {:03},{:02}", public / 100_000, public / 100 % 1000, public % 100) } else { amount(public, ',') };
+        a += &format!("A{i:04};Article {i} né;{qty};{};{off};{};{hour}:{minute:02};{spaced} €\r\n", amount(cents, ','), amount(rate, ','));
+        let cells = [amount(net, '.'), amount(vat, '.'), amount(gross, '.'), format!("{hour:02}:{minute:02}"), amount(public, '.')];
+        b += &format!("A{i:04},ARTICLE {i} NÉ,{qty},{}\n", cells.join(","));
+    }
+    let w = World::new("");
+    w.write("a.csv", &a);
+    w.write("b.csv", &b);
+    let found = w.json(&["audit", "a.csv", "b.csv", "--json"]);
+    for mapped in found["mapping"].as_array().unwrap() {
+        assert!(mapped["confidence"].as_f64().unwrap() >= 0.8, "{mapped}");
+    }
+    w.run(&["audit", "a.csv", "b.csv", "--draft", "draft.toml"]).ok();
+    let out = w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok();
+    assert_eq!(out.stdout, b);
+}
+
+#[test]
 fn dialects_are_right_for_every_export_with_a_known_answer() {
     let w = World::new("");
     let mut seen = 0;
