@@ -24,6 +24,7 @@ pub mod sample;
 pub mod schema;
 pub mod sheet;
 pub mod signs;
+mod spellings;
 pub mod tree;
 pub mod values;
 pub mod xsd;

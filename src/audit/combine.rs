@@ -108,11 +108,14 @@ fn together(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candi
     parts.sort_by_key(|p| std::cmp::Reverse(p.texts.iter().map(String::len).sum::<usize>()));
     parts.truncate(12);
     let mut out = Vec::new();
+    // A record that has them all spells what stands between them.
+    let filled = |row: &usize| parts.iter().filter(|p| !p.texts[*row].is_empty()).count();
+    let fullest = (0..rows.len()).rev().max_by_key(filled).unwrap_or(0);
     for first in 0..parts.len().min(4) {
         let order: Vec<&Part> = std::iter::once(&parts[first]).chain(parts.iter().enumerate().filter(|(i, _)| *i != first).map(|(_, p)| p)).collect();
         // A short part may stand in the text by chance: each number of them is tried.
         for count in 1..=order.len().min(6) {
-            out.extend(laid_out(search.wanted(target, rows[0]), &order[..count]));
+            out.extend(laid_out(search.wanted(target, rows[fullest]), &order[..count], fullest));
         }
     }
     out
@@ -121,14 +124,15 @@ fn together(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candi
 fn within(search: &Search<'_>, target: usize, rows: &[usize], texts: &[String]) -> bool {
     let filled = texts.iter().filter(|t| !t.is_empty()).count();
     let found = rows.iter().zip(texts).filter(|(p, t)| !t.is_empty() && search.wanted(target, **p).contains(t.as_str())).count();
-    filled * 2 >= rows.len() && found * 10 >= filled * 9 && found > 0
+    filled * 5 >= rows.len() && found * 10 >= filled * 9 && found > 0
 }
 
-/// The expression that the first record spells: parts where they stand, and what stands between them.
-fn laid_out(text: &str, parts: &[&Part]) -> Option<Candidate> {
+/// The expressions that a record spells: parts where they stand, and what stands between them, always or where they have
+/// something.
+fn laid_out(text: &str, parts: &[&Part], row: usize) -> Vec<Candidate> {
     let mut places: Vec<(usize, usize, &Part)> = Vec::new();
     for part in parts {
-        let own = &part.texts[0];
+        let own = &part.texts[row];
         if own.is_empty() || places.iter().any(|(_, _, p)| p.source == part.source) {
             continue;
         }
@@ -153,13 +157,36 @@ fn laid_out(text: &str, parts: &[&Part]) -> Option<Candidate> {
     let sources: Vec<usize> = places.iter().map(|p| p.2.source).collect();
     // The literal text must not be most of it: then it was met by chance.
     let spelled: usize = places.iter().map(|p| p.1 - p.0).sum();
-    (pieces.len() > 1 && !sources.is_empty() && spelled * 4 >= text.len()).then(|| Candidate {
-        expr: pieces.join(" ~ "),
-        sources,
-        does: "put together".into(),
-        cost: 3 + pieces.len() as u32,
-        typed: false,
-    })
+    if pieces.len() < 2 || sources.is_empty() || spelled * 4 < text.len() {
+        return Vec::new();
+    }
+    let cost = 3 + pieces.len() as u32;
+    let made = |expr: String, does: &str, cost| Candidate { expr, sources: sources.clone(), does: does.to_owned(), cost, typed: false };
+    let mut out = vec![made(pieces.join(" ~ "), "put together", cost)];
+    out.extend(optional(text, &places).map(|expr| made(expr, "put together, as far as they have something", cost + 1)));
+    out
+}
+
+/// Parts with what stands between them only where they have something; none: nothing of that kind stands there.
+fn optional(text: &str, places: &[(usize, usize, &Part)]) -> Option<String> {
+    let ((_, last, _), (first, ..)) = (places.last()?, places.first()?);
+    if places.len() < 2 || *first > 0 || *last < text.len() {
+        return None;
+    }
+    let gaps = |part: &Part| part.texts.iter().any(String::is_empty);
+    let between = |i: usize| literal(&text[places[i].1..places[i + 1].0]);
+    // The sign goes with the part that may be missing: one behind the first, or the first itself.
+    let head = if gaps(places[0].2) { format!("(({0} ~ {1}) if {0} else '')", places[0].2.expr, between(0)) } else { places[0].2.expr.clone() };
+    let mut expr = head;
+    for (i, (_, _, part)) in places.iter().enumerate().skip(1) {
+        let own = &part.expr;
+        expr = match (i == 1 && gaps(places[0].2), gaps(part)) {
+            (true, _) => format!("{expr} ~ {own}"),
+            (false, true) => format!("{expr} ~ (({} ~ {own}) if {own} else '')", between(i - 1)),
+            (false, false) => format!("{expr} ~ {} ~ {own}", between(i - 1)),
+        };
+    }
+    places.iter().any(|(_, _, part)| gaps(part)).then_some(expr)
 }
 
 /// A part of a code that always stands at the same place in it.
@@ -196,7 +223,15 @@ fn slices(search: &Search<'_>, target: usize) -> Vec<Candidate> {
                         Some(pattern) if b.pattern == search.b.signs.dates => format!("{part} | date({})", literal(pattern)),
                         Some(pattern) => format!("{part} | date({}) | strftime({})", literal(pattern), literal(b.pattern.as_deref().unwrap_or("%Y-%m-%d"))),
                     };
-                    out.push(Candidate::new(source, expr, &format!("its characters {} to {}", from + 1, from + width), 4));
+                    // Where a sign stands beside it, or it is a number, that tells where it begins, and its place does not.
+                    let beside = |p: usize| {
+                        let chars: Vec<char> = given(p).chars().collect();
+                        let sign = |at: Option<&char>| at.is_some_and(|c| !c.is_alphanumeric());
+                        sign(from.checked_sub(1).and_then(|at| chars.get(at))) || sign(chars.get(from + width))
+                    };
+                    let varies = a.lengths.0 != a.lengths.1;
+                    let cost = if b.is_amount() || varies && rows.iter().all(|p| beside(*p)) { 9 } else { 4 };
+                    out.push(Candidate::new(source, expr, &format!("its characters {} to {}", from + 1, from + width), cost));
                 }
             }
         }
@@ -385,7 +420,13 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
     let likeness = search.near.alike(source, target);
     // Values that fall together by chance do so without a name in common.
     let apart = images.len() == seen.len() && seen.values().all(|images| images[0].1 >= 3) && search.all.len() >= 12;
-    if likeness < 0.25 && !apart {
+    // How likely chance puts the same one beside each, by how often it stands there at all.
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    seen.values().flatten().for_each(|(image, n)| *times.entry(image).or_default() += n);
+    let all = times.values().sum::<usize>().max(1) as f64;
+    let chance: f64 = seen.values().map(|images| (times[images[0].0] as f64 / all).powf(images[0].1 as f64 - 1.0)).product();
+    let code = !search.a.columns[source].is_amount() && seen.len() <= 16;
+    if likeness < 0.25 && !apart && !(code && chance < 1e-6) {
         return None;
     }
     let twice = seen.values().filter(|images| images[0].1 >= 2).count() as f64 / seen.len() as f64;

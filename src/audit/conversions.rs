@@ -3,6 +3,7 @@
 use super::money;
 use super::profile::{Kind, Profile};
 use super::signs::Signs;
+use super::spellings;
 
 /// An expression that could give a target.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,10 +86,12 @@ pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
     ];
     if b.lengths.1 > 0 && a.lengths.1 > b.lengths.1 {
         let n = b.lengths.1;
-        out.push(Candidate::new(at, format!("{e}[:{n}]"), "cut", 2));
-        out.push(Candidate::new(at, format!("({e} | trim)[:{n}]"), "cut, without spaces around", 3));
-        out.push(Candidate::new(at, format!("({e}[:{n}]) | trim"), "cut, without spaces around", 3));
-        out.push(Candidate::new(at, format!("{e}[-{n}:]"), "its end", 3));
+        // A number is found by its signs, not by its place in a text.
+        let far = if b.is_amount() { 4 } else { 0 };
+        out.push(Candidate::new(at, format!("{e}[:{n}]"), "cut", 2 + far));
+        out.push(Candidate::new(at, format!("({e} | trim)[:{n}]"), "cut, without spaces around", 3 + far));
+        out.push(Candidate::new(at, format!("({e}[:{n}]) | trim"), "cut, without spaces around", 3 + far));
+        out.push(Candidate::new(at, format!("{e}[-{n}:]"), "its end", 3 + far));
         out.push(Candidate::new(at, format!("{e}[:{n}] | upper"), "cut, in capitals", 4));
         for sign in [" ", ",", "-", "/", ";", "_", "@", "."] {
             if a.examples.iter().any(|x| x.contains(sign)) {
@@ -102,13 +105,7 @@ pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
     out.extend(headed(at, &e, b));
     out.extend(money::bare(at, a, b));
     out.extend(money::dressed(at, a, b));
-    // A time, or a code that is no number: `8:32` of a day is `08:32`.
-    let width = b.lengths.1;
-    if b.lengths.0 == width && (2..=14).contains(&width) && a.lengths.0 < width && a.lengths.1 <= width {
-        let zeros = "0".repeat(width - a.lengths.0);
-        out.push(Candidate::new(at, format!("('{zeros}' ~ {e})[-{width}:]"), "filled up with zeros", 4));
-        out.push(Candidate::new(at, format!("('{zeros}' ~ ({e} | replace(':', '')))[-{width}:]"), "filled up with zeros", 5));
-    }
+    out.extend(spellings::candidates(at, a, b));
     // Digits of one width, shorter ones filled up with zeros.
     if b.lengths.0 == b.lengths.1 && a.lengths.0 < b.lengths.1 && a.kind == Kind::Integer {
         out.push(Candidate::new(at, format!("'%0{}d' | format({e} | integer)", b.lengths.1), "filled up with zeros", 3));

@@ -49,6 +49,9 @@ pub struct Match {
     pub found: Found,
 }
 
+/// How likely a column must be to be tried.
+struct Least(f64);
+
 /// A code table.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -134,7 +137,7 @@ impl<'s> Search<'s> {
         let first: Vec<Vec<Candidate>> = targets
             .clone()
             .map(|t| {
-                let mut candidates = self.candidates(t);
+                let mut candidates = self.candidates_of(t, Least(0.12));
                 if candidates.len() > share {
                     candidates.sort_by_key(|c| c.cost);
                     candidates.truncate(share);
@@ -143,6 +146,17 @@ impl<'s> Search<'s> {
             })
             .collect();
         let mut all = self.tried(first, sample, spec, room)?;
+        // What no likely column gives, any may.
+        let wide: Vec<Vec<Candidate>> = targets
+            .clone()
+            .map(|t| {
+                let mut candidates = if self.is_open(t, &all[t]) { self.candidates_of(t, Least(0.0)) } else { Vec::new() };
+                candidates.sort_by_key(|c| c.cost);
+                candidates.truncate(share);
+                candidates
+            })
+            .collect();
+        self.add(&mut all, self.tried(wide, sample, spec, room)?);
         // What no column gives by itself may be put together; once more, for what is put together of other targets.
         for _ in 0..2 {
             let more: Vec<Vec<Candidate>> =
@@ -198,8 +212,8 @@ impl<'s> Search<'s> {
         candidate.sources.iter().map(|s| self.near.alike(*s, target)).fold(0.0, f64::max)
     }
 
-    /// What each single column could be turned into.
-    fn candidates(&self, target: usize) -> Vec<Candidate> {
+    /// What each single column that is at least so likely could be turned into.
+    fn candidates_of(&self, target: usize, least: Least) -> Vec<Candidate> {
         let b = &self.b.columns[target];
         if b.filled == 0 {
             return Vec::new();
@@ -218,7 +232,7 @@ impl<'s> Search<'s> {
                 let unlike = if period && times(&self.a.columns[s]) { 0.4 } else { unlike };
                 (share.max(self.partly(s, target)).max(unlike) + self.near.alike(s, target) * 0.3, s)
             })
-            .filter(|(score, _)| *score >= 0.12)
+            .filter(|(score, _)| *score >= least.0)
             .collect();
         sources.sort_by(|x, y| y.0.total_cmp(&x.0));
         sources.truncate(SOURCES_MAX);
@@ -432,6 +446,12 @@ impl<'s> Search<'s> {
         let cut = best.candidate.expr.contains("split(") || best.candidate.expr.contains("[:") || best.candidate.expr.contains(":]");
         if cut && shown.len() < 20 {
             confidence = confidence.min(0.85);
+        }
+        // Where values are not all as long, a place in them is chance, unless many records bear it out.
+        let varies = own.iter().any(|s| self.a.columns[*s].lengths.0 != self.a.columns[*s].lengths.1);
+        let placed = best.candidate.does.starts_with("its characters") || best.candidate.does == "its end";
+        if placed && varies && shown.len() < 100 {
+            confidence = confidence.min(0.8);
         }
         let longer = |s: &usize| self.a.columns[*s].lengths.1 > b.lengths.1;
         if exact && b.kind == Kind::Text && best.candidate.cost == 0 && own.iter().any(longer) && shown.len() < 20 {

@@ -30,8 +30,10 @@ pub(super) fn bare(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
     for (k, signs) in ["", " | replace(',', '.')", " | replace('.', '') | replace(',', '.')", " | replace(',', '')"].into_iter().enumerate() {
         let number = format!("{digits}{signs} | decimal");
         let rounds = b.decimals.map_or_else(|| vec![String::new(), " | normalize".into()], |d| vec![String::new(), format!(" | round({d})")]);
+        // Kilograms are B's grams.
+        out.push(Candidate::number(at, format!("(({number}) * 1000) | normalize"), "its amount in a thousandth of the unit", 4 + k as u32));
         for (n, round) in rounds.into_iter().enumerate() {
-            out.push(Candidate::number(at, format!("{number}{round}"), "its amount without the currency", 4 + (k + n) as u32));
+            out.push(Candidate::number(at, format!("{number}{round}"), "its amount without the currency", 2 + (k + n) as u32));
         }
     }
     out

@@ -34,6 +34,9 @@ pub struct Pairs {
     pub agreement: f64,
 }
 
+/// How much more than any other column a key that finds most records tells.
+const KEY_WEIGHT: f64 = 1.6;
+
 /// Values of a column as loose keys: equal if they mean the same. 0: nothing there.
 type Keys = Vec<u64>;
 
@@ -169,7 +172,15 @@ pub fn find(a: (&Side, &Loose), b: (&Side, &Loose)) -> Option<Pairs> {
     }
     candidates.retain(|candidate| is_proved(a, b, candidate));
     // Records that stand for one another come before those that fan out.
-    let share = |p: &Pairs| p.agreement * ((p.pairs.len() as f64 / rows_b as f64).min(1.0) / p.fan.0.max(p.fan.1).max(1.0)).sqrt();
+    // A join that leaves out the records in which its columns differ proves itself: a key that finds more of them is believed
+    // before it.
+    let unique = |p: &Profile| p.distinct * 10 >= p.filled * 9;
+    let keyed = |p: &Pairs| p.by.is_some_and(|(i, j)| unique(&a.0.columns[i]) && unique(&b.0.columns[j]));
+    let most = candidates.iter().map(|p| p.pairs.len()).max().unwrap_or(0);
+    let share = |p: &Pairs| {
+        let key = if keyed(p) && p.pairs.len() * 20 >= most * 19 { KEY_WEIGHT } else { 1.0 };
+        key * p.agreement * ((p.pairs.len() as f64 / rows_b as f64).min(1.0) / p.fan.0.max(p.fan.1).max(1.0)).sqrt()
+    };
     candidates.into_iter().max_by(|x, y| share(x).total_cmp(&share(y)))
 }
 

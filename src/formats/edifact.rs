@@ -327,8 +327,8 @@ impl Reader {
     }
 
     fn node(&mut self, segment: &Segment) -> Node {
-        let leaf = |name: Key, text: &str| (0, Arc::new(Node { name, text: text.to_owned(), ..Node::default() }));
-        let mut node = Node { name: segment.tag.as_str().into(), ..Node::default() };
+        let leaf = |name: Key, text: &str| (0, Arc::new(Node { text: text.to_owned(), ..Node::new(name) }));
+        let mut node = Node::new(segment.tag.as_str().into());
         node.children.push(leaf("tag".into(), &segment.tag));
         for (i, components) in segment.elements.iter().enumerate() {
             if components.iter().all(String::is_empty) {

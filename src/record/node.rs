@@ -26,11 +26,16 @@ pub struct Node {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: Arc::from(""), text: String::new(), attributes: Vec::new(), children: Vec::new(), typed: None, around: None }
+        Self::new(Arc::from(""))
     }
 }
 
 impl Node {
+    /// An element of that name with nothing in it.
+    pub fn new(name: Key) -> Self {
+        Self { name, text: String::new(), attributes: Vec::new(), children: Vec::new(), typed: None, around: None }
+    }
+
     /// Its text and that of all below, in the document's order (XPath's string value).
     pub fn string(&self) -> Cow<'_, str> {
         if self.children.is_empty() {
@@ -128,13 +133,13 @@ impl Nodes {
         if name == "#text" {
             let own = |node: &Arc<Node>| {
                 let typed = node.typed.clone();
-                Arc::new(Node { name: name.into(), text: node.text.clone(), typed, ..Node::default() })
+                Arc::new(Node { text: node.text.clone(), typed, ..Node::new(name.into()) })
             };
             return Self::value(self.all().iter().filter(|node| !node.text.is_empty()).map(own).collect());
         }
         if let Some(attribute) = name.strip_prefix('@') {
             let texts = self.all().iter().flat_map(|n| &n.attributes).filter(|(key, _)| **key == *attribute);
-            let leaf = |(key, text): &(Key, String)| Arc::new(Node { name: key.clone(), text: text.clone(), ..Node::default() });
+            let leaf = |(key, text): &(Key, String)| Arc::new(Node { text: text.clone(), ..Node::new(key.clone()) });
             return Self::value(texts.map(leaf).collect());
         }
         if let Nodes::One(node) = self {

@@ -28,6 +28,47 @@ fn encoding(python: &str) -> &str {
 }
 
 #[test]
+fn what_names_do_not_tell_is_found_by_the_records_that_both_hold() {
+    // B's columns are called v1, v2 …: only values tell what they are made of.
+    let (mut a, mut b) = (String::from("Num;Adr1;Adr2;Tel;Ref;Zeit;Poids;Prix;Nom;Type\n"), String::from("id,v1,v2,v3,v4,v5,v6,v7,v8\n"));
+    for i in 0..30i64 {
+        let second = if i % 3 == 1 { String::new() } else { format!("Bât {i}") };
+        let address = if second.is_empty() { format!("{i} rue Foch") } else { format!("{i} rue Foch, {second}") };
+        let (grams, pence) = (388 + 517 * i, 13_750 + 9_999 * i);
+        let name = ["Müller", "Jäger", "Groß", "Weiß"][(i % 4) as usize];
+        let name_there = ["MUELLER", "JAEGER", "GROSS", "WEISS"][(i % 4) as usize];
+        let (kind, kind_there) = [("FA", "D"), ("AV", "C"), ("AC", "C"), ("EX", "D")][(i % 4) as usize];
+        let phone = format!("06{:08}", 12_345_678 + i * 99_991);
+        a += &format!(
+            "K{i:03};{i} rue Foch;{second};{phone};F2025-{i:02};{}h{:02};{}.{:03} kg;£{}.{:02};{name};{kind}\n",
+            7 + i % 9,
+            i * 2 % 60,
+            grams / 1000,
+            grams % 1000,
+            pence / 100,
+            pence % 100
+        );
+        b += &format!(
+            "K{i:03},\"{address}\",+33{},F2025/{i:02},{:02}:{:02},{grams},{}.{:02},{name_there},{kind_there}\n",
+            &phone[1..],
+            7 + i % 9,
+            i * 2 % 60,
+            pence / 100,
+            pence % 100
+        );
+    }
+    let w = World::new("");
+    w.write("a.csv", &a);
+    w.write("b.csv", &b);
+    let found = w.json(&["audit", "a.csv", "b.csv", "--json"]);
+    for mapped in found["mapping"].as_array().unwrap() {
+        assert!(mapped["confidence"].as_f64().unwrap() >= 0.5, "{mapped}");
+    }
+    w.run(&["audit", "a.csv", "b.csv", "--draft", "draft.toml"]).ok();
+    assert_eq!(w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok().stdout.replace('"', ""), b.replace('"', ""));
+}
+
+#[test]
 fn computed_amounts_currencies_and_times_are_found_and_the_draft_gives_bs_file() {
     let mut a = String::from("RefArt;Libelle;Qte;PU;Remise;TauxTVA;Debut;Public\r\n");
     let mut b = String::from("sku,label,qty,net,vat,gross,start,public\n");
