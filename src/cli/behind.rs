@@ -16,20 +16,26 @@ enum Holder {
     Failed(JobId),
 }
 
+fn is_sent(job: &Job) -> bool {
+    !job.deliveries.is_empty() && job.deliveries.iter().all(|d| d.progress != Progress::Waiting)
+}
+
 pub(super) struct Behind<'c> {
     config: &'c Config,
     reader: &'c Reader,
+    /// No relay has anything in hand.
+    resting: bool,
     holders: HashMap<String, Option<Holder>>,
 }
 
 impl<'c> Behind<'c> {
-    pub(super) fn new(config: &'c Config, reader: &'c Reader) -> Self {
-        Self { config, reader, holders: HashMap::new() }
+    pub(super) fn new(config: &'c Config, reader: &'c Reader) -> Result<Self> {
+        Ok(Self { config, reader, resting: !crate::relay::sources::is_running(&config.home)?, holders: HashMap::new() })
     }
 
     /// Says of a job that is ready, and may not go yet, that it waits, and for what.
     pub(super) fn tell(&mut self, job: &mut Job) -> Result<()> {
-        if !matches!(job.state, State::Claimed | State::Delivering) || !job.reason.is_empty() {
+        if !matches!(job.state, State::Claimed | State::Transforming | State::Delivering) || !job.reason.is_empty() {
             return Ok(());
         }
         let holder = match self.holders.get(&job.route) {
@@ -45,9 +51,7 @@ impl<'c> Behind<'c> {
                 format!("job {first} failed, and on_error is \"halt\": `passerelle retry {first}`, or remove its file from errors")
             }
             // What is still to be sent goes on beside it.
-            Some(Holder::Waits(first, why))
-                if first < job.id && job.deliveries.iter().all(|d| d.progress != Progress::Waiting) && !job.deliveries.is_empty() =>
-            {
+            Some(Holder::Waits(first, why)) if first < job.id && (self.resting || is_sent(job)) => {
                 format!("job {first} goes before it, and waits: {why}")
             }
             _ => return Ok(()),

@@ -169,7 +169,7 @@ pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
     if !args.json {
         print_line(&format!("{:>6} {:<16} {:<13} {:<19} {:>10}  {}", "JOB", "ROUTE", "STATE", "RECEIVED", "SIZE", "FILE"));
     }
-    let mut behind = Behind::new(&config, &reader);
+    let mut behind = Behind::new(&config, &reader)?;
     let print = |j: &Job| {
         if args.json {
             print_line(&job_json(&config, j).to_string());
@@ -211,7 +211,7 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
     let mut row = None;
     if let Some(reader) = &reader {
         row = reader.job(args.job)?;
-        row.iter_mut().try_for_each(|row| Behind::new(&config, reader).tell(&mut row.job))?;
+        row.iter_mut().try_for_each(|row| Behind::new(&config, reader)?.tell(&mut row.job))?;
     }
     let Some(row) = row else {
         eprintln!("there is no job {}: `passerelle history` lists them", args.job);

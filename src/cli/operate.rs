@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::Context;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::job::State;
+use crate::job::{Next, State};
 use crate::journal::{Answer, Journal, Request};
 use crate::relay::sources::lock_home;
-use crate::relay::{World, operate, recover};
+use crate::relay::{World, operate, recover, steps};
 use crate::stop::Stop;
 use crate::sync::export::Deletions;
 
@@ -71,7 +71,10 @@ pub(crate) fn retry(args: &RetryArgs, context: &Context) -> Result<u8> {
     }
     if jobs.is_empty() {
         eprintln!("there is nothing to retry");
-        return Ok(0);
+        if !crate::relay::sources::is_running(&config.home)? {
+            return Ok(0);
+        }
+        // What waits is tried now.
     }
     let deletions = if args.accept_deletes { Deletions::Accepted } else { Deletions::Limited };
     ask(config, &Request::Retry { jobs, force: args.force, deletions })
@@ -95,12 +98,27 @@ pub(crate) fn resume(args: &RouteArgs, context: &Context) -> Result<u8> {
 
 pub(super) fn ask(config: Config, request: &Request) -> Result<u8> {
     let config = config.resolved();
-    let answer = match lock_home(&config)? {
+    // Another command may have it for a moment; a relay has it for good.
+    let end = Instant::now() + ANSWER_TIME_MAX;
+    let mut lock = lock_home(&config)?;
+    while lock.is_err()
+        && Instant::now() < end
+        && !Journal::read(&config.home)?.is_some_and(|r| r.status("live").is_ok_and(|live| live.is_some_and(|l| !l.is_empty())))
+    {
+        std::thread::sleep(Duration::from_millis(50));
+        lock = lock_home(&config)?;
+    }
+    let answer = match lock {
         Ok(_lock) => {
             let (journal, _) = Journal::open(&config.home)?;
             let world = World::new(config, journal, Stop::new(), None)?;
             recover::rebuild(&world)?;
-            operate::carry_out(&world, request)?.0
+            let (answer, jobs) = operate::carry_out(&world, request)?;
+            // What has nothing left to wait for is brought to its end; the rest goes on with the next run.
+            for mut job in jobs.into_iter().filter(|job| job.next() == Next::Finish) {
+                steps::finish(&world, std::slice::from_mut(&mut job))?;
+            }
+            answer
         }
         Err(_) => beside(&config, request)?,
     };

@@ -228,7 +228,7 @@ impl Builder<'_> {
         if let Some(out) =
             output.filter(|out| out.text("name").is_some_and(|n| matches!(n.as_str(), "" | "." | "..") || (n.contains('/') && !n.contains("{date:"))))
         {
-            self.mistake(out.span_of("name"), "`name` is no name of a file", "expected a name without slashes, as in \"clients_{stem}.csv\"", None);
+            self.mistake(out.span_of("name"), "`output.name` is no name of a file", "expected a name without slashes, as in \"clients_{stem}.csv\"", None);
         }
         let destinations: Vec<_> = destinations.into_iter().filter_map(|d| self.destination(name, d)).collect();
         if destinations.iter().any(|d| d.records().is_some()) {

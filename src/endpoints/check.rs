@@ -205,7 +205,9 @@ impl Stages {
     }
 
     fn failed(&mut self, e: &Error, endpoint: &EndpointConfig) {
-        let step = e.step().unwrap_or_else(|| self.next()).to_owned();
+        let step = e.step().unwrap_or_else(|| self.next());
+        // Here, what is uploaded is written.
+        let step = if step == "upload" { "write" } else { step }.to_owned();
         let other = (step == "handshake" && e.kind() != Kind::Login).then(|| who_answers(endpoint)).flatten();
         let hint = other.or_else(|| e.advice().map(str::to_owned)).or_else(|| Some("ask the server's keeper, with these words".to_owned()));
         let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);

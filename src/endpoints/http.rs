@@ -384,7 +384,11 @@ impl Session for HttpSession {
 
     fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<()> {
         let overwrite = if how == Rename::Replace { "T" } else { "F" };
-        let headers = [format!("Destination: {}", self.url(to)), format!("Overwrite: {overwrite}")];
+        // Servers compare it with their own address, which has no user.
+        let mut destination = url::Url::parse(&self.url(to)).map_err(|e| Error::endpoint(format!("{} is no address: {e}", crate::error::shown(to))))?;
+        // An http address may always be without one.
+        let _ = destination.set_username("").and_then(|()| destination.set_password(None));
+        let headers = [format!("Destination: {destination}"), format!("Overwrite: {overwrite}")];
         let answer = self.plain("MOVE", from, &headers)?;
         match answer.code {
             200..=299 => Ok(()),
@@ -454,8 +458,11 @@ impl Session for HttpSession {
         match answer.code {
             200..=299 => Ok(()),
             _ if answer.repeated => Err(self.fail(&answer, &method, path).kind_of(Kind::Lost)),
-            // An API's word on this record; a file's would be about its folder.
-            409 if how.content == Content::Records => Err(Error::file(self.fail(&answer, &method, path).message())),
+            // An API's word on this record; of a PUT it would be about its folder.
+            409 if how.content == Content::Records || method != "PUT" => {
+                let error = Error::file(self.fail(&answer, &method, path).message());
+                Err(error.hint("B refuses this: see its words, correct the mapping or the export, then retry"))
+            }
             _ if how.content == Content::Records => Err(self.fail(&answer, &method, path)),
             _ => Err(self.refused(&answer, &method, path)),
         }

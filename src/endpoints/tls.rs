@@ -30,7 +30,8 @@ pub(super) fn reason<S: fmt::Debug>(e: &HandshakeError<S>) -> String {
             let verify = mid.ssl().verify_result();
             if verify == openssl::x509::X509VerifyResult::OK { mid.error().to_string() } else { format!("the certificate is not valid: {verify}") }
         }
-        other => format!("{other:?}").chars().take(120).collect(),
+        HandshakeError::WouldBlock(_) => "the server does not answer the handshake".to_owned(),
+        HandshakeError::SetupFailure(e) => e.to_string(),
     }
 }
 

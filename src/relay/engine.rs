@@ -197,6 +197,11 @@ impl Engine {
                 return Err(e);
             }
             if self.world.stop.is_set() {
+                if self.mode == Mode::Once {
+                    // It was not done yet.
+                    self.final_tally();
+                    self.tally.waiting = self.tally.waiting.max(1);
+                }
                 return Ok(self.tally);
             }
             if last_tick.is_none_or(|t| now.saturating_duration_since(t) >= TICK) {

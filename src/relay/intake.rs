@@ -47,7 +47,9 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
         Err(e) if claimed.is_empty() => return Err(e),
         Err(e) => {
             tracing::warn!(route = name, "{e}{}", e.remedy());
-            remote::Fetched::default()
+            let mut fetched = remote::Fetched::default();
+            fetched.stuck.add(e);
+            fetched
         }
         Ok(fetched) => fetched,
     };

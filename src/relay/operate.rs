@@ -79,6 +79,10 @@ fn set_paused(w: &World, routes: &[String], paused: Paused, answer: &mut Answer)
 fn retry(w: &World, reader: &Reader, id: JobId, force: bool, deletions: Deletions) -> Result<Result<Job, String>> {
     let Some(row) = reader.job(id)? else { return Ok(Err(not_in_state(id, None, "failed"))) };
     let mut job = row.job;
+    if job.state == State::Waiting {
+        // Whatever it waits for is tried now: nothing is to be put back.
+        return Ok(Ok(job));
+    }
     if !matches!(job.state, State::Failed | State::Held | State::Unconfirmed) {
         return Ok(Err(not_in_state(id, Some(job.state), "failed, held or unconfirmed")));
     }

@@ -304,7 +304,12 @@ impl Fetch<'_> {
         if let Some(folder) = to.parent().filter(|f| !f.as_os_str().is_empty())
             && self.session.stat(folder)?.is_none()
         {
-            self.session.make_folder(folder)?;
+            let missing: Vec<&Path> = folder.ancestors().filter(|f| !f.as_os_str().is_empty()).collect();
+            for folder in missing.into_iter().rev() {
+                if self.session.stat(folder)?.is_none() {
+                    self.session.make_folder(folder)?;
+                }
+            }
         }
         // An earlier file of that name stays as it is.
         let name = to.file_name().unwrap_or_default().as_encoded_bytes();
@@ -319,10 +324,10 @@ impl Fetch<'_> {
     }
 }
 
-/// Whether a failure to fetch is about that file alone, as far as one can tell: there is none, it may not be read, its name
-/// can't be asked for.
+/// Whether a failure to fetch is about that file alone, as far as one can tell: there is none, it may not be read (whoever
+/// listed it is logged in), its name can't be asked for.
 fn is_the_files(e: &Error) -> bool {
-    e.blame() == Blame::File || (e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::NotFound | Kind::Denied))
+    e.blame() == Blame::File || (e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::NotFound | Kind::Denied | Kind::Login))
 }
 
 /// As it is known again: by its size, and its time in whole seconds.

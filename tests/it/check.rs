@@ -115,7 +115,9 @@ fn host_keys_and_logins_that_are_refused_say_what_to_do() {
     let right = server.endpoint("b");
     let other = right.replace("/user\"", "/other\"");
     checked(&other, "").stops_at("login", "refused", "check user, key and password");
-    checked(&right.replace("/user\"", "/nothing\""), "").stops_at("login", "can't be used", "identity_file");
+    std::fs::write(server.dir.path().join("nothing"), "no key").unwrap();
+    std::fs::set_permissions(server.dir.path().join("nothing"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    checked(&right.replace("/user\"", "/nothing\""), "").stops_at("login", "can't be used", "if it is encrypted, set `passphrase`");
     std::fs::write(&known, "").unwrap();
     checked(&right, "").stops_at("handshake", "is unknown: ssh-ed25519 SHA256:", "passerelle trust b");
     let foreign = std::fs::read_to_string(server.dir.path().join("other.pub")).unwrap();

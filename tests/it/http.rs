@@ -228,6 +228,27 @@ fn a_server_that_repeats_our_secrets_does_not_bring_them_into_logs_journal_or_no
 }
 
 #[test]
+fn webdav_moves_without_the_user_in_the_address() {
+    let server = Nginx::start(None);
+    let w = world(&format!("http://user@127.0.0.1:{}/closed", server.port), "password = \"secret\"\npublish = \"move\"\n", "");
+    w.write("a/x.txt", "1");
+    w.once().ok();
+    assert_eq!(server.files("closed").into_keys().collect::<Vec<_>>(), ["x.txt"]);
+}
+
+#[test]
+fn a_post_that_is_answered_with_another_address_or_a_refusal_is_not_sent_again() {
+    for (answer, state) in [("303 See Other\r\nLocation: /done", "unconfirmed"), ("302 Found\r\nLocation: /done", "unconfirmed"), ("409 Conflict", "failed")] {
+        let (port, seen) = scripted(vec![Some(answer); 4]);
+        let w = world(&format!("http://127.0.0.1:{port}/import"), "method = \"POST\"\n", "");
+        w.write("a/x.csv", "a\n");
+        w.once().code(1);
+        w.once().ok();
+        assert_eq!((w.states(), seen.lock().unwrap().len()), (vec![state.to_owned()], 1), "{answer}");
+    }
+}
+
+#[test]
 fn a_post_that_was_cut_after_its_body_is_unconfirmed_and_never_sent_again_by_itself() {
     let (port, seen) = scripted(vec![None, Some("200 OK")]);
     let w = world(&format!("http://127.0.0.1:{port}/import"), "method = \"POST\"\n", "");

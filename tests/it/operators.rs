@@ -135,6 +135,27 @@ fn a_job_that_waits_for_an_earlier_one_says_so() {
 }
 
 #[test]
+fn commands_at_the_same_time_without_a_relay_do_not_wait_for_one() {
+    let w = mapped();
+    for n in 0..4 {
+        w.write(&format!("a/{n}.csv"), "y\n1\n");
+    }
+    w.once().code(1);
+    let codes = std::thread::scope(|s| {
+        let all: Vec<_> = (1..5)
+            .map(|n: u32| {
+                s.spawn({
+                    let w = &w;
+                    move || w.run(&["retry", &n.to_string()]).code
+                })
+            })
+            .collect();
+        all.into_iter().map(|t| t.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(codes, [0; 4]);
+}
+
+#[test]
 fn a_second_failure_of_the_same_name_overwrites_nothing() {
     let w = mapped();
     for n in 0..2 {

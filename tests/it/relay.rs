@@ -320,6 +320,32 @@ fn a_temporary_file_that_somebody_removed_is_sent_again_in_the_same_run() {
     assert_eq!((w.read("b/x.csv"), w.names("b"), w.states()), ("1".into(), vec!["x.csv".to_owned()], vec!["delivered".to_owned()]));
 }
 
+#[test]
+fn a_temporary_file_that_was_changed_while_it_waited_is_never_published() {
+    for (verify, changed) in [("size", "NE"), ("hash", "OTHERS")] {
+        let w = World::local(&format!("verify = \"{verify}\"\n"));
+        w.write("b/g", "not taken yet");
+        w.write("a/g", "NEWNEW");
+        w.once().code(3);
+        let temporary = w.names("b").into_iter().find(|n| n.ends_with(".part")).unwrap();
+        w.write(&format!("b/{temporary}"), changed);
+        fs::remove_file(w.path("b/g")).unwrap();
+        w.once().ok().says("is not whole at the destination any more");
+        assert_eq!((w.read("b/g"), w.names("b")), ("NEWNEW".into(), vec!["g".to_owned()]), "{verify}");
+    }
+}
+
+#[test]
+fn a_single_run_that_is_stopped_says_that_something_waits() {
+    let w = World::local("after = [\"sleep\", \"20\"]\n");
+    w.write("a/x.csv", "1");
+    let mut run = w.command().args(["run", "--once"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    w.until_file("b/x.csv");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(std::process::Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap().success());
+    assert_eq!(run.wait().unwrap().code(), Some(3));
+}
+
 /// The facts of the newest job, as `show` tells them.
 fn steps(w: &World) -> Vec<String> {
     let job = w.history().last().unwrap()["job"].to_string();

@@ -83,6 +83,19 @@ fn a_folder_that_is_missing_at_a_is_told_as_the_sources() {
 }
 
 #[test]
+fn what_is_moved_away_keeps_its_folders_however_deep() {
+    let (ftp, ssh) = (Vsftpd::start(""), Sshd::start());
+    for (endpoint, folder) in [(ftp.endpoint("a", "ftp"), ftp.dir.path().join("root/in")), (ssh.endpoint("a"), ssh.dir.path().join("in"))] {
+        let w = World::new(&(endpoint + &route("path = \"q\"\nrecursive = true\non_success = \"move\"\nmove_to = \"done\"")));
+        fs::create_dir_all(folder.join("q/s/t")).unwrap();
+        fs::write(folder.join("q/s/t/f"), "1").unwrap();
+        w.once().ok();
+        w.once().ok();
+        assert_eq!(fs::read_to_string(folder.join("done/s/t/f")).unwrap(), "1");
+    }
+}
+
+#[test]
 fn blanks_at_the_ends_of_a_name_are_part_of_it_on_every_server() {
     let (ftp, ssh) = (Vsftpd::start(""), Sshd::start());
     for (endpoint, folder) in [(ftp.endpoint("a", "ftp"), ftp.dir.path().join("root/in")), (ssh.endpoint("a"), ssh.dir.path().join("in"))] {

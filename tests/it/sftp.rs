@@ -118,7 +118,7 @@ fn a_refused_login_a_closed_port_and_a_missing_folder_wait_and_say_so() {
     w.config(&text.replace("127.0.0.1:", "does-not-exist.invalid:"));
     w.once().code(3).says("is not known");
     w.config(&text.replace("identity_file", "passphrase = \"x\"\nidentity_file").replace("/user\"", "/missing\""));
-    w.once().code(3).says("there is no such file");
+    w.once().code(2).says("`identity_file`: there is no ");
     assert!(w.names("relay/errors").is_empty(), "an endpoint's trouble condemns no file");
     w.config(&text);
     w.once().ok();

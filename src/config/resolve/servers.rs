@@ -62,6 +62,16 @@ impl Builder<'_> {
         }
         let base = self.base.clone();
         let path = |key: &str| o.text(key).map(|p| base.join(p));
+        for key in ["identity_file", "ca_file"] {
+            if let Some(missing) = path(key).filter(|file| !file.exists()) {
+                self.mistake(
+                    o.span_of(key),
+                    format!("`{key}`: there is no {}", missing.display()),
+                    "names no file",
+                    Some("its path starts at the folder of this file".into()),
+                );
+            }
+        }
         let identity_file = path("identity_file");
         if let Some(key) = identity_file.as_ref().and_then(|k| std::fs::metadata(k).ok())
             && key.mode() & 0o077 != 0

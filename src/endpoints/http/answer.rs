@@ -82,6 +82,10 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
         // A gateway gave up on the server behind it: whether that one did what was asked is unknown.
         408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint("the file waits and is tried again by itself"),
         507 => Error::endpoint(text).kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
+        // Who posted has posted: such an answer may come after the work is done.
+        300..=303 if matches!(what, "POST" | "multipart") => {
+            Error::endpoint(text).kind_of(Kind::Lost).hint("put the final address into the endpoint's url; look at B whether it has the file")
+        }
         300..=399 => Error::endpoint(text).hint("the server redirects: put the final address into the endpoint's url"),
         _ => Error::endpoint(text).hint("the file waits and is tried again by itself"),
     };

@@ -13,10 +13,10 @@ use super::after::{announce, marker, run_after};
 use super::records::send_records;
 use super::upload::{Progressing, hash_at};
 use super::vanished;
-use crate::config::{DestinationConfig, IfExists, Route};
+use crate::config::{DestinationConfig, IfExists, Route, Verify};
 use crate::durable;
 use crate::endpoints::pool::Pool;
-use crate::endpoints::{Content, Direct, Followed, Rename, Session};
+use crate::endpoints::{Content, Direct, Followed, Rename, Session, Stat};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Delivery, Event, Job, Made, Name, PartMade, Progress};
 use crate::journal::Fact;
@@ -83,11 +83,20 @@ pub(super) type Stopped = Vec<(usize, Error)>;
 /// Publishes a run of jobs at one destination: one commit of the intents, the renames in order, one sync, one commit. Gives
 /// the jobs that could not be published, by their place in the run, and why.
 pub fn publish(w: &World, run: &mut [Job], destination: usize) -> Result<Vec<(usize, Error)>> {
-    publish_after(w, Vec::new(), run, destination)
+    publish_after(w, Vec::new(), run, (destination, Sent::Before))
+}
+
+/// When temporary files were sent that are published now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// In the same go: they were verified a moment ago.
+    Now,
+    /// They have waited, and somebody may have changed them.
+    Before,
 }
 
 /// The same, after facts that were taken ahead: they are recorded with the intents, or without them.
-pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], destination: usize) -> Result<Stopped> {
+pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (destination, sent): (usize, Sent)) -> Result<Stopped> {
     let Some(first) = run.first() else { return Ok(Vec::new()) };
     let route = w.route_of(first)?.clone();
     let numbers: Vec<usize> =
@@ -100,7 +109,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], de
         return send_direct(w, &route, &mut run[0], numbers[0]).map(|e| e.into_iter().map(|e| (0, e)).collect());
     }
     let mut looked = Looked::default();
-    let result = w.with_session(d, |session| look(w, &route, session, (run, &numbers), &mut looked));
+    let result = w.with_session(d, |session| look(w, &route, session, (run, &numbers, sent), &mut looked));
     let Looked { names, stopped, spoilt } = looked;
     if result.is_err() || names.is_empty() {
         w.record_after(ahead, Vec::new())?;
@@ -199,7 +208,7 @@ struct Looked {
 }
 
 /// Finds the names of a run that are free, in its order up to the first that is not.
-fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[Job], &[usize]), looked: &mut Looked) -> Result<()> {
+fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers, sent): (&[Job], &[usize], Sent), looked: &mut Looked) -> Result<()> {
     let mut targets = Vec::with_capacity(run.len());
     for (job, delivery) in run.iter().zip(numbers) {
         targets.push(target(w, route, &job.deliveries[*delivery])?);
@@ -208,6 +217,9 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[
     let finals: Vec<PathBuf> = targets.iter().map(|t| t.final_path.clone()).collect();
     let there = if asks { session.stat_all(&finals)? } else { vec![None; finals.len()] };
     let mut markers = Vec::new();
+    let waited = sent == Sent::Before && targets.first().is_some_and(|t| t.d.verify != Verify::None);
+    let temps: Vec<PathBuf> = if waited { targets.iter().map(|t| t.temp.clone()).collect() } else { Vec::new() };
+    let temps = session.stat_all(&temps)?;
     for (i, job) in run.iter().enumerate() {
         let (t, delivery) = (&targets[i], &job.deliveries[numbers[i]]);
         if !session.syncs() && spoilt_at(session, t, job, delivery)? {
@@ -236,10 +248,24 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[
         if looked.names.contains(&name) || markers.contains(&name) || marker.as_ref().is_some_and(|m| looked.names.contains(m)) {
             break;
         }
+        if let Some(found) = temps.get(i).copied().flatten()
+            && changed(session, t, &made_for(job, numbers[i])?, found)?
+        {
+            looked.spoilt = Some(i);
+            break;
+        }
         markers.extend(marker);
         looked.names.push(name);
     }
     Ok(())
+}
+
+/// Whether somebody has changed the temporary file since it was verified.
+fn changed(session: &mut dyn Session, t: &Target<'_>, made: &Made, found: Stat) -> Result<bool> {
+    if found.size.is_some_and(|size| size != made.size) {
+        return Ok(true);
+    }
+    Ok(t.d.verify == Verify::Hash && hash_at(session, &t.temp)? != made.hash)
 }
 
 /// Whether the temporary file is not what was verified any more: a server that does not sync may have lost it meanwhile.
@@ -325,8 +351,10 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         };
         match send(session) {
             // A clear answer: nothing of it is there.
-            Err(e) if e.kind() == Kind::NotFound && t.d.create && t.pool.repeatable() => {
-                let folders: Vec<&Path> = t.folder.ancestors().filter(|f| !f.as_os_str().is_empty()).collect();
+            Err(e) if e.kind() == Kind::NotFound && t.pool.repeatable() && (t.d.create || t.folder != Path::new(&t.d.path)) => {
+                // Those below B's own, as `recursive` needs them, and that one too if it may.
+                let own = |folder: &&Path| t.d.create || folder.starts_with(&t.d.path) && *folder != Path::new(&t.d.path);
+                let folders: Vec<&Path> = t.folder.ancestors().filter(|f| !f.as_os_str().is_empty()).filter(own).collect();
                 if folders.iter().rev().try_for_each(|folder| session.make_folder(folder)).is_err() {
                     return Err(e);
                 }
@@ -348,7 +376,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     };
     match (e.kind(), t.pool.repeatable()) {
         (Kind::Lost, false) => {
-            let what = format!("the connection was cut after the request was sent ({})", e.message());
+            let what = format!("the request was sent, and what became of it is unknown ({})", e.message());
             let error = unconfirmed(&what, &t, job);
             w.record_one(job, Event::Unconfirmed { delivery, error })?;
             Ok(None)

@@ -81,7 +81,7 @@ pub fn prepare(w: &World, run: &mut [Job], reach: Reach) -> Result<(Option<usize
     let published = if failed.is_empty() && reach == Reach::Published { destination } else { None };
     match (published, ahead.first_mut()) {
         (Some(destination), Some(Some(next))) => {
-            let stopped = super::deliver::publish_after(w, facts, std::slice::from_mut(next), destination)?;
+            let stopped = super::deliver::publish_after(w, facts, std::slice::from_mut(next), (destination, super::deliver::Sent::Now))?;
             failed.extend(stopped.into_iter().map(|(at, error)| Failure { at, destination: Some(destination), error }));
         }
         _ => w.record_after(facts, Vec::new())?,

@@ -133,7 +133,7 @@ fn send(w: &World, t: &Target<'_>, job: &Job, delivery: usize, request: &Request
         Ok(()) => Outcome::Taken,
         Err(e) if e.blame() == Blame::File => Outcome::Refused(e.message().to_owned()),
         Err(e) if e.kind() == Kind::Lost && !t.pool.repeatable() => {
-            return Ok(Answer::Unknown(format!("the connection was cut after the request was sent ({})", e.message())));
+            return Ok(Answer::Unknown(format!("the request was sent, and what became of it is unknown ({})", e.message())));
         }
         // The relay stops while the answer is awaited: found out at the next start.
         Err(e) if e.blame() == Blame::Stopped && given >= how.size => return Err(e),

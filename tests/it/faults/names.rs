@@ -43,9 +43,14 @@ fn b6_a_template_that_leads_out_of_the_folder_is_refused_by_its_name() {
     for name in ["../{name}", "/tmp/{name}", "..", ".", "x/{name}"] {
         let w = World::local(&format!("[routes.r.output]\nname = \"{name}\"\n"));
         w.write("a/x.csv", "1");
-        w.once().code(1).says("output.name").says("x.csv");
-        assert!(w.names("b").is_empty() && w.names("relay/errors/r") == ["x.csv", "x.csv.error.json"]);
+        w.once().code(2).says("output.name").says("passerelle.toml:");
+        assert!(w.names("b").is_empty() && w.names("a") == ["x.csv"]);
     }
+    // What only a file's own facts show is that file's error.
+    let w = World::local("[routes.r.output]\nname = \"{date:%Y/%m}_{name}\"\n");
+    w.write("a/x.csv", "1");
+    w.once().code(1).says("output.name").says("x.csv");
+    assert!(w.names("b").is_empty() && w.names("relay/errors/r") == ["x.csv", "x.csv.error.json"]);
 }
 
 #[test]
