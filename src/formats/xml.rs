@@ -4,7 +4,6 @@
 //! refused, so that neither its size nor a file of this host can get into B's file (OWASP, "XML External Entity").
 
 mod counted;
-mod spare;
 mod writer;
 
 use std::io::BufReader;
@@ -21,7 +20,6 @@ use crate::error::{Blame, Error, Result, reason};
 use crate::options::{Kind, Opt, Options, Side};
 use crate::record::{Columns, Key, Node, Nodes, Record, Reject};
 use counted::Counted;
-use spare::Spare;
 use writer::Writer;
 
 /// The format.
@@ -126,7 +124,6 @@ struct Reader {
     record_depth: Option<usize>,
     record_line: u64,
     names: Names,
-    spare: Spare,
     around: usize,
     forgotten: bool,
     number: u64,
@@ -157,7 +154,6 @@ impl Reader {
             record_depth: None,
             record_line: 1,
             names: Names::default(),
-            spare: Spare::new(),
             around: 0,
             forgotten: false,
             number: 0,
@@ -191,8 +187,7 @@ impl Reader {
         if self.open.is_empty() && std::mem::replace(&mut self.root_seen, true) {
             return Err(self.fail("a second element stands behind the root"));
         }
-        let name = self.name(tag.name().as_ref())?;
-        let mut node = self.spare.node(name);
+        let mut node = Node::new(self.name(tag.name().as_ref())?);
         for attribute in tag.attributes() {
             let attribute = attribute.map_err(|e| self.fail(format!("in <{}>: {e}", node.name)))?;
             let qname = attribute.key.as_ref();
@@ -252,7 +247,7 @@ impl Reader {
             }
         }
         if let Some(outer) = self.open.last_mut() {
-            outer.node.children.push((outer.node.text.len(), self.spare.shared(node)));
+            outer.node.children.push((outer.node.text.len(), Arc::new(node)));
             outer.shared = None;
         }
         Ok(None)
@@ -365,9 +360,6 @@ impl RecordReader for Reader {
     }
 
     fn read(&mut self, record: &mut Record) -> Result<Next> {
-        if let Some(crate::record::Value::Nodes(Nodes::One(before))) = record.tree.take() {
-            self.spare.take_back(before);
-        }
         record.clear();
         while !self.end {
             let Some(step) = self.step()? else { break };
@@ -380,7 +372,7 @@ impl RecordReader for Reader {
                     "the record holds bytes that can't be decoded: declare input.encoding, as in \"windows-1252\"".to_owned(),
                 )));
             }
-            record.tree = Some(crate::record::Value::Nodes(Nodes::One(self.spare.shared(node))));
+            record.tree = Some(crate::record::Value::Nodes(Nodes::One(Arc::new(node))));
             record.parent = self.open.last_mut().map(|around| Nodes::One(around.shared()));
             return Ok(Next::Record);
         }
