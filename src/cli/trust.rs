@@ -28,9 +28,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     let (key, _) = session.host_key().ok_or_else(|| Error::endpoint("the server shows no host key"))?;
     let shown = trust::fingerprint(key);
     print_line(&format!("{}:{} shows {} {shown}", endpoint.host(), endpoint.port(), trust::key_type(key)));
-    if trust::check(&session, endpoint).is_ok() {
-        print_line(&format!("it is in {} already", endpoint.known_hosts.display()));
-        return Ok(0);
+    match trust::check(&session, endpoint) {
+        Ok(()) => {
+            print_line(&format!("it is in {} already", endpoint.known_hosts.display()));
+            return Ok(0);
+        }
+        // Whether none is known, or another one: who says yes must have seen that.
+        Err(e) => print_line(e.message()),
     }
     let yes = match &args.fingerprint {
         Some(wanted) if wanted.trim_end_matches('=') == shown => true,

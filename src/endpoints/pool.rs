@@ -86,7 +86,6 @@ impl Pool {
     /// Runs `work` on a connection, a kept one or a new one. The connection is kept only if the work succeeded. What the
     /// server says in an error leaves here without the endpoint's secrets.
     pub fn with<T>(&self, stop: &Stop, work: impl FnOnce(&mut dyn Session) -> Result<T>) -> Result<T> {
-        let name = self.config.as_ref().map(|c| c.name.clone());
         let run = || {
             let mut session = match self.take() {
                 Some(session) => session,
@@ -98,10 +97,15 @@ impl Pool {
             }
             result
         };
-        run().map_err(|e| match &name {
-            Some(name) => e.on_endpoint(name).covered(|text| self.veil.over(text)),
+        run().map_err(|e| self.told(e))
+    }
+
+    /// An error of a file among others, as [`Pool::with`] gives that of all.
+    pub fn told(&self, e: Error) -> Error {
+        match &self.config {
+            Some(config) => e.on_endpoint(&config.name).covered(|text| self.veil.over(text)),
             None => e,
-        })
+        }
     }
 
     /// Connects and logs in. As long as no login was taken, one is tried at a time, and those that waited for one that was

@@ -160,7 +160,9 @@ fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<String> {
             Ok(()) => return Ok(format!("{user}, by key")),
             Err(e) if matches!(e.code(), ssh2::ErrorCode::Session(-16)) => {
                 let shown = key.display();
-                let hint = if key.exists() {
+                let hint = if key.exists() && passphrase.is_some() {
+                    "most often the passphrase is wrong; else check that it is a private key of OpenSSH or PEM"
+                } else if key.exists() {
                     "if it is encrypted, set `passphrase`; check that it is a private key of OpenSSH or PEM"
                 } else {
                     "there is no such file: check `identity_file`"

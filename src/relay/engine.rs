@@ -219,6 +219,7 @@ impl Engine {
                 let reader = self.reader.clone();
                 self.halts(&reader)?;
                 if self.dispatcher.idle(Instant::now()) {
+                    self.dispatcher.tell_paused();
                     told(late::once(&self.world))?;
                     told(housekeeping::keep_house(&self.world))?;
                     return Ok(self.final_tally());
@@ -327,6 +328,7 @@ impl Engine {
                     config.home.clone_from(&self.world.config.home);
                 }
                 let before: Vec<String> = self.world.config.routes.iter().map(|r| r.name.clone()).collect();
+                self.dispatcher.tell_gone(&config);
                 let world = World::new(*config, self.world.journal.clone(), self.world.stop.clone(), Some(&self.world))?;
                 self.world = Arc::new(world);
                 self.dispatcher.configure(&self.world.config);

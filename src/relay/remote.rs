@@ -189,7 +189,10 @@ impl Fetch<'_> {
             }
             match self.take(&candidate) {
                 Ok(true) => room -= 1,
-                Ok(false) => {}
+                Ok(false) => {
+                    let e = Error::endpoint(format!("{} changed while it was fetched, or its server lists another size than it has", candidate.file));
+                    self.stuck(e.at("fetch").hint("it is fetched again by itself, and taken once both are the same"));
+                }
                 // One file that the server does not give keeps no other from coming.
                 Err(e) if is_the_files(&e) => {
                     seen.insert(candidate.file.clone(), (state.0, state.1, since));
@@ -214,10 +217,15 @@ impl Fetch<'_> {
             let e = Error::endpoint(format!("{file} can't be fetched: {}", e.message()))
                 .at("fetch")
                 .hint("see what that file is at the server: let the relay's user read it, rename it, or leave it out with `exclude`");
-            self.fetched.notices.push(format!("{e}{}", e.remedy()));
-            self.fetched.stuck.add(e);
+            self.stuck(e);
         }
         Ok(())
+    }
+
+    /// A file that is there and can't be taken now.
+    fn stuck(&mut self, e: Error) {
+        self.fetched.notices.push(format!("{e}{}", e.remedy()));
+        self.fetched.stuck.add(e);
     }
 
     /// Whether it was fetched and not claimed yet.

@@ -346,6 +346,34 @@ fn a_single_run_that_is_stopped_says_that_something_waits() {
     assert_eq!(run.wait().unwrap().code(), Some(3));
 }
 
+#[test]
+fn the_folder_of_temporary_files_is_made_too_where_folders_are() {
+    let w = World::local("temp_path = \"t/part\"\ncreate = true\n");
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    assert_eq!((w.read("b/x.csv"), w.names("t")), ("1".into(), Vec::<String>::new()));
+    assert!(w.path("t/part").is_dir());
+}
+
+#[test]
+fn routes_that_are_paused_or_gone_while_files_wait_are_told() {
+    let w = World::local("");
+    w.write("b/x.csv", "not taken yet");
+    w.write("a/x.csv", "1");
+    w.run(&["pause", "r"]).ok();
+    w.once().says("it is paused, and nothing of it was relayed: passerelle resume r");
+    w.run(&["resume", "r"]).ok();
+    let log = fs::File::create(w.path("log")).unwrap();
+    let mut child = w.command().arg("run").stderr(log).spawn().unwrap();
+    w.until("it waits", || w.states() == ["waiting"]);
+    w.config(&World::route("other", "c", "b"));
+    fs::create_dir(w.path("c")).unwrap();
+    assert!(std::process::Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+    w.until("told", || w.read("log").contains("1 of its files wait until it is put back"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// The facts of the newest job, as `show` tells them.
 fn steps(w: &World) -> Vec<String> {
     let job = w.history().last().unwrap()["job"].to_string();

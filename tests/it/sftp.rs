@@ -89,6 +89,7 @@ fn a_changed_or_revoked_host_key_is_refused_with_both_fingerprints() {
     w.write("a/x", "1");
     let out = w.once().code(3).says("has changed");
     assert!(out.stderr.matches("SHA256:").count() >= 2, "{}", out.stderr);
+    w.run(&["trust", "b"]).code(2).says("has changed");
     fs::write(&known, format!("@revoked * {}{}", fs::read_to_string(server.dir.path().join("host.pub")).unwrap(), server.known_hosts_line())).unwrap();
     w.once().code(3).says("is revoked");
     assert!(server.files().is_empty());

@@ -1,6 +1,7 @@
 //! What is told of the routes: what waits, and why.
 
 use super::Dispatcher;
+use crate::config::Config;
 use crate::job::JobId;
 
 impl Dispatcher {
@@ -31,6 +32,21 @@ impl Dispatcher {
     /// Whether a job is known here.
     pub fn holds(&self, route: &str, id: JobId) -> bool {
         self.routes.get(route).is_some_and(|r| r.jobs.contains_key(&id))
+    }
+
+    /// Warns of routes that a new configuration has not any more, and whose files wait for it.
+    pub fn tell_gone(&self, config: &Config) {
+        for (name, route) in self.routes.iter().filter(|(name, r)| !r.jobs.is_empty() && config.routes.iter().all(|r| r.name != **name)) {
+            let files = route.jobs.len();
+            tracing::warn!(route = *name, "the route is gone from the configuration, and {files} of its files wait until it is put back");
+        }
+    }
+
+    /// Warns of routes that a single run passed over.
+    pub fn tell_paused(&self) {
+        for name in self.routes.iter().filter(|(_, r)| r.paused).map(|(name, _)| name) {
+            tracing::warn!(route = *name, "it is paused, and nothing of it was relayed: passerelle resume {name}");
+        }
     }
 
     /// Jobs that are neither delivered nor failed, whatever they wait for, and files that can't be taken.

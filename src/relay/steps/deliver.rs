@@ -11,7 +11,7 @@ use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, marker, run_after};
 use super::records::send_records;
-use super::upload::{Progressing, hash_at};
+use super::upload::{Progressing, hash_at, looks};
 use super::vanished;
 use crate::config::{DestinationConfig, IfExists, Route, Verify};
 use crate::durable;
@@ -181,7 +181,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         let delivery = &run[i].deliveries[numbers[i]];
         // The first time it is sent again at once; who removes each temporary file is waited for.
         if !again || delivery.unknown || delivery.attempts > 0 {
-            failed.push((i, e.clone().at("publish")));
+            failed.push((i, w.pool(d)?.told(e.clone()).at("publish")));
         }
         if again && delivery.unknown {
             continue;
@@ -217,7 +217,7 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers, sent
     let finals: Vec<PathBuf> = targets.iter().map(|t| t.final_path.clone()).collect();
     let there = if asks { session.stat_all(&finals)? } else { vec![None; finals.len()] };
     let mut markers = Vec::new();
-    let waited = sent == Sent::Before && targets.first().is_some_and(|t| t.d.verify != Verify::None);
+    let waited = sent == Sent::Before && targets.first().is_some_and(looks);
     let temps: Vec<PathBuf> = if waited { targets.iter().map(|t| t.temp.clone()).collect() } else { Vec::new() };
     let temps = session.stat_all(&temps)?;
     for (i, job) in run.iter().enumerate() {

@@ -69,6 +69,18 @@ impl std::io::Read for Progressing<'_> {
 
 /// Makes the folders below the destination's that a recursive source needs, and the destination's own if it may.
 pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Result<()> {
+    if let Some(folder) = t.d.temp_path.as_deref().map(Path::new).filter(|_| t.d.create)
+        && session.stat(folder)?.is_none()
+    {
+        let mut missing: Vec<&Path> = Vec::new();
+        for folder in folder.ancestors().filter(|f| !f.as_os_str().is_empty() && *f != Path::new("/")) {
+            if session.stat(folder)?.is_some() {
+                break;
+            }
+            missing.push(folder);
+        }
+        missing.into_iter().rev().try_for_each(|folder| session.make_folder(folder))?;
+    }
     let base = Path::new(&t.d.path);
     let below = t.folder.strip_prefix(base).unwrap_or(Path::new(""));
     if !t.d.create && below.as_os_str().is_empty() {
@@ -104,7 +116,7 @@ pub(super) fn verify(session: &mut dyn Session, t: &Target<'_>, size: u64, hash:
 }
 
 /// Whether temporary files are looked at again.
-fn looks(t: &Target<'_>) -> bool {
+pub(super) fn looks(t: &Target<'_>) -> bool {
     t.d.verify != Verify::None && !points::planted("no-verify")
 }
 
@@ -175,7 +187,7 @@ pub(super) fn send_run(w: &World, jobs: &[&Job]) -> Result<Vec<Result<()>>> {
             results.push(match written {
                 Ok(sent) if sent != size => Err(cut(sent, size)),
                 Ok(_) => compare(session, t, (size, &made_for(jobs[at], 0)?.hash), found[at]),
-                Err(e) => Err(e),
+                Err(e) => Err(targets[at].pool.told(e)),
             });
         }
         Ok(results)
