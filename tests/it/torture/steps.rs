@@ -20,7 +20,7 @@ fn kill_everywhere(scene: &Scene) {
 pub fn kill_each(scene: &Scene, until: Until) -> Tally {
     let mut tally = Tally::default();
     // Little lies between a point's end and the beginning of the next one.
-    for (when, passes) in [("before", 1), ("after", 3)] {
+    for (when, passes) in [("before", 1), ("after", 6)] {
         for n in 1.. {
             assert!(n < POINTS_MAX, "{}: no end of points", scene.name);
             if left_out_of(1, passes, n, until) {
@@ -57,8 +57,8 @@ fn fail_everywhere(scene: &Scene, failures: &[&str]) {
 /// Fails each point with each of these, once and (a full disk) for good, then without.
 pub fn fail_each(scene: &Scene, failures: &[&str], until: Until) -> Tally {
     let mut tally = Tally::default();
-    // Of six failures of a disk, each point has two.
-    let passes = failures.len().div_ceil(2);
+    // Of six failures of a disk, each point has two; of two of a wire, one.
+    let passes = failures.len().div_ceil(2).max(2);
     for (pass, failure) in failures.iter().enumerate() {
         for n in 1.. {
             assert!(n < POINTS_MAX, "{}: no end of points", scene.name);
