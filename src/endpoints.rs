@@ -262,6 +262,23 @@ pub fn missing_folder(path: &Path) -> Error {
         .hint("create it, mount its share, or set create = true on the destination")
 }
 
+/// Makes a folder and those around it, up to the first that is `present`.
+pub fn make_missing(session: &mut dyn Session, folder: &Path, present: &dyn Fn(&mut dyn Session, &Path) -> Result<bool>) -> Result<()> {
+    let mut missing = Vec::new();
+    for folder in folder.ancestors() {
+        if folder == Path::new("/") || present(session, folder)? {
+            break;
+        }
+        missing.push(folder);
+    }
+    missing.into_iter().rev().try_for_each(|folder| session.make_folder(folder))
+}
+
+/// Whether there is a folder; the endpoint's own is taken to be there.
+pub fn is_present(session: &mut dyn Session, folder: &Path) -> Result<bool> {
+    Ok(folder.as_os_str().is_empty() || session.stat(folder)?.is_some())
+}
+
 /// A folder that is missing at A, as `message` says.
 pub fn missing_source(message: &str) -> Error {
     Error::endpoint(message).kind_of(Kind::NotFound).hint("create it at the server, or set create = true on the source")

@@ -238,17 +238,27 @@ fn odd_time(c: &Candidate) -> Option<String> {
     odd.then(|| format!("{}: it was changed on {}, says its file system: the clock of A or of a share is wrong", c.file, time.strftime("%Y-%m-%d")))
 }
 
+/// Whether it is a rejects file that comes back.
+fn is_corrected(source: &SourceConfig, c: &Candidate) -> bool {
+    source.records && listing::is_rejects_file(&source.path.join(c.file.path()))
+}
+
+/// Whether a file is large enough, and announced; nobody announces what an office worker puts back.
+fn announced(source: &SourceConfig, c: &Candidate, listing: &Listing) -> Result<(), NotReady> {
+    let small = source.min_size.is_some_and(|least| c.found.size < least);
+    let missing = [&source.done_file, &source.checksum_file].into_iter().flatten().any(|t| !listing.others.contains(&companion_name(t, &c.file)));
+    match (small, missing) {
+        (false, false) => Ok(()),
+        _ if is_corrected(source, c) => Ok(()),
+        (true, _) => Err(NotReady::Small),
+        (false, true) => Err(NotReady::Companion),
+    }
+}
+
 /// Whether a file that is unchanged for long enough, or announced, is ready; and why not.
 fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, looked: &mut Looked) -> Result<Result<(), NotReady>> {
-    // Nobody announces what an office worker puts back.
-    let corrected = || source.records && listing::is_rejects_file(&source.path.join(c.file.path()));
-    if source.min_size.is_some_and(|least| c.found.size < least) && !corrected() {
-        return Ok(Err(NotReady::Small));
-    }
-    for companion in [&source.done_file, &source.checksum_file].into_iter().flatten() {
-        if !memory.listing.others.contains(&companion_name(companion, &c.file)) && !corrected() {
-            return Ok(Err(NotReady::Companion));
-        }
+    if let Err(why) = announced(source, c, &memory.listing) {
+        return Ok(Err(why));
     }
     let path = source.path.join(c.file.path());
     let settle = settle_of(source);
@@ -280,7 +290,7 @@ fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, looked: &mut
         }
         Writers::None => {}
     }
-    if let Some(template) = source.checksum_file.as_ref().filter(|_| !corrected()) {
+    if let Some(template) = source.checksum_file.as_ref().filter(|_| !is_corrected(source, c)) {
         let sum = source.path.join(companion_name(template, &c.file).path());
         match checksum_matches(&sum, file)? {
             Ok(()) => {}
@@ -366,10 +376,7 @@ pub fn count(source: &SourceConfig, taken: &mut dyn FnMut(&Candidate) -> Result<
         let path = source.path.join(file.path());
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let candidate = Candidate { file, found: durable::found(&meta) };
-        let corrected = || source.records && listing::is_rejects_file(&path);
-        let small = source.min_size.is_some_and(|least| candidate.found.size < least);
-        let announced = [&source.done_file, &source.checksum_file].into_iter().flatten().all(|t| listing.others.contains(&companion_name(t, &candidate.file)));
-        if ((small || !announced) && !corrected()) || taken(&candidate)? {
+        if announced(source, &candidate, &listing).is_err() || taken(&candidate)? {
             continue;
         }
         match rustix::fs::access(&path, rustix::fs::Access::READ_OK) {

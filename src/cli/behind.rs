@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::job::{Job, JobId, Progress, State};
 use crate::journal::Reader;
+use crate::relay::dispatch::halted_by;
 
 /// The first job of a route that holds later ones back.
 #[derive(Clone)]
@@ -47,9 +48,7 @@ impl<'c> Behind<'c> {
             }
         };
         let reason = match holder {
-            Some(Holder::Failed(first)) if first < job.id => {
-                format!("job {first} failed, and on_error is \"halt\": `passerelle retry {first}`, or remove its file from errors")
-            }
+            Some(Holder::Failed(first)) if first < job.id => halted_by(first),
             // What is still to be sent goes on beside it.
             Some(Holder::Waits(first, why)) if first < job.id && (self.resting || is_sent(job)) => {
                 format!("job {first} goes before it, and waits: {why}")

@@ -14,6 +14,7 @@ use route::{Slot, held, pause};
 use work::is_the_servers;
 
 pub use route::RouteState;
+pub use told::halted_by;
 pub use work::{Done, EndpointState, Failure, LookResult, Mode, Reach, Work};
 
 use crate::config::{Config, Retry, Route};

@@ -309,15 +309,8 @@ impl Fetch<'_> {
         if self.session.stat(from)?.is_none() {
             return Ok(());
         }
-        if let Some(folder) = to.parent().filter(|f| !f.as_os_str().is_empty())
-            && self.session.stat(folder)?.is_none()
-        {
-            let missing: Vec<&Path> = folder.ancestors().filter(|f| !f.as_os_str().is_empty()).collect();
-            for folder in missing.into_iter().rev() {
-                if self.session.stat(folder)?.is_none() {
-                    self.session.make_folder(folder)?;
-                }
-            }
+        if let Some(folder) = to.parent() {
+            endpoints::make_missing(self.session, folder, &endpoints::is_present)?;
         }
         // An earlier file of that name stays as it is.
         let name = to.file_name().unwrap_or_default().as_encoded_bytes();

@@ -4,6 +4,11 @@ use super::Dispatcher;
 use crate::config::Config;
 use crate::job::JobId;
 
+/// Why the jobs behind a failed one wait where `on_error` is "halt".
+pub fn halted_by(failed: JobId) -> String {
+    format!("job {failed} failed, and on_error is \"halt\": `passerelle retry {failed}`, or remove its file from errors")
+}
+
 impl Dispatcher {
     /// How many jobs of a route are in workers' hands, and how many wait here.
     pub fn counts(&self, route: &str) -> (usize, usize) {
@@ -23,7 +28,7 @@ impl Dispatcher {
             return Some(why);
         }
         if let Some(h) = r.halted_by {
-            return Some(format!("job {h} failed, and on_error is \"halt\": `passerelle retry {h}`, or remove its file from errors"));
+            return Some(halted_by(h));
         }
         let job = r.jobs.values().find_map(|s| s.last_error.as_ref().filter(|_| !s.not_before.is_empty()));
         job.or(r.stuck.why.as_ref()).map(ToString::to_string)

@@ -109,7 +109,10 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         return send_direct(w, &route, &mut run[0], numbers[0]).map(|e| e.into_iter().map(|e| (0, e)).collect());
     }
     let mut looked = Looked::default();
-    let result = w.with_session(d, |session| look(w, &route, session, (run, &numbers, sent), &mut looked));
+    let result = w.with_session(d, |session| {
+        look(w, &route, session, (run, &numbers), &mut looked)?;
+        if sent == Sent::Before { look_again(w, &route, session, (run, &numbers), &mut looked) } else { Ok(()) }
+    });
     let Looked { names, stopped, spoilt } = looked;
     if result.is_err() || names.is_empty() {
         w.record_after(ahead, Vec::new())?;
@@ -208,7 +211,7 @@ struct Looked {
 }
 
 /// Finds the names of a run that are free, in its order up to the first that is not.
-fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers, sent): (&[Job], &[usize], Sent), looked: &mut Looked) -> Result<()> {
+fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[Job], &[usize]), looked: &mut Looked) -> Result<()> {
     let mut targets = Vec::with_capacity(run.len());
     for (job, delivery) in run.iter().zip(numbers) {
         targets.push(target(w, route, &job.deliveries[*delivery])?);
@@ -217,9 +220,6 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers, sent
     let finals: Vec<PathBuf> = targets.iter().map(|t| t.final_path.clone()).collect();
     let there = if asks { session.stat_all(&finals)? } else { vec![None; finals.len()] };
     let mut markers = Vec::new();
-    let waited = sent == Sent::Before && targets.first().is_some_and(looks);
-    let temps: Vec<PathBuf> = if waited { targets.iter().map(|t| t.temp.clone()).collect() } else { Vec::new() };
-    let temps = session.stat_all(&temps)?;
     for (i, job) in run.iter().enumerate() {
         let (t, delivery) = (&targets[i], &job.deliveries[numbers[i]]);
         if !session.syncs() && spoilt_at(session, t, job, delivery)? {
@@ -248,13 +248,32 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers, sent
         if looked.names.contains(&name) || markers.contains(&name) || marker.as_ref().is_some_and(|m| looked.names.contains(m)) {
             break;
         }
-        if let Some(found) = temps.get(i).copied().flatten()
-            && changed(session, t, &made_for(job, numbers[i])?, found)?
+        markers.extend(marker);
+        looked.names.push(name);
+    }
+    Ok(())
+}
+
+/// Of those whose names are free, leaves those before the first whose temporary file somebody has changed. Only they are
+/// looked at: what waits for B costs no more by it.
+fn look_again(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[Job], &[usize]), looked: &mut Looked) -> Result<()> {
+    let mut targets = Vec::with_capacity(looked.names.len());
+    for (job, delivery) in run.iter().zip(numbers).take(looked.names.len()) {
+        targets.push(target(w, route, &job.deliveries[*delivery])?);
+    }
+    if !targets.first().is_some_and(looks) {
+        return Ok(());
+    }
+    // An error is that of the first that could not be looked at.
+    let names = std::mem::take(&mut looked.names);
+    let temps: Vec<PathBuf> = targets.iter().map(|t| t.temp.clone()).collect();
+    for (i, (name, found)) in names.into_iter().zip(session.stat_all(&temps)?).enumerate() {
+        if let Some(found) = found
+            && changed(session, &targets[i], &made_for(&run[i], numbers[i])?, found)?
         {
-            looked.spoilt = Some(i);
+            (looked.spoilt, looked.stopped) = (Some(i), None);
             break;
         }
-        markers.extend(marker);
         looked.names.push(name);
     }
     Ok(())

@@ -9,7 +9,7 @@ use super::super::hashing::Hashing;
 use super::deliver::{Target, made_for, payload, target};
 use super::large::{self, Large, is_large};
 use crate::config::Verify;
-use crate::endpoints::{Followed, Outgoing, Session, Stat};
+use crate::endpoints::{Followed, Outgoing, Session, Stat, is_present, make_missing};
 use crate::error::{Error, Kind, Result, shown};
 use crate::job::{Event, Job};
 use crate::points;
@@ -69,17 +69,8 @@ impl std::io::Read for Progressing<'_> {
 
 /// Makes the folders below the destination's that a recursive source needs, and the destination's own if it may.
 pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Result<()> {
-    if let Some(folder) = t.d.temp_path.as_deref().map(Path::new).filter(|_| t.d.create)
-        && session.stat(folder)?.is_none()
-    {
-        let mut missing: Vec<&Path> = Vec::new();
-        for folder in folder.ancestors().filter(|f| !f.as_os_str().is_empty() && *f != Path::new("/")) {
-            if session.stat(folder)?.is_some() {
-                break;
-            }
-            missing.push(folder);
-        }
-        missing.into_iter().rev().try_for_each(|folder| session.make_folder(folder))?;
+    if let Some(folder) = t.d.temp_path.as_deref().filter(|_| t.d.create) {
+        make_missing(session, Path::new(folder), &is_present)?;
     }
     let base = Path::new(&t.d.path);
     let below = t.folder.strip_prefix(base).unwrap_or(Path::new(""));
@@ -99,14 +90,7 @@ pub(super) fn ensure_folders(session: &mut dyn Session, t: &Target<'_>) -> Resul
     if !t.d.create && !present(session, base)? {
         return Err(crate::endpoints::missing_folder(base));
     }
-    let mut missing = Vec::new();
-    for folder in t.folder.ancestors() {
-        if folder == Path::new("/") || present(session, folder)? {
-            break;
-        }
-        missing.push(folder.to_owned());
-    }
-    missing.iter().rev().try_for_each(|folder| session.make_folder(folder))
+    make_missing(session, &t.folder, &present)
 }
 
 /// Compares the temporary file with what was sent.
