@@ -22,7 +22,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use template::TEXT as TEMPLATE_TEXT;
+pub use template::{NAMES as TEMPLATE_NAMES, TEXT as TEMPLATE_TEXT};
 
 use crate::error::{Blame, Error, Result, reason};
 use crate::options::{Opt, Options, Side};
@@ -220,6 +220,10 @@ pub trait Tools: Send + Sync + std::fmt::Debug {
     /// Applies a filter to a value; `Err` is the reason why it can't.
     fn apply(&self, name: &str, value: Value<'static>, positional: Vec<Value<'static>>, named: Vec<(String, Value<'static>)>)
     -> Result<Value<'static>, String>;
+    /// The names of the tests, as in `x is iban`.
+    fn tests(&self) -> Vec<&'static str>;
+    /// Whether a value passes a test; `Err` is the reason why that can't be said.
+    fn holds(&self, name: &str, value: Value<'static>, argument: Option<Value<'static>>) -> Result<bool, String>;
     /// Computes with an operator of expressions, `+` or `<=` or `in`; `Err` is the reason why it can't.
     fn operate(&self, operator: &str, left: Value<'static>, right: Value<'static>) -> Result<Value<'static>, String>;
     /// `file`, `job` and `route`.
@@ -382,6 +386,12 @@ pub(crate) mod testing {
     #[derive(Debug)]
     struct NoTools;
     impl Tools for NoTools {
+        fn tests(&self) -> Vec<&'static str> {
+            Vec::new()
+        }
+        fn holds(&self, name: &str, _: Value<'static>, _: Option<Value<'static>>) -> Result<bool, String> {
+            Err(format!("there is no test {name}"))
+        }
         fn filters(&self) -> Vec<&'static str> {
             Vec::new()
         }

@@ -48,6 +48,7 @@ use plan::{Mapping, Place, Plan};
 pub use refused::Refused;
 use rejects::Rejects;
 pub use sink::Parts;
+pub use tools::{template_filters, template_tests};
 
 /// What a route's transformation is made of, resolved once from the configuration.
 #[derive(Clone)]

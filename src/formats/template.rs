@@ -52,7 +52,10 @@ impl Format for Template {
             (Side::Output, Some(_)) => o.text(TEXT),
         };
         let Some(text) = text else { return Vec::new() };
-        exact::compiled(&text).err().map(|e| ("file", told(&e))).into_iter().collect()
+        match exact::compiled(&text) {
+            Err(e) => vec![("file", told(&e))],
+            Ok(compiled) => unknown(&compiled, &o.word(NAMES)).into_iter().map(|why| ("file", why)).collect(),
+        }
     }
     fn reader(&self, _: &Options, _: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
         Err(Error::config("a template is written, not read"))
@@ -66,6 +69,33 @@ impl Format for Template {
 
 /// The key under which the configuration hands over the template's text.
 pub const TEXT: &str = "template text";
+
+/// The key under which the configuration hands over the relay's own filters and tests, a name a line, after what it is.
+pub const NAMES: &str = "template names";
+
+/// The filters and tests that neither Jinja nor the relay has.
+fn unknown(compiled: &exact::Compiled<'_>, ours: &str) -> Vec<String> {
+    let env = Environment::new();
+    let jinjas = |expression: &str, missing| match env.compile_expression(expression).and_then(|e| e.eval(())) {
+        Err(e) => e.kind() != missing,
+        Ok(_) => true,
+    };
+    let mut out = Vec::new();
+    for (name, line) in exact::named(compiled) {
+        let (kind, name, is_jinjas) = match name {
+            exact::Named::Filter(name) => ("filter", name, jinjas(&format!("'' | {name}"), minijinja::ErrorKind::UnknownFilter)),
+            exact::Named::Test(name) => ("test", name, jinjas(&format!("'' is {name}"), minijinja::ErrorKind::UnknownTest)),
+        };
+        let own = || ours.lines().filter_map(|l| l.strip_prefix(kind)?.strip_prefix(' '));
+        if !is_jinjas && !own().any(|n| n == name) {
+            let near = crate::options::nearest(name, own()).map_or_else(String::new, |near| format!(": did you mean {near}?"));
+            let line = line.map_or_else(String::new, |l| format!("line {l}: "));
+            let lookup = if name == "lookup" { ": look it up in the map, and name the target here" } else { near.as_str() };
+            out.push(format!("{line}there is no {kind} {name} in templates{lookup}"));
+        }
+    }
+    out
+}
 
 fn told(e: &minijinja::Error) -> String {
     let line = e.line().map_or_else(String::new, |l| format!("line {l}: "));
@@ -238,6 +268,24 @@ fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'stati
         };
         env.add_filter(name, filter);
     }
+    for name in tools.tests() {
+        let tools = tools.clone();
+        env.add_test(name, move |value: minijinja::Value, argument: Option<minijinja::Value>| -> std::result::Result<bool, minijinja::Error> {
+            if value.is_undefined() {
+                return Err(minijinja::ErrorKind::UndefinedError.into());
+            }
+            let holds = tools.holds(name, ours(&value), argument.as_ref().map(ours));
+            holds.map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
+        });
+    }
+    let counts: std::sync::Mutex<BTreeMap<String, u64>> = std::sync::Mutex::default();
+    // In a template no record is in hand: each call counts.
+    env.add_function("nextval", move |key: minijinja::Value| {
+        let mut counts = counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = counts.entry(key.to_string()).or_default();
+        *count += 1;
+        *count
+    });
     env
 }
 

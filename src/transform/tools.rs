@@ -5,6 +5,7 @@ use super::eval::{Context, Env, State};
 use super::expr::{Cmp, Op};
 use super::filters;
 use super::lookup::Lookups;
+use super::predicates;
 use crate::formats::Tools;
 use crate::formats::text::{Reading, Style};
 use crate::record::{Columns, Key, Record, Value};
@@ -17,21 +18,23 @@ pub(super) struct Bench {
     pub(super) context: Context,
 }
 
-impl Tools for Bench {
-    fn filters(&self) -> Vec<&'static str> {
-        filters::FILTERS.iter().map(|f| f.name).filter(|n| !matches!(*n, "list" | "items" | "dictsort" | "safe" | "escape" | "batch" | "groupby")).collect()
-    }
+/// The filters that templates share with expressions; what is Jinja's own way there stays so.
+pub fn template_filters() -> Vec<&'static str> {
+    filters::FILTERS.iter().map(|f| f.name).filter(|n| !matches!(*n, "list" | "items" | "dictsort" | "safe" | "escape" | "batch" | "groupby")).collect()
+}
 
-    fn apply(
-        &self,
-        name: &str,
-        value: Value<'static>,
-        positional: Vec<Value<'static>>,
-        named: Vec<(String, Value<'static>)>,
-    ) -> Result<Value<'static>, String> {
-        let filter = filters::named(name).ok_or_else(|| format!("there is no filter {name}"))?;
+/// The tests that templates share with expressions: those that look at values.
+pub fn template_tests() -> Vec<&'static str> {
+    const JINJAS: [&str; 13] =
+        ["none", "true", "false", "boolean", "string", "sequence", "iterable", "mapping", "callable", "escaped", "filter", "test", "sameas"];
+    predicates::PREDICATES.iter().map(|p| p.name).filter(|n| !JINJAS.contains(n)).collect()
+}
+
+impl Bench {
+    /// No record is in hand when a template computes.
+    fn with_env<T>(&self, compute: impl for<'e> FnOnce(&Env<'e>) -> T) -> T {
         let (record, columns, lookups, state, arena) = (Record::default(), Columns::default(), Lookups::default(), State::new(0), bumpalo::Bump::new());
-        let env = Env {
+        compute(&Env {
             record: &record,
             columns: &columns,
             reading: &self.reading,
@@ -42,8 +45,33 @@ impl Tools for Bench {
             change: None,
             state: &state,
             arena: &arena,
-        };
-        filters::apply_values(&env, filter, value, positional, &named).map(Value::into_owned).map_err(|f| format!("{name}: {}", f.reason()))
+        })
+    }
+}
+
+impl Tools for Bench {
+    fn filters(&self) -> Vec<&'static str> {
+        template_filters()
+    }
+
+    fn tests(&self) -> Vec<&'static str> {
+        template_tests()
+    }
+
+    fn holds(&self, name: &str, value: Value<'static>, argument: Option<Value<'static>>) -> Result<bool, String> {
+        let predicate = predicates::named(name).ok_or_else(|| format!("there is no test {name}"))?;
+        self.with_env(|env| (predicate.holds)(env, &value, argument.as_ref()).map_err(|f| format!("{name}: {}", f.reason())))
+    }
+
+    fn apply(
+        &self,
+        name: &str,
+        value: Value<'static>,
+        positional: Vec<Value<'static>>,
+        named: Vec<(String, Value<'static>)>,
+    ) -> Result<Value<'static>, String> {
+        let filter = filters::named(name).ok_or_else(|| format!("there is no filter {name}"))?;
+        self.with_env(|env| filters::apply_values(env, filter, value, positional, &named).map(Value::into_owned).map_err(|f| format!("{name}: {}", f.reason())))
     }
 
     fn operate(&self, operator: &str, left: Value<'static>, right: Value<'static>) -> Result<Value<'static>, String> {

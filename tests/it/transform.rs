@@ -100,11 +100,25 @@ fn a_template_compares_and_computes_exactly_and_writes_nothing_for_null() {
         ("{{ -records[0].m }} {{ -(3) }} {{ 2 - -records[1].m }}", "-0.10 -3 11"),
         ("\u{feff}a\r\nb\r\n", "a\nb\n"),
         ("{{ records | selectattr('m', 'gt', 1) | map(attribute='g') | join }}", "y"),
+        (
+            "{{ records[0].m is number }}{{ records[0].d is date }}{{ 'FR7630006000011234567890189' is iban }}{{ 'C1' is matching('^C') }}{{ 3 is odd }}",
+            "OOOOO",
+        ),
+        ("{% for r in records %}{{ nextval(r.g) }}{% endfor %}{% if x is not defined %}!{% endif %}", "112!"),
     ];
     for (template, wanted) in cases {
         w.write("t.j2", template);
         let out = w.run(&["transform", "r", "x.csv"]);
         assert_eq!((out.stdout.as_str(), out.code), (wanted, 0), "{template}: {}", out.stderr);
+    }
+    for (template, told) in [
+        ("a\n{{ records | sumup }}", "line 2: there is no filter sumup in templates"),
+        ("{{ 'x' | uper }}", "did you mean upper?"),
+        ("{{ 'x' | lookup('t') }}", "look it up in the map"),
+        ("{% if 'x' is siren %}{% endif %}", "there is no test siren in templates: did you mean siret?"),
+    ] {
+        w.write("t.j2", template);
+        w.run(&["config", "check"]).code(2).says(told);
     }
     // A text is never silently another thing than a number.
     w.write("t.j2", "{% if records[0].g == 7 %}x{% endif %}");

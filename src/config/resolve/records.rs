@@ -155,8 +155,11 @@ impl Builder<'_> {
         let path = self.base.join(&file);
         match std::fs::read_to_string(&path) {
             Ok(text) => {
-                let entry = Entry { value: Val::Text(text), span: output.span_of("file"), key_span: output.span_of("file"), secret: false };
-                let entries = output.entries().iter().cloned().chain([(formats::TEMPLATE_TEXT.to_owned(), entry)]).collect();
+                let entry = |text: String| Entry { value: Val::Text(text), span: output.span_of("file"), key_span: output.span_of("file"), secret: false };
+                let filters = crate::transform::template_filters().into_iter().map(|n| format!("filter {n}\n"));
+                let names = filters.chain(crate::transform::template_tests().into_iter().map(|n| format!("test {n}\n"))).collect();
+                let ours = [(formats::TEMPLATE_TEXT.to_owned(), entry(text)), (formats::TEMPLATE_NAMES.to_owned(), entry(names))];
+                let entries = output.entries().iter().cloned().chain(ours).collect();
                 Options::new(entries, output.span.clone(), vec![format.output_options(), schema::OUTPUT])
             }
             Err(e) => {

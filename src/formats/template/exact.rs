@@ -37,7 +37,7 @@ pub(super) const OPERATORS: [&str; 14] = [
 /// A place in the cache of filters that is none: each call looks its filter up.
 const UNCACHED: u8 = !0;
 
-type Compiled<'t> = (Instructions<'t>, BTreeMap<&'t str, Instructions<'t>>);
+pub(super) type Compiled<'t> = (Instructions<'t>, BTreeMap<&'t str, Instructions<'t>>);
 
 /// Compiles a template.
 pub(super) fn compiled(text: &str) -> Result<Compiled<'_>, Error> {
@@ -48,6 +48,32 @@ pub(super) fn compiled(text: &str) -> Result<Compiled<'_>, Error> {
     replace(&mut root)?;
     blocks.values_mut().try_for_each(replace)?;
     Ok((root, blocks))
+}
+
+/// The filters and the tests that a compiled template names, each once, and its lines.
+pub(super) fn named<'t>((root, blocks): &Compiled<'t>) -> Vec<(Named<'t>, Option<usize>)> {
+    let mut out = Vec::new();
+    for instructions in std::iter::once(root).chain(blocks.values()) {
+        for at in 0.. {
+            let Some(instruction) = instructions.get(at) else { break };
+            let name = match instruction {
+                Instruction::ApplyFilter(name, ..) if !name.starts_with(PREFIX) => Named::Filter(*name),
+                Instruction::PerformTest(name, ..) => Named::Test(*name),
+                _ => continue,
+            };
+            if out.iter().all(|(known, _)| *known != name) {
+                out.push((name, instructions.get_line(at)));
+            }
+        }
+    }
+    out
+}
+
+/// A name in a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named<'t> {
+    Filter(&'t str),
+    Test(&'t str),
 }
 
 fn replace(instructions: &mut Instructions<'_>) -> Result<(), Error> {
