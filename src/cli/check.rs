@@ -39,7 +39,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
 }
 
 fn print(report: &Report, url: &str) {
-    print_line(&format!("{} ({url}): {}", report.endpoint, if report.ok { "everything works" } else { "it stops here" }));
+    let tried = report.steps.iter().any(|s| matches!(s.step.as_str(), "list" | "read" | "write"));
+    let word = match report.ok {
+        true if tried => "everything works",
+        true => "it can be reached",
+        false => "it stops here",
+    };
+    print_line(&format!("{} ({url}): {word}", report.endpoint));
     for step in &report.steps {
         let mark = if step.ok { "ok " } else { "NO " };
         print_line(&format!("  {mark} {:<13} {:>6} ms  {}", step.step, step.ms, step.detail));
