@@ -90,10 +90,13 @@ pub(crate) fn status(args: &StatusArgs, context: &Context) -> Result<u8> {
 fn status_of(config: &Config) -> Result<Value> {
     let reader = Journal::read(&config.home)?;
     let running = crate::relay::sources::is_running(&config.home)?;
-    let live: Value = match &reader {
-        Some(r) if running => r.status("live")?.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or(Value::Null),
-        _ => Value::Null,
+    let told = |key: &str| -> Result<Value> {
+        let text = reader.as_ref().map(|r| r.status(key)).transpose()?.flatten();
+        Ok(text.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or(Value::Null))
     };
+    let live = if running { told("live")? } else { Value::Null };
+    // A single run that has ended has said what it could not look at, and which servers answered.
+    let before = if running { Value::Null } else { told("last")? };
     let paused = reader.as_ref().map(|r| r.paused()).transpose()?.unwrap_or_default();
     let mut routes = Vec::new();
     for route in &config.routes {
@@ -122,10 +125,17 @@ fn status_of(config: &Config) -> Result<Value> {
             let first = reader.as_ref().map(|r| r.first_reason(name)).transpose()?.flatten();
             let paused = paused.contains(name).then(|| format!("it is paused: passerelle resume {name}"));
             let lying = lying.as_ref().map_or_else(|e| Some(e.to_string()), |lying| lying.stuck.why.as_ref().map(ToString::to_string));
-            reason = json!(paused.or(first).or(lying));
+            let looked = before["routes"][name]["source"].as_str().filter(|_| route.source.remote.is_some()).map(str::to_owned);
+            reason = json!(paused.or(first).or(lying).or(looked));
         }
         let lying = lying.unwrap_or_default();
-        let passed_over = if resting { lying.passed_over } else { now["passed_over"].as_u64().unwrap_or(0) };
+        let passed_over = if !running && route.source.remote.is_some() {
+            before["routes"][name]["passed_over"].as_u64().unwrap_or(0)
+        } else if resting {
+            lying.passed_over
+        } else {
+            now["passed_over"].as_u64().unwrap_or(0)
+        };
         let busy = if running { now["in_flight"].as_u64().unwrap_or(0) } else { 0 };
         let there = (lying.ready + lying.stuck.files) as u64;
         let waiting = if resting { (there + open).saturating_sub(busy) } else { now["waiting"].as_u64().unwrap_or(0) };
@@ -141,7 +151,7 @@ fn status_of(config: &Config) -> Result<Value> {
         .endpoints
         .keys()
         .map(|name| {
-            let e = &live["endpoints"][name];
+            let e = if running { &live["endpoints"][name] } else { &before["endpoints"][name] };
             json!({ "name": name, "state": e["state"].as_str().unwrap_or("unknown"), "since": e["since"], "error": e["error"] })
         })
         .collect();
@@ -310,7 +320,9 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
         }
         Event::Refused { records } => format!("{records} records, in the server's words"),
         Event::Archived { path } | Event::Failed { path } => path.clone(),
-        Event::Held { error } | Event::Postponed { error } | Event::Failing { error } | Event::Unconfirmed { error, .. } => error.to_string(),
+        Event::Held { error } | Event::Postponed { error } | Event::Failing { error } | Event::GivenUp { error, .. } | Event::Unconfirmed { error, .. } => {
+            error.to_string()
+        }
         Event::Superseded { by } => format!("by the later full export of job {by}"),
         Event::Duplicate { of } => format!("of job {of}"),
         Event::Retried { .. } | Event::Confirmed | Event::Resubmitted | Event::Removed => "by an operator".into(),

@@ -143,8 +143,10 @@ pub fn live_status(w: &World, d: &Dispatcher) -> String {
             let r = d.routes.get(&route.name)?;
             let (busy, parked) = d.counts(&route.name);
             let reason = d.reason(&route.name);
+            let source = r.blocked.as_ref().or(r.stuck.why.as_ref()).map(ToString::to_string);
             let value = json!({
-                "scheduled": route.schedule.is_some(), "reason": reason, "waiting": r.left + r.stuck.files + parked, "in_flight": busy, "passed_over": r.passed_over,
+                "scheduled": route.schedule.is_some(), "reason": reason, "source": source,
+                "waiting": r.left + r.stuck.files + parked, "in_flight": busy, "passed_over": r.passed_over,
             });
             Some((route.name.clone(), value))
         })

@@ -329,3 +329,25 @@ fn a_redirect_is_followed_and_another_server_is_told_no_secret() {
     assert!(asked.iter().all(|r| r.contains("s3cret")) && asked[1].starts_with("GET /new/x.csv "), "{asked:?}");
     assert!(seen[0].starts_with("GET /elsewhere/x.csv ") && !seen[0].contains("s3cret"), "{}", seen[0]);
 }
+
+#[test]
+fn what_a_single_run_could_not_look_at_is_told_by_status_until_the_next_one() {
+    let mut server = Sshd::start();
+    let w = World::new(&format!(
+        "{}[routes.r.source]\nendpoint = \"a\"\npath = \"gone\"\nsettle = \"0s\"\n[routes.r.destination]\npath = \"b\"\n",
+        server.endpoint("a")
+    ));
+    let endpoint = |w: &World| w.json(&["status", "--json"])["endpoints"][0].clone();
+    assert_eq!(endpoint(&w)["state"], "unknown");
+    w.once().code(3);
+    let route = w.json(&["status", "--json"])["routes"][0].clone();
+    assert!(route["state"] == "stopped" && route["reason"].as_str().unwrap().contains("does not exist"), "{route}");
+    w.run(&["status"]).ok().says("does not exist");
+    std::fs::create_dir(server.dir.path().join("in/gone")).unwrap();
+    w.once().ok();
+    let status = w.json(&["status", "--json"]);
+    assert!(status["routes"][0]["reason"].is_null() && endpoint(&w)["state"] == "up" && endpoint(&w)["since"].is_string(), "{status}");
+    server.stop();
+    w.once().code(3);
+    assert!(endpoint(&w)["state"] == "down" && endpoint(&w)["error"].as_str().unwrap().contains("refuses"), "{}", endpoint(&w));
+}
