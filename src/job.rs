@@ -222,6 +222,7 @@ impl Job {
                 self.set_progress(*delivery, Progress::Published);
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
                     d.doubtful = !synced;
+                    d.error = None;
                 }
                 self.succeeded();
             }
@@ -261,6 +262,15 @@ impl Job {
                     self.note(error);
                 }
             }
+            Event::GivenUp { destination, error } => {
+                for d in self.deliveries.iter_mut().filter(|d| d.destination == *destination && d.progress.is_open()) {
+                    d.progress = Progress::GivenUp;
+                    d.error = Some(error.clone());
+                }
+                // The others have their own patience.
+                self.failing_since = None;
+                self.note(error);
+            }
             Event::Failing { error } => {
                 self.failing = true;
                 self.note(error);
@@ -271,6 +281,7 @@ impl Job {
                 self.set_progress(*delivery, Progress::Unconfirmed);
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
                     d.confirmed = false;
+                    d.error = Some(error.clone());
                 }
                 self.note(error);
             }
@@ -290,28 +301,39 @@ impl Job {
                     // Of records that are sent by themselves one was in doubt; those behind it were never sent.
                     d.confirmed = d.by_record.is_some();
                     d.progress = if d.by_record.is_some() { Progress::Uploaded } else { Progress::Published };
+                    d.error = None;
                 }
                 self.succeeded();
             }
             Event::Resubmitted => self.reason = "its file was put back into the source".into(),
             Event::Removed => self.reason = "its file was removed by an operator".into(),
         }
+        self.failing |= self.state == State::Delivering && self.made.is_some() && self.gave_up() && self.deliveries.iter().all(|d| !d.progress.is_open());
         Ok(())
+    }
+
+    /// Whether one of its destinations does not take it.
+    pub fn gave_up(&self) -> bool {
+        self.deliveries.iter().any(|d| d.progress == Progress::GivenUp)
+    }
+
+    /// The state once these deliveries have ended: while others go on, it is delivered to them.
+    fn state_with(&self, ended: impl Fn(usize) -> Option<Progress>) -> State {
+        let progress = || self.deliveries.iter().enumerate().map(|(i, d)| ended(i).unwrap_or(d.progress));
+        let question = progress().all(|p| !p.is_open()) && progress().any(|p| p == Progress::Unconfirmed);
+        if question { State::Unconfirmed } else { State::Delivering }
     }
 
     fn state_after(&self, event: &Event) -> Option<State> {
         let open = !self.state.at_rest();
         Some(match event {
             Event::Sealed(_) if open => State::Transforming,
-            Event::Transformed { .. }
-            | Event::Uploaded { .. }
-            | Event::Publishing { .. }
-            | Event::NotPublished { .. }
-            | Event::Published { .. }
-            | Event::Refused { .. }
-                if open =>
-            {
+            Event::Transformed { .. } | Event::Uploaded { .. } | Event::Publishing { .. } | Event::NotPublished { .. } | Event::Refused { .. } if open => {
                 State::Delivering
+            }
+            Event::Published { delivery, .. } if open => self.state_with(|i| (i == *delivery).then_some(Progress::Published)),
+            Event::GivenUp { destination, .. } if open => {
+                self.state_with(|i| (self.deliveries[i].destination == *destination && self.deliveries[i].progress.is_open()).then_some(Progress::GivenUp))
             }
             Event::Archived { .. } if open => State::Delivered,
             Event::Archived { .. } if matches!(self.state, State::Duplicate | State::Superseded) => self.state,
@@ -320,7 +342,9 @@ impl Job {
             Event::Failing { .. } if open => self.state,
             Event::Failed { .. } if self.failing => State::Failed,
             Event::Duplicate { .. } if open => State::Duplicate,
-            Event::Unconfirmed { .. } if open || self.state == State::Unconfirmed => State::Unconfirmed,
+            Event::Unconfirmed { delivery, .. } if open || self.state == State::Unconfirmed => {
+                self.state_with(|i| (i == *delivery).then_some(Progress::Unconfirmed))
+            }
             Event::Held { .. } if open => State::Held,
             Event::Superseded { .. } if open || matches!(self.state, State::Failed | State::Held) => State::Superseded,
             Event::Retried { .. } if matches!(self.state, State::Failed | State::Held) => State::Claimed,
@@ -339,8 +363,9 @@ impl Job {
 
     fn succeeded(&mut self) {
         self.failing_since = None;
-        self.reason.clear();
-        self.error = None;
+        // What another destination came to is still to be told.
+        self.error = self.deliveries.iter().find_map(|d| d.error.clone());
+        self.reason = self.error.as_ref().map(ToString::to_string).unwrap_or_default();
     }
 
     /// A retry begins with the original, but never forgets what is published, nor the temporary names that were drawn.
@@ -357,6 +382,7 @@ impl Job {
             if !matches!(d.progress, Progress::Published | Progress::Publishing) {
                 d.progress = Progress::Waiting;
                 d.attempts = 0;
+                d.error = None;
             }
         }
         if !unknown {
@@ -381,7 +407,7 @@ impl Job {
             Some(Progress::Waiting) => Next::Upload(delivery),
             Some(Progress::Uploaded) => Next::Publish(delivery),
             Some(Progress::Publishing) => Next::Resolve(delivery),
-            Some(Progress::Published | Progress::Unconfirmed) | None => Next::Rest,
+            Some(Progress::Published | Progress::Unconfirmed | Progress::GivenUp) | None => Next::Rest,
         }
     }
 
@@ -453,6 +479,7 @@ mod tests {
             by_record: None,
             confirmed: false,
             part: 0,
+            error: None,
         };
         Event::Transformed {
             made: Made { size: 1, hash: "00".into(), in_work: false, counts: None, remarks: vec![], staged: false, conflicts: 0, parts: vec![] },

@@ -65,6 +65,9 @@ pub struct Delivery {
     /// Which part of a file that was split, from 0.
     #[serde(default)]
     pub part: usize,
+    /// Why it ended without being published, while others of its job went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
 }
 
 /// How far a delivery is.
@@ -81,9 +84,19 @@ pub enum Progress {
     Published,
     /// It can't be known whether it is.
     Unconfirmed,
+    /// B does not take it; the other destinations are seen to first.
+    #[serde(rename = "given_up")]
+    GivenUp,
 }
 
 impl Progress {
+    /// Whether something is still to be done for it.
+    pub fn is_open(self) -> bool {
+        match self {
+            Progress::Waiting | Progress::Uploaded | Progress::Publishing => true,
+            Progress::Published | Progress::Unconfirmed | Progress::GivenUp => false,
+        }
+    }
     /// The word in JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -92,6 +105,7 @@ impl Progress {
             Progress::Publishing => "publishing",
             Progress::Published => "published",
             Progress::Unconfirmed => "unconfirmed",
+            Progress::GivenUp => "given_up",
         }
     }
 }
@@ -204,6 +218,13 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// One of several destinations does not take it: once the others are seen to, it fails.
+    GivenUp {
+        /// The destination's number in the route.
+        destination: usize,
+        /// Why.
+        error: Error,
+    },
     /// The file can't be relayed: it goes to `errors`.
     Failing {
         /// Why.
@@ -281,6 +302,7 @@ impl Event {
             Event::NotTaken { .. } => "not_taken",
             Event::Archived { .. } => "archived",
             Event::Postponed { .. } => "postponed",
+            Event::GivenUp { .. } => "given_up",
             Event::Failing { .. } => "failing",
             Event::Failed { .. } => "failed",
             Event::Duplicate { .. } => "duplicate",

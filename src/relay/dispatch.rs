@@ -344,8 +344,8 @@ impl Dispatcher {
         Some(make(jobs))
     }
 
-    /// Takes in what a worker gives back. Gives the jobs that give up and go to `errors`, with their errors.
-    pub fn done(&mut self, done: Done, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
+    /// Takes in what a worker gives back. Gives the jobs that give up, where (none: before they came to a destination), and why.
+    pub fn done(&mut self, done: Done, now: Instant, jitter: f64) -> Vec<(Job, Option<usize>, Error)> {
         // Late checks and housekeeping are the engine's: they take no part in the order of anything.
         if !matches!(done, Done::LateChecked(_) | Done::HouseKept(_)) {
             self.busy = self.busy.saturating_sub(1);
@@ -390,7 +390,7 @@ impl Dispatcher {
         }
     }
 
-    fn jobs_done(&mut self, jobs: Vec<Job>, failed: Vec<Failure>, destination: Option<usize>, now: Instant, jitter: f64) -> Vec<(Job, Error)> {
+    fn jobs_done(&mut self, jobs: Vec<Job>, failed: Vec<Failure>, destination: Option<usize>, now: Instant, jitter: f64) -> Vec<(Job, Option<usize>, Error)> {
         let mut give_up = Vec::new();
         let name = jobs.first().map(|j| j.route.clone()).unwrap_or_default();
         // The endpoint that was occupied, whatever a reload has made of the destination since.
@@ -461,7 +461,7 @@ impl Dispatcher {
             let given_up = retry.as_ref().is_some_and(|r| slot.is_given_up(r, now, jiff::Timestamp::now()));
             if given_up && error.kind() != Kind::Exists {
                 slot.busy = true;
-                give_up.push((slot.job.clone(), error));
+                give_up.push((slot.job.clone(), destination, error));
             }
         }
         give_up

@@ -2,6 +2,8 @@
 //!
 //! Channels carry owned jobs; no lock is held across a step. Stopping is politeness: a killed relay recovers the same way.
 
+mod outcome;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -374,7 +376,7 @@ impl Engine {
                         Blame::Relay => self.fatal = Some(error),
                         Blame::Stopped => {}
                         Blame::File if error.kind() == Kind::Held => self.world.record_one(&mut jobs[at], Event::Held { error })?,
-                        Blame::File | Blame::Config => self.world.record_one(&mut jobs[at], Event::Failing { error })?,
+                        Blame::File | Blame::Config => self.give_up(&mut jobs[at], destination, error)?,
                         Blame::Endpoint => self.postpone(&mut jobs[at], destination, &error)?,
                     }
                 }
@@ -395,75 +397,11 @@ impl Engine {
         let jitter = 0.8 + f64::from(durable::random_bytes::<1>()?[0]) / 255.0 * 0.4;
         let away = |d: &Dispatcher| d.endpoints.values().filter(|e| e.error.is_some()).count();
         let before = away(&self.dispatcher);
-        let given_up = self.dispatcher.done(done, Instant::now(), jitter);
+        let impatient = self.dispatcher.done(done, Instant::now(), jitter);
         if away(&self.dispatcher) < before {
             self.late.hurry();
         }
-        for (mut job, error) in given_up {
-            let patience = self.world.route(&job.route).map_or(Duration::ZERO, |r| r.retry.give_up);
-            let error = Error::file(format!("given up after {patience:?}: {}", error.message()))
-                .at(error.step().unwrap_or("deliver"))
-                .hint(format!("repair what was in the way, then: passerelle retry {}", job.id));
-            self.world.record_one(&mut job, Event::Failing { error })?;
-            self.dispatcher.replace(job);
-        }
-        Ok(())
-    }
-
-    /// Notes that a job waits, once for each reason.
-    fn postpone(&mut self, job: &mut Job, destination: Option<usize>, e: &Error) -> Result<()> {
-        if job.state.at_rest() {
-            return Ok(());
-        }
-        let told = self.told.insert((job.id, destination), e.message().to_owned());
-        if job.state == State::Waiting && told.as_deref() == Some(e.message()) {
-            return Ok(());
-        }
-        tracing::warn!(job = job.id, route = job.route, file = %job.file, "waiting: {e}{}", e.remedy());
-        self.world.record_one(job, Event::Postponed { error: e.clone() })
-    }
-
-    fn count(&mut self, job: &Job) {
-        match job.state {
-            State::Delivered => {
-                self.tally.delivered += 1;
-                let counts = crate::journal::counts(job);
-                self.tally.rejected += counts.map_or(0, |c| c.rejected);
-                let made = job.made.as_ref();
-                self.tally.conflicts += made.map_or(0, |m| m.conflicts);
-                match counts {
-                    Some(c) if made.is_some_and(|m| m.staged) => {
-                        tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} unchanged, {} deleted, {} in conflict, {} skipped, {} rejected", c.written, c.unchanged, c.deleted, c.parked, c.skipped, c.rejected)
-                    }
-                    Some(c) => {
-                        tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} skipped, {} rejected", c.written, c.skipped, c.rejected)
-                    }
-                    None => tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} bytes", made.map_or(0, |m| m.size)),
-                }
-                if self.mode == Mode::Daemon {
-                    self.late.follow(&self.world, job);
-                }
-                for remark in made.map(|m| m.remarks.as_slice()).unwrap_or_default() {
-                    tracing::info!(job = job.id, "{remark}");
-                }
-            }
-            State::Duplicate | State::Superseded if job.path.is_some() => {
-                tracing::info!(job = job.id, route = job.route, file = %job.file, "skipped: {}", job.reason)
-            }
-            State::Failed | State::Unconfirmed | State::Held => {
-                self.tally.failed += 1;
-                let hint = job.error.as_ref().map(Error::remedy).unwrap_or_default();
-                tracing::error!(job = job.id, route = job.route, "{}: {}{hint}", job.state.word(), job.reason);
-            }
-            State::Claimed
-            | State::Transforming
-            | State::Delivering
-            | State::Waiting
-            | State::Duplicate
-            | State::Superseded
-            | State::Resubmitted
-            | State::Removed => {}
-        }
+        impatient.into_iter().try_for_each(|(job, destination, error)| self.lose_patience(job, destination, &error))
     }
 
     fn final_tally(&mut self) -> Tally {
@@ -482,6 +420,8 @@ impl Engine {
         while Instant::now() < end && self.threads.iter().any(|t| !t.is_finished()) {
             let _ = self.inbox.recv_timeout(Duration::from_millis(20));
         }
+        // What cannot be told now is not needed to go on.
+        let _ = self.world.journal.set_status("last", operate::live_status(&self.world, &self.dispatcher));
         let _ = self.world.journal.set_status("live", String::new());
     }
 }

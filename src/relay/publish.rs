@@ -177,6 +177,7 @@ mod tests {
                         temp: Name(b".x.part".to_vec()),
                         id: "0".into(),
                         progress: Progress::Waiting,
+                        error: None,
                         attempts: 0,
                         unknown: false,
                         tried_at: None,

@@ -11,6 +11,7 @@ mod config; // every mistake at once, with its place; what is not built yet says
 mod crash; // kill -9 at every recorded fact, then start again
 mod data; // real exports of ../shared/data, every field against an independent reading
 mod examples; // config/ and the demo work as they stand
+mod fan_out; // several destinations of one route
 mod faults; // the fault matrix, one test a row
 mod formats; // every format there and back, grouping, order, parts, compression, corrected rejects
 mod ftp; // vsftpd, plain and with TLS session reuse

@@ -21,7 +21,7 @@ pub(super) fn compare(jobs: Vec<Job>) -> Work {
 
 /// Whether B may have a part of it, or get one: what it changes is not known yet.
 fn is_between(job: &Job) -> bool {
-    job.made.is_some() && !job.failing && !job.state.at_rest() && job.deliveries.iter().any(|d| d.progress != Progress::Published)
+    job.made.is_some() && !job.failing && !job.state.at_rest() && job.deliveries.iter().any(|d| d.progress.is_open())
 }
 
 /// Whether a later full export may take its place.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{RUN_MAX, RouteState, Slot};
-use crate::job::{JobId, Next, Progress};
+use crate::job::{JobId, Next};
 
 /// What takes more than its part of a run is handed around.
 const SMALL_BYTES: u64 = 1024 * 1024;
@@ -54,17 +54,22 @@ pub(super) fn publish_run(r: &RouteState, destination: usize, now: Instant, halt
         if halted(*id) || (halt && slot.job.failing) {
             break;
         }
+        // It may still go to this destination, and none after it to any.
+        let last = halt && slot.job.gave_up();
         // A file that was split has several deliveries here: all are sent before the first is published.
         let here = || slot.job.deliveries.iter().enumerate().filter(|(_, d)| d.destination == destination);
-        let open: Vec<usize> = here().filter(|(_, d)| d.progress != Progress::Published).map(|(at, _)| at).collect();
+        let open: Vec<usize> = here().filter(|(_, d)| d.progress.is_open()).map(|(at, _)| at).collect();
         if here().next().is_none() {
             // Not planned yet, or nothing to publish: what has no deliveries holds nobody back once it is made.
-            if slot.job.made.is_some() || slot.job.failing {
+            if (slot.job.made.is_some() || slot.job.failing) && !last {
                 continue;
             }
             break;
         }
         if open.is_empty() || slot.job.failing || slot.job.state.at_rest() {
+            if last {
+                break;
+            }
             continue;
         }
         let free = slot.is_free(Some(destination), now);
@@ -80,7 +85,7 @@ pub(super) fn publish_run(r: &RouteState, destination: usize, now: Instant, halt
         }
         run.push(*id);
         // Its other parts come before any later file.
-        if run.len() == RUN_MAX || open.len() > 1 {
+        if last || run.len() == RUN_MAX || open.len() > 1 {
             break;
         }
     }

@@ -80,9 +80,12 @@ pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
     } else {
         Vec::new()
     };
-    for delivery in job.deliveries.iter().filter(|d| d.progress == Progress::Uploaded).chain(&unrecorded) {
+    let left = |d: &&Delivery| matches!(d.progress, Progress::Waiting | Progress::Uploaded | Progress::GivenUp);
+    for delivery in job.deliveries.iter().filter(left).chain(&unrecorded) {
         if let Ok(t) = target(w, route, delivery)
             && !t.pool.direct()
+            // Nobody is called for a file that never came to be whole there.
+            && (delivery.progress != Progress::Waiting || t.d.endpoint.is_none())
         {
             // It is hidden and ours alone; a server that is away keeps it, and a retry empties it.
             let _ = w.with_session(t.d, |session| session.remove(&t.temp));

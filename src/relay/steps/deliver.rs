@@ -99,8 +99,7 @@ pub(super) enum Sent {
 pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (destination, sent): (usize, Sent)) -> Result<Stopped> {
     let Some(first) = run.first() else { return Ok(Vec::new()) };
     let route = w.route_of(first)?.clone();
-    let numbers: Vec<usize> =
-        run.iter().filter_map(|j| j.deliveries.iter().position(|d| d.destination == destination && d.progress != Progress::Published)).collect();
+    let numbers: Vec<usize> = run.iter().filter_map(|j| j.deliveries.iter().position(|d| d.destination == destination && d.progress.is_open())).collect();
     if numbers.len() != run.len() {
         return Err(Error::relay("a job without that destination was to be published"));
     }

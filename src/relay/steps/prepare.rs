@@ -478,6 +478,7 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
                 temp: Name(temp),
                 id,
                 progress: Progress::Waiting,
+                error: None,
                 attempts: 0,
                 unknown: false,
                 tried_at: None,
