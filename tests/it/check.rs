@@ -147,6 +147,42 @@ fn folders_that_are_missing_or_closed_and_requests_that_are_forbidden_stop_at_th
 }
 
 #[test]
+fn the_way_from_temp_path_is_tried_and_files_are_read_back_where_they_are_verified_so() {
+    let server = Sshd::start();
+    let with = |more: &str| route("b", ".") + more;
+    checked(&server.endpoint("b"), &with("temp_path = \"tmp\"\n")).stops_at("folder", "tmp does not exist", "create = true");
+    std::fs::create_dir(server.dir.path().join("in/tmp")).unwrap();
+    let tried = checked(&server.endpoint("b"), &with("temp_path = \"tmp\"\nverify = \"hash\"\n"));
+    tried.passes(&[&SSH[..], &["delete"]].concat()).says("bytes as tmp/.passerelle").says("to ./.passerelle-check").says("it reads as it was written");
+    let blind = Sshd::with("", "-P read");
+    checked(&blind.endpoint("b"), &with("verify = \"hash\"\n")).stops_at("verify", "", "verify = \\\"size\\\"");
+}
+
+#[test]
+fn of_a_source_a_file_is_read_and_what_is_to_become_of_originals_is_done_with_one_of_ours() {
+    let source = |more: &str| format!("[routes.r.source]\nendpoint = \"b\"\npath = \".\"\ninclude = [\"*.csv\"]\n{more}[routes.r.destination]\npath = \"b\"\n");
+    let server = Sshd::start();
+    std::fs::write(server.dir.path().join("in/big.csv"), "x".repeat(2_000_000)).unwrap();
+    std::fs::write(server.dir.path().join("in/x.csv"), "1\n").unwrap();
+    std::fs::write(server.dir.path().join("in/a.txt"), "1\n").unwrap();
+    let stages = ["name", "port", "handshake", "login", "folder", "list", "read"];
+    checked(&server.endpoint("b"), &source("on_success = \"keep\"\n")).passes(&stages).says("x.csv, 2 bytes");
+    checked(&server.endpoint("b"), &source("")).passes(&[&stages[..], &["write", "delete"]].concat());
+    checked(&server.endpoint("b"), &source("on_success = \"move\"\nmove_to = \"done\"\n")).passes(&[&stages[..], &["write", "rename", "delete"]].concat());
+    assert_eq!(server.files().len(), 3);
+    let stays = Sshd::with("", "-P remove");
+    checked(&stays.endpoint("b"), &source("")).stops_at("delete", "", "");
+    // Who may not write there may perhaps remove: nothing is known of it, and that is said.
+    let read_only = Sshd::with("", "-R");
+    checked(&read_only.endpoint("b"), &source("")).says("whether originals can be removed there shows with the first one");
+    // A plain web server: the address is for deliveries by PUT too, and a source is tried all the same.
+    let web = Nginx::start(None);
+    let endpoint = format!("[endpoints.b]\nurl = \"http://127.0.0.1:{}/dav\"\n", web.port);
+    std::fs::write(web.dir.path().join("www/dav/x.csv"), "1\n").unwrap();
+    checked(&endpoint, &source("").replace("path = \".\"\n", "")).passes(&[&stages[..], &["write", "delete"]].concat());
+}
+
+#[test]
 fn ftp_passes_its_data_channel_and_says_when_only_the_data_ports_are_closed() {
     let server = Vsftpd::start("");
     let stages = ["name", "port", "handshake", "login", "folder", "data channel", "list", "write", "verify", "rename", "delete"];
@@ -187,7 +223,8 @@ fn webdav_is_tried_to_the_end_and_a_plain_put_is_not_sent() {
     checked(&dav, "").passes(&["name", "port", "handshake", "login", "folder", "list", "write", "verify", "rename", "delete"]);
     assert!(server.files("dav").is_empty());
     let put = format!("[endpoints.b]\nurl = \"http://127.0.0.1:{}/dav\"\n", server.port);
-    checked(&put, "").passes(&["name", "port", "handshake", "login"]);
+    checked(&put, "").passes(&["name", "port", "handshake", "login"]).says("nothing is sent to try it");
+    World::new(&put).run(&["check"]).ok().says("it can be reached");
 }
 
 #[test]

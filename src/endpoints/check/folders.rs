@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Stages;
 use crate::config::{Config, EndpointConfig, Leave, RemoteSource, Route, Verify};
-use crate::endpoints::{Entry, Rename, Session, is_present, make_missing};
+use crate::endpoints::{Entry, Rename, Session, is_present, make_missing, missing_folder};
 use crate::error::{Error, Kind, Result, shown};
 use crate::job::Name;
 
@@ -105,6 +105,15 @@ pub(super) fn named(session: &mut dyn Session, folder: &Folder, names: &[String]
 
 /// Tries what routes do in a folder.
 pub(super) fn try_out(session: &mut dyn Session, folder: &Folder, shown: &str, stages: &mut Stages) -> Result<()> {
+    if let Use::Deliver(temp, _) = &folder.what
+        && *temp != folder.path
+    {
+        if folder.create {
+            make_missing(session, temp, &is_present).map_err(|e| e.at("folder"))?;
+        } else if !is_present(session, temp).map_err(|e| e.at("folder"))? {
+            return Err(missing_folder(temp).at("folder"));
+        }
+    }
     let smallest = list(session, folder, shown, stages)?;
     if let Some((name, size)) = smallest {
         let path = folder.path.join(name.path());
