@@ -155,7 +155,7 @@ fn the_way_from_temp_path_is_tried_and_files_are_read_back_where_they_are_verifi
     let tried = checked(&server.endpoint("b"), &with("temp_path = \"tmp\"\nverify = \"hash\"\n"));
     tried.passes(&[&SSH[..], &["delete"]].concat()).says("bytes as tmp/.passerelle").says("to ./.passerelle-check").says("it reads as it was written");
     let blind = Sshd::with("", "-P read");
-    checked(&blind.endpoint("b"), &with("verify = \"hash\"\n")).stops_at("verify", "", "verify = \\\"size\\\"");
+    checked(&blind.endpoint("b"), &with("verify = \"hash\"\n")).stops_at("verify", "", "set verify = \"size\"");
 }
 
 #[test]

@@ -206,9 +206,10 @@ fn verify_there(session: &mut dyn Session, at: &Path, verify: Verify, stages: &m
     }
     if verify == Verify::Hash {
         let mut back = Vec::new();
+        let hint = "verify = \"hash\" reads files back: let the server allow it, or set verify = \"size\"";
         session
             .read(at, &mut back)
-            .map_err(|e| e.at("verify").hint("verify = \"hash\" reads files back: let the server allow it, or set verify = \"size\""))?;
+            .map_err(|e| if e.kind() == Kind::Denied { Error::endpoint(e.message()).at("verify").hint(hint) } else { e.at("verify") })?;
         if back != TEXT {
             return changed("the file reads otherwise than it was written".to_owned());
         }
