@@ -323,9 +323,40 @@ pub struct Found {
     /// Bytes.
     pub size: u64,
     /// Nanoseconds since 1970.
+    #[serde(with = "nanoseconds")]
     pub modified_ns: i128,
     /// The device.
     pub dev: u64,
     /// The inode.
     pub ino: u64,
+}
+
+/// A time in a line that begins with what it is: serde reads no 128 bits there. What is beyond 64 stands as text.
+mod nanoseconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(i64),
+        Text(String),
+        /// As older journals wrote what is beyond.
+        Beyond(f64),
+    }
+
+    pub(super) fn serialize<S: Serializer>(ns: &i128, s: S) -> Result<S::Ok, S::Error> {
+        match i64::try_from(*ns) {
+            Ok(ns) => s.serialize_i64(ns),
+            Err(_) => s.serialize_str(&ns.to_string()),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<i128, D::Error> {
+        Ok(match Written::deserialize(d)? {
+            Written::Number(ns) => ns.into(),
+            Written::Text(text) => text.parse().map_err(serde::de::Error::custom)?,
+            #[allow(clippy::cast_possible_truncation)] // About then is all that is known.
+            Written::Beyond(ns) => ns as i128,
+        })
+    }
 }

@@ -156,6 +156,27 @@ fn a_kept_file_is_never_taken_twice_and_a_changed_one_is() {
 }
 
 #[test]
+fn a_kept_file_is_not_taken_again_because_the_journal_is_lost() {
+    let w = World::new(&World::route("r", "a", "b").replace("[routes.r.destination]", "on_success = \"keep\"\n[routes.r.destination]"));
+    for (name, seconds) in [("now.csv", None), ("2300.csv", Some(10_413_792_000))] {
+        w.write(&format!("a/{name}"), "1");
+        let file = fs::File::options().write(true).open(w.path(&format!("a/{name}"))).unwrap();
+        seconds.map(|s| file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(s)).unwrap());
+    }
+    w.once().ok();
+    fs::remove_file(w.path("b/now.csv")).unwrap();
+    for file in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        let _ = fs::remove_file(w.path("relay").join(file));
+    }
+    w.once().ok().says("the journal was lost: 2 jobs are known again");
+    assert_eq!((w.names("b"), w.states()), (vec!["2300.csv".to_owned()], vec!["delivered".to_owned(); 2]));
+    // One that A has changed since is another one.
+    w.write("a/now.csv", "22");
+    w.once().ok();
+    assert_eq!((w.read("b/now.csv"), w.history().len()), ("22".into(), 3));
+}
+
+#[test]
 fn done_and_checksum_files_are_archived_with_their_file() {
     let w = World::new(&World::route("r", "a", "b").replace("[routes.r.destination]", "done_file = \"{name}.done\"\n[routes.r.destination]"));
     w.write("a/x.csv", "1");
