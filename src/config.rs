@@ -138,6 +138,10 @@ impl SourceConfig {
     pub fn excluded(&self, relative: &[u8]) -> bool {
         matches(&self.exclude, relative)
     }
+    /// Whether a relayed file may still lie at A while nothing here shows that it was relayed, but the journal.
+    pub fn leaves_no_trace(&self) -> bool {
+        self.on_success == OnSuccess::Keep || (self.on_success == OnSuccess::Delete && self.remote.is_some())
+    }
     /// Whether it is taken: `include` does, and `exclude` does not.
     pub fn wants(&self, relative: &[u8]) -> bool {
         self.included(relative) && !self.excluded(relative)

@@ -37,9 +37,11 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
     }
     let new = ready.iter().map(|c| NewJob { route: route.name.clone(), file: c.file.clone(), found: c.found, replay_of: None, id: None }).collect();
     let jobs = w.create(new)?;
-    if route.source.on_success == OnSuccess::Keep {
+    if route.source.leaves_no_trace() {
         let line = |job: &Job| Line::Kept { job: job.id, route: job.route.clone(), file: job.file.clone(), found: job.found, received_at: job.received_at };
         w.intents.write(&jobs.iter().map(line).collect::<Vec<_>>())?;
+    }
+    if route.source.on_success == OnSuccess::Keep {
         return Ok(jobs);
     }
     let mut claimed = Vec::with_capacity(jobs.len());

@@ -36,7 +36,7 @@ pub enum Line {
         /// The delivery, with its temporary name.
         delivery: Delivery,
     },
-    /// A file that is left in place is about to be taken.
+    /// A file that stays where it is, here or at its server, is about to be taken.
     Kept {
         /// The job.
         job: JobId,

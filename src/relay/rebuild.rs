@@ -1,5 +1,5 @@
 //! A journal that was lost, made anew from what lies in the folders: failed files by their notes, archived files by their
-//! names, files left in place by `intents`. Claimed files are adopted by `recover`.
+//! names, files left in place, here or at their servers, by `intents`. Claimed files are adopted by `recover`.
 //!
 //! It moves and changes no file.
 
@@ -12,11 +12,12 @@ use jiff::Timestamp;
 use super::World;
 use super::intents::Line;
 use super::steps;
-use crate::config::{OnSuccess, Route};
+use crate::config::Route;
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::job::{Event, Job, Name, parse_numbered};
+use crate::job::{Event, Job, Name, numbered, parse_numbered};
 use crate::journal::NewJob;
+use crate::watch::CLAIMED;
 
 /// A job that was at rest, and the facts that say so.
 struct Found {
@@ -113,12 +114,18 @@ fn kept(w: &World, found: &mut Vec<Found>) -> Result<()> {
     let tried: std::collections::HashSet<u64> = lines.iter().filter_map(|l| if let Line::Publishing { job, .. } = l { Some(*job) } else { None }).collect();
     for line in lines {
         let Line::Kept { job, route, file, found: as_found, received_at } = line else { continue };
-        let Some(route) = w.route(&route).filter(|r| r.source.on_success == OnSuccess::Keep) else { continue };
+        let Some(route) = w.route(&route).filter(|r| r.source.leaves_no_trace()) else { continue };
         // Never tried: it is taken again from the beginning. Tried, and not done: it goes on under its number.
-        if !tried.contains(&job) || durable::exists(&w.config.work.join(job.to_string()).join("original")) {
+        let claimed = route.source.path.join(CLAIMED).join(numbered(job, file.last()).path());
+        if !tried.contains(&job) || durable::exists(&w.config.work.join(job.to_string()).join("original")) || durable::exists(&claimed) {
             continue;
         }
-        let path = route.source.path.join(file.path()).display().to_string();
+        // What failed lies in errors.
+        if found.iter().any(|f| f.new.id == Some(job)) {
+            continue;
+        }
+        let at = route.source.remote.as_ref().map_or(route.source.path.as_path(), |remote| Path::new(&remote.path));
+        let path = at.join(file.path()).display().to_string();
         let new = NewJob { route: route.name.clone(), file, found: as_found, replay_of: None, id: Some(job) };
         found.push(Found { new, at: received_at, events: vec![Event::Archived { path }] });
     }

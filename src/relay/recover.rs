@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::intents::Line;
 use super::steps::SENT_FOLDER;
 use super::{World, claims, steps};
-use crate::config::{OnSuccess, Route};
+use crate::config::{Leave, OnSuccess, Route};
 use crate::durable;
 use crate::error::{Error, Kind, Result};
 use crate::job::{Event, Job, JobId, Name, Next, State, parse_numbered};
@@ -145,7 +145,11 @@ pub(super) fn forget_intents(w: &World) -> Result<()> {
         ids.as_ref().is_ok_and(|ids| ids.contains(&id)) || ids.is_err()
     };
     let kept = |line: &Line| match line {
-        Line::Kept { route, file, .. } => w.route(route).is_some_and(|r| durable::exists(&r.source.path.join(file.path()))),
+        // At a server it may lie for ever.
+        Line::Kept { route, file, .. } => w.route(route).is_some_and(|r| match &r.source.remote {
+            Some(remote) => remote.leave == Leave::Keep,
+            None => durable::exists(&r.source.path.join(file.path())),
+        }),
         Line::Instance { .. } | Line::Publishing { .. } | Line::Unknown { .. } => false,
     };
     w.intents.compact(&open, &kept)

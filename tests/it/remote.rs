@@ -351,3 +351,19 @@ fn what_a_single_run_could_not_look_at_is_told_by_status_until_the_next_one() {
     w.once().code(3);
     assert!(endpoint(&w)["state"] == "down" && endpoint(&w)["error"].as_str().unwrap().contains("refuses"), "{}", endpoint(&w));
 }
+
+#[test]
+fn a_file_that_is_kept_there_is_not_fetched_again_because_the_journal_is_lost() {
+    for more in ["", "[archive]\ncompress = \"zstd\"\n"] {
+        let server = Sshd::start();
+        let w = World::new(&(server.endpoint("a") + &route("on_success = \"keep\"") + more));
+        fs::write(server.dir.path().join("in/x.csv"), "1".repeat(1000)).unwrap();
+        w.once().ok();
+        fs::remove_file(w.path("b/x.csv")).unwrap();
+        for file in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+            let _ = fs::remove_file(w.path("relay").join(file));
+        }
+        w.once().ok().says("the journal was lost: 1 jobs are known again");
+        assert_eq!((w.names("b"), w.states()), (vec![], vec!["delivered".to_owned()]), "{more}");
+    }
+}
