@@ -218,7 +218,7 @@ impl Job {
                     d.unknown = (d.unknown || *unknown) && !*again;
                 }
             }
-            Event::Published { delivery, synced } => {
+            Event::Published { delivery, synced, .. } => {
                 self.set_progress(*delivery, Progress::Published);
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
                     d.doubtful = !synced;
@@ -503,7 +503,7 @@ mod tests {
             (Some(made()), Next::Upload(0), State::Delivering),
             (Some(Event::Uploaded { delivery: 0 }), Next::Publish(0), State::Delivering),
             (Some(publishing()), Next::Resolve(0), State::Delivering),
-            (Some(Event::Published { delivery: 0, synced: true }), Next::Finish, State::Delivering),
+            (Some(Event::Published { delivery: 0, synced: true, after: None }), Next::Finish, State::Delivering),
             (Some(Event::Archived { path: "archive/x".into() }), Next::Rest, State::Delivered),
         ];
         let mut job = job();
@@ -522,7 +522,7 @@ mod tests {
             made(),
             Event::Uploaded { delivery: 0 },
             publishing(),
-            Event::Published { delivery: 0, synced: true },
+            Event::Published { delivery: 0, synced: true, after: None },
             Event::Archived { path: "p".into() },
         ];
         let mut job = after(&done).unwrap();

@@ -305,6 +305,7 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
     let detail = match event {
         Event::Sealed(s) => format!("{} bytes, sha256:{}", s.size, s.hash),
         Event::Transformed { made, .. } => format!("{} bytes", made.size),
+        Event::Published { delivery, after: Some(e), .. } => format!("{}; but {e}", to(delivery)),
         Event::Uploaded { delivery }
         | Event::Published { delivery, .. }
         | Event::Restored { delivery }

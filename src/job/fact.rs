@@ -187,6 +187,9 @@ pub enum Event {
         /// The server keeps it through a power cut.
         #[serde(default = "yes")]
         synced: bool,
+        /// B's own import function failed, which decides nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Error>,
     },
     /// B refused some of the records that were sent by themselves.
     Refused {

@@ -206,7 +206,7 @@ mod tests {
                     }
                     self.record(Event::Publishing { delivery: d, policy: IfExists::Wait, name: Name(b"x".to_vec()) });
                     match fate {
-                        Fate::Done if self.rename() => self.record(Event::Published { delivery: d, synced: true }),
+                        Fate::Done if self.rename() => self.record(Event::Published { delivery: d, synced: true, after: None }),
                         // A clear "no such file" after an attempt that is unknown says nothing new.
                         Fate::Done if self.job.deliveries[d].unknown => {}
                         Fate::Done => {
@@ -225,7 +225,7 @@ mod tests {
                     let final_name = if self.final_name { Final::Ours } else { Final::Absent };
                     let evidence = Evidence { temporary: self.temporary, final_name, memory: Memory::Kept };
                     let event = match resolve(evidence, IfExists::Wait) {
-                        Verdict::Published | Verdict::PublishedTwice => Event::Published { delivery: d, synced: true },
+                        Verdict::Published | Verdict::PublishedTwice => Event::Published { delivery: d, synced: true, after: None },
                         Verdict::Again | Verdict::Taken => Event::NotPublished { delivery: d, again: false, unknown: true },
                         Verdict::Unknown => panic!("nothing was forgotten"),
                     };

@@ -5,6 +5,7 @@
 
 mod after;
 mod deliver;
+mod direct;
 mod finish;
 mod large;
 mod late;

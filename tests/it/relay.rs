@@ -326,6 +326,7 @@ fn a_command_of_the_users_that_fails_is_told_with_its_words_and_its_file() {
         "{}",
         out.stderr
     );
+    w.run(&["show", "1"]).ok().says("local x.csv; but after: sh").says("la base est fermée");
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub(super) fn marker(session: &mut dyn Session, t: &Target<'_>, job: &Job, deliv
 }
 
 /// B's marker and B's own import function, once its file is there. They may run again after a crash, never before; what the
-/// relay's stop has cut short runs again at the next start.
-pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<()> {
+/// relay's stop has cut short runs again at the next start. Gives how a command failed.
+pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<Option<Error>> {
     let time = local(job.received_at);
     let facts = facts(t, job, delivery, &time);
     if let Some(template) = &t.d.done_file {
@@ -57,18 +57,19 @@ pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job
             }
         }
     }
-    run_after(w, t, job, delivery)?;
-    run_after_remote(w, session, t, job, delivery)
+    let here = run_after(w, t, job, delivery)?;
+    let there = run_after_remote(w, session, t, job, delivery)?;
+    Ok(here.or(there))
 }
 
 /// A command that failed is told, and decides nothing; one that the relay's stop cut short is not done.
-fn decided(what: &str, job: &Job, ran: Result<()>) -> Result<()> {
+fn decided(what: &str, job: &Job, ran: Result<()>) -> Result<Option<Error>> {
     match ran {
         Err(e) if e.blame() != Blame::Stopped => {
             tracing::warn!(job = job.id, route = job.route, file = %job.file, "{what}: {e}{}", e.remedy());
-            Ok(())
+            Ok(Some(e.at(what)))
         }
-        ran => ran,
+        ran => ran.map(|()| None),
     }
 }
 
@@ -94,8 +95,8 @@ pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
 }
 
 /// Runs B's own import function on this host.
-pub(super) fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<()> {
-    let Some(after) = &t.d.after else { return Ok(()) };
+pub(super) fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<Option<Error>> {
+    let Some(after) = &t.d.after else { return Ok(None) };
     let time = local(job.received_at);
     let facts = facts(t, job, delivery, &time);
     let args: Vec<Name> = after.iter().map(|arg| Name(arg.render(&facts))).collect();
@@ -103,8 +104,8 @@ pub(super) fn run_after(w: &World, t: &Target<'_>, job: &Job, delivery: &Deliver
 }
 
 /// Runs B's own import function at the server.
-fn run_after_remote(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<()> {
-    let Some(after) = &t.d.after_remote else { return Ok(()) };
+fn run_after_remote(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<Option<Error>> {
+    let Some(after) = &t.d.after_remote else { return Ok(None) };
     w.stop.check()?;
     let time = local(job.received_at);
     let place = session.place(&t.final_path);

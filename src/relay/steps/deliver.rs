@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Seek;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,15 +9,16 @@ use std::sync::Arc;
 use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, marker, run_after};
+use super::direct::{send_direct, unconfirmed};
 use super::records::send_records;
-use super::upload::{Progressing, hash_at, looks};
+use super::upload::{hash_at, looks};
 use super::vanished;
 use crate::config::{DestinationConfig, IfExists, Route, Verify};
 use crate::durable;
 use crate::endpoints::pool::Pool;
-use crate::endpoints::{Content, Direct, Followed, Rename, Session, Stat};
+use crate::endpoints::{Rename, Session, Stat};
 use crate::error::{Blame, Error, Kind, Result, shown};
-use crate::job::{Delivery, Event, Job, Made, Name, PartMade, Progress};
+use crate::job::{Delivery, Event, Job, Made, Name, PartMade};
 use crate::journal::Fact;
 use crate::naming::{self};
 use crate::points;
@@ -135,6 +135,8 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     let intents = intents.map(|((job, delivery), name)| (job, Event::Publishing { delivery: *delivery, policy, name: name.clone() }));
     w.record_after(ahead, intents.collect())?;
     let mut synced = true;
+    // Of those that were announced, how B's own command failed.
+    let mut said: Vec<Option<Error>> = vec![None; names.len()];
     let mut announced = 0;
     let mut renamed: Vec<Result<()>> = Vec::new();
     let how = if policy == IfExists::Replace { Rename::Replace } else { Rename::New };
@@ -161,21 +163,25 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         }
         folders.iter().try_for_each(|f| session.sync_folder(f))?;
         for i in done {
-            announce(w, session, &targets[i], &run[i], &run[i].deliveries[numbers[i]])?;
+            said[i] = announce(w, session, &targets[i], &run[i], &run[i].deliveries[numbers[i]])?;
             announced = i + 1;
         }
         Ok(())
     });
     if let Err(e) = result {
-        let facts = run.iter_mut().zip(&numbers).zip(&renamed).take(announced).filter(|(_, renamed)| renamed.is_ok());
-        w.record(facts.map(|((job, delivery), _)| (job, Event::Published { delivery: *delivery, synced })).collect())?;
+        w.record(
+            published(run, &numbers, &renamed, said)
+                .take(announced)
+                .flatten()
+                .map(|(job, delivery, after)| (job, Event::Published { delivery, synced, after }))
+                .collect(),
+        )?;
         // Whatever was renamed is found by its evidence; nothing is called published that was not synced.
         let at = renamed.iter().position(Result::is_err).unwrap_or(announced);
         never_tried(w, run, &numbers, renamed.len()..names.len())?;
         return Ok(vec![(at, e.at("publish"))]);
     }
-    let facts = run.iter_mut().zip(&numbers).zip(&renamed).filter(|(_, renamed)| renamed.is_ok());
-    w.record(facts.map(|((job, delivery), _)| (job, Event::Published { delivery: *delivery, synced })).collect())?;
+    w.record(published(run, &numbers, &renamed, said).flatten().map(|(job, delivery, after)| (job, Event::Published { delivery, synced, after })).collect())?;
     let mut failed: Stopped = Vec::new();
     for (i, e) in renamed.iter().enumerate().filter_map(|(i, r)| Some((i, r.as_ref().err()?))) {
         // A clear answer: nothing was renamed. (Unless an earlier attempt was carried out late: its outcome is found out.)
@@ -196,6 +202,16 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     never_tried(w, run, &numbers, renamed.len()..names.len())?;
     failed.extend(stopped);
     Ok(failed)
+}
+
+/// The jobs of a run with their deliveries; those that were renamed, and how B's own command failed.
+fn published<'r>(
+    run: &'r mut [Job],
+    numbers: &'r [usize],
+    renamed: &'r [Result<()>],
+    said: Vec<Option<Error>>,
+) -> impl Iterator<Item = Option<(&'r mut Job, usize, Option<Error>)>> {
+    run.iter_mut().zip(numbers).zip(renamed).zip(said).map(|(((job, delivery), renamed), after)| renamed.is_ok().then_some((job, *delivery, after)))
 }
 
 /// What was found before a run is published.
@@ -331,94 +347,6 @@ fn other_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) -> Result<
     }
 }
 
-/// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
-pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
-    let t = target(w, route, &job.deliveries[delivery])?;
-    if let Some(batch) = job.deliveries[delivery].by_record {
-        return send_records(w, route, job, delivery, batch);
-    }
-    let mut name = job.deliveries[delivery].name.clone();
-    let policy = t.d.if_exists;
-    let fresh = job.deliveries[delivery].progress == Progress::Uploaded;
-    if fresh {
-        // A PUT has a name that may be taken; a POST has none.
-        if t.pool.repeatable() {
-            match w.with_session(t.d, |session| free_name(session, &t, &name)) {
-                Ok(Ok(free)) => name = free,
-                Ok(Err(e)) | Err(e) => return Ok(Some(e.at("publish"))),
-            }
-        }
-        w.record_one(job, Event::Publishing { delivery, policy, name })?;
-    }
-    let t = target(w, route, &job.deliveries[delivery])?;
-    let (mut file, size, made_path) = payload(w, job, delivery)?;
-    let how = Direct {
-        idempotency_key: job.deliveries[delivery].id.clone(),
-        rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New },
-        size,
-        content: Content::File,
-    };
-    let mut bytes = 0;
-    let sent = w.with_session(t.d, |session| {
-        let mut send = |session: &mut dyn Session| {
-            file.rewind().map_err(|e| Error::io(Blame::Endpoint, "read", &made_path, &e))?;
-            let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
-            let sent = session.send(&t.final_path, &mut from, &how);
-            bytes = from.inner.bytes;
-            sent
-        };
-        match send(session) {
-            // A clear answer: nothing of it is there.
-            Err(e) if e.kind() == Kind::NotFound && t.pool.repeatable() && (t.d.create || t.folder != Path::new(&t.d.path)) => {
-                // Those below B's own, as `recursive` needs them, and that one too if it may.
-                let own = |folder: &&Path| t.d.create || folder.starts_with(&t.d.path) && *folder != Path::new(&t.d.path);
-                let folders: Vec<&Path> = t.folder.ancestors().filter(|f| !f.as_os_str().is_empty()).filter(own).collect();
-                if folders.iter().rev().try_for_each(|folder| session.make_folder(folder)).is_err() {
-                    return Err(e);
-                }
-                send(session)
-            }
-            sent => sent,
-        }
-    });
-    let e = match sent {
-        Ok(()) => {
-            let ran = run_after(w, &t, job, &job.deliveries[delivery]);
-            // What was posted is not posted again for the command's sake.
-            if t.pool.repeatable() {
-                ran?;
-            }
-            return w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None);
-        }
-        Err(e) => e.at("publish"),
-    };
-    match (e.kind(), t.pool.repeatable()) {
-        (Kind::Lost, false) => {
-            let what = format!("the request was sent, and what became of it is unknown ({})", e.message());
-            let error = unconfirmed(&what, &t, job);
-            w.record_one(job, Event::Unconfirmed { delivery, error })?;
-            Ok(None)
-        }
-        (Kind::Lost, true) => Ok(Some(e)),
-        // The relay stops while the answer is awaited: what became of it is unknown, and found out at the next start.
-        _ if e.blame() == Blame::Stopped && bytes >= size => Ok(Some(e)),
-        // An attempt before this one is still unknown: an attempt that never began does not change that.
-        _ if !fresh && matches!(e.step(), Some("name" | "port" | "handshake")) => Ok(Some(e)),
-        _ => {
-            w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
-            Ok(Some(e))
-        }
-    }
-}
-
-/// A request whose outcome can't be known, with what the operator may do.
-pub(super) fn unconfirmed(what: &str, t: &Target<'_>, job: &Job) -> Error {
-    Error::endpoint(format!("{what}, and {} cannot tell whether it has it", t.d.endpoint_name()))
-        .kind_of(Kind::Unconfirmed)
-        .at("publish")
-        .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id))
-}
-
 /// Finds out what became of a rename whose answer is unknown.
 pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let route = w.route_of(job)?.clone();
@@ -434,8 +362,8 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         });
         return match there {
             Ok(true) => {
-                run_after(w, &t, job, &job.deliveries[delivery])?;
-                w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None)
+                let after = run_after(w, &t, job, &job.deliveries[delivery])?;
+                w.record_one(job, Event::Published { delivery, synced: true, after }).map(|()| None)
             }
             // A server that shows nothing (write-only) gets the request again, which changes nothing twice.
             Ok(false) => send_direct(w, &route, job, delivery),
@@ -451,7 +379,7 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
     }
     let made = made_for(job, delivery)?;
     let policy = t.d.if_exists;
-    let mut synced = true;
+    let (mut synced, mut after) = (true, None);
     let verdict = w.with_session(t.d, |session| {
         synced = session.syncs();
         let temporary = session.stat(&t.temp)?.is_some();
@@ -478,13 +406,13 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         }
         if matches!(verdict, Verdict::Published | Verdict::PublishedTwice) {
             session.sync_folder(&t.folder)?;
-            announce(w, session, &t, job, &job.deliveries[delivery])?;
+            after = announce(w, session, &t, job, &job.deliveries[delivery])?;
         }
         Ok(verdict)
     });
     match verdict {
         Err(e) => Ok(Some(e.at("publish"))),
-        Ok(Verdict::Published | Verdict::PublishedTwice) => w.record_one(job, Event::Published { delivery, synced }).map(|()| None),
+        Ok(Verdict::Published | Verdict::PublishedTwice) => w.record_one(job, Event::Published { delivery, synced, after }).map(|()| None),
         Ok(Verdict::Unknown) => {
             let error = unconfirmed("the server was away, and nothing of the file is there", &t, job);
             w.record_one(job, Event::Unconfirmed { delivery, error }).map(|()| None)

@@ -11,7 +11,8 @@ use sha2::Digest;
 
 use super::super::{World, take_ahead};
 use super::after::run_after;
-use super::deliver::{Target, payload, target, unconfirmed};
+use super::deliver::{Target, payload, target};
+use super::direct::unconfirmed;
 use super::prepare;
 use super::sent::{Known, Outcome, Sent};
 use crate::config::{Batch, Route};
@@ -33,7 +34,7 @@ pub(super) fn send_records(w: &World, route: &Route, job: &mut Job, delivery: us
     let path = log_path(w, job, delivery);
     let lost = !path.exists() && job.deliveries[delivery].tried_at.is_some() && !t.pool.repeatable();
     if lost && job.deliveries[delivery].confirmed {
-        return w.record_one(job, Event::Published { delivery, synced: true }).map(|()| None);
+        return w.record_one(job, Event::Published { delivery, synced: true, after: None }).map(|()| None);
     }
     if lost {
         let error = unconfirmed("the list of what was sent is gone", &t, job);
@@ -81,13 +82,14 @@ fn send_all(w: &World, (route, t): (&Route, &Target<'_>), (job, delivery): (&mut
         }
     }
     let mut ahead = job.clone();
-    let mut events = vec![Event::Published { delivery, synced: true }];
+    let mut events = Vec::new();
     if refused.records() > 0 {
-        events.insert(0, Event::Refused { records: prepare::divert(w, route, job, refused)? });
+        events.push(Event::Refused { records: prepare::divert(w, route, job, refused)? });
     }
-    let facts = take_ahead(&mut ahead, events)?;
     // Cut short, it runs again: what was sent is known, and not sent again.
-    run_after(w, t, job, &job.deliveries[delivery])?;
+    let after = run_after(w, t, job, &job.deliveries[delivery])?;
+    events.push(Event::Published { delivery, synced: true, after });
+    let facts = take_ahead(&mut ahead, events)?;
     w.record_after(facts, Vec::new())?;
     *job = ahead;
     Ok(None)

@@ -1,0 +1,102 @@
+//! Files that go straight to their final name, by one request (HTTP PUT and POST): sent, refused, or in doubt.
+
+use std::io::Seek;
+use std::path::Path;
+
+use super::super::World;
+use super::after::run_after;
+use super::deliver::{Target, free_name, payload, target};
+use super::records::send_records;
+use super::upload::Progressing;
+use crate::config::{IfExists, Route};
+use crate::endpoints::{Content, Direct, Followed, Rename, Session};
+use crate::error::{Blame, Error, Kind, Result};
+use crate::job::{Event, Job, Progress};
+
+/// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
+pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
+    let t = target(w, route, &job.deliveries[delivery])?;
+    if let Some(batch) = job.deliveries[delivery].by_record {
+        return send_records(w, route, job, delivery, batch);
+    }
+    let mut name = job.deliveries[delivery].name.clone();
+    let policy = t.d.if_exists;
+    let fresh = job.deliveries[delivery].progress == Progress::Uploaded;
+    if fresh {
+        // A PUT has a name that may be taken; a POST has none.
+        if t.pool.repeatable() {
+            match w.with_session(t.d, |session| free_name(session, &t, &name)) {
+                Ok(Ok(free)) => name = free,
+                Ok(Err(e)) | Err(e) => return Ok(Some(e.at("publish"))),
+            }
+        }
+        w.record_one(job, Event::Publishing { delivery, policy, name })?;
+    }
+    let t = target(w, route, &job.deliveries[delivery])?;
+    let (mut file, size, made_path) = payload(w, job, delivery)?;
+    let how = Direct {
+        idempotency_key: job.deliveries[delivery].id.clone(),
+        rename: if policy == IfExists::Replace { Rename::Replace } else { Rename::New },
+        size,
+        content: Content::File,
+    };
+    let mut bytes = 0;
+    let sent = w.with_session(t.d, |session| {
+        let mut send = |session: &mut dyn Session| {
+            file.rewind().map_err(|e| Error::io(Blame::Endpoint, "read", &made_path, &e))?;
+            let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
+            let sent = session.send(&t.final_path, &mut from, &how);
+            bytes = from.inner.bytes;
+            sent
+        };
+        match send(session) {
+            // A clear answer: nothing of it is there.
+            Err(e) if e.kind() == Kind::NotFound && t.pool.repeatable() && (t.d.create || t.folder != Path::new(&t.d.path)) => {
+                // Those below B's own, as `recursive` needs them, and that one too if it may.
+                let own = |folder: &&Path| t.d.create || folder.starts_with(&t.d.path) && *folder != Path::new(&t.d.path);
+                let folders: Vec<&Path> = t.folder.ancestors().filter(|f| !f.as_os_str().is_empty()).filter(own).collect();
+                if folders.iter().rev().try_for_each(|folder| session.make_folder(folder)).is_err() {
+                    return Err(e);
+                }
+                send(session)
+            }
+            sent => sent,
+        }
+    });
+    let e = match sent {
+        Ok(()) => {
+            let after = match run_after(w, &t, job, &job.deliveries[delivery]) {
+                Err(e) if t.pool.repeatable() => return Err(e),
+                // What was posted is not posted again for the command's sake.
+                ran => ran.unwrap_or_else(Some),
+            };
+            return w.record_one(job, Event::Published { delivery, synced: true, after }).map(|()| None);
+        }
+        Err(e) => e.at("publish"),
+    };
+    match (e.kind(), t.pool.repeatable()) {
+        (Kind::Lost, false) => {
+            let what = format!("the request was sent, and what became of it is unknown ({})", e.message());
+            let error = unconfirmed(&what, &t, job);
+            w.record_one(job, Event::Unconfirmed { delivery, error })?;
+            Ok(None)
+        }
+        (Kind::Lost, true) => Ok(Some(e)),
+        // The relay stops while the answer is awaited: what became of it is unknown, and found out at the next start.
+        _ if e.blame() == Blame::Stopped && bytes >= size => Ok(Some(e)),
+        // An attempt before this one is still unknown: an attempt that never began does not change that.
+        _ if !fresh && matches!(e.step(), Some("name" | "port" | "handshake")) => Ok(Some(e)),
+        _ => {
+            w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
+            Ok(Some(e))
+        }
+    }
+}
+
+/// A request whose outcome can't be known, with what the operator may do.
+pub(super) fn unconfirmed(what: &str, t: &Target<'_>, job: &Job) -> Error {
+    Error::endpoint(format!("{what}, and {} cannot tell whether it has it", t.d.endpoint_name()))
+        .kind_of(Kind::Unconfirmed)
+        .at("publish")
+        .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id))
+}
