@@ -246,8 +246,8 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     winners.dedup();
     let mut jobs: Vec<Job> = Vec::new();
     for (side, here) in winners {
-        // The export in which the conflict was found holds the record; of the other side, its last one.
-        let last = if here { Some(id) } else { meta.last[side.at()].as_ref().map(|l| l.job) };
+        // A side's last full export holds the record as it is now; of parts, the one in which the conflict was found.
+        let last = meta.last[side.at()].as_ref().filter(|l| l.full || !here).map(|l| l.job).or(here.then_some(id));
         let again = last.map(|of| reread(w, reader, of)).transpose()?.flatten();
         match again {
             Some(job) if jobs.iter().all(|j| j.replay_of != job.replay_of) => {
@@ -297,11 +297,23 @@ fn decisions(entry: &Entry, take: &Take, meta: &Meta) -> Vec<(Side, Vec<u16>)> {
     }
 }
 
-/// The side whose value an operator has written into both columns.
+/// The side whose value an operator has written into both columns; none: it is neither's, which no file can settle.
 fn agreed(entry: &Entry, column: u16, row: &Decision) -> Option<Side> {
     let parked = entry.parked.as_ref()?;
     let theirs = entry.side(parked.from.other()).exported.as_ref()?.get(column)?;
-    (row.a == row.b).then(|| if theirs.text() == row.a { parked.from.other() } else { parked.from })
+    if row.a != row.b {
+        return None;
+    }
+    if theirs.text() == row.a {
+        return Some(parked.from.other());
+    }
+    // The other side's column may be made of several of this one, in other letters.
+    let plain = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    let ours = entry.side(parked.from).exported.as_ref()?;
+    let grounds = parked.columns.iter().find(|(c, _)| *c == column).map(|(_, grounds)| grounds.as_slice()).unwrap_or_default();
+    let made_of_it = |c: &u16| ours.get(*c).is_some_and(|cell| !plain(cell.text()).is_empty() && plain(&row.a).contains(&plain(cell.text())));
+    let empty = row.a.is_empty() && grounds.iter().all(|c| ours.get(*c).is_none_or(|cell| cell.text().is_empty()));
+    (empty || grounds.iter().any(made_of_it)).then_some(parked.from)
 }
 
 /// A job that reads an archived export once more, as it was; none: it is not there any more.

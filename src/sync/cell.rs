@@ -86,9 +86,20 @@ impl Cell {
         }
         let written = |a: &Cell, b: &Cell| a.written.as_ref().is_some_and(|w| *w == b.text);
         if self.kind == other.kind {
-            return false;
+            return self.comes_back_as(other, reading) || other.comes_back_as(self, reading);
         }
         written(self, other) || written(other, self) || self.reads_as(other, reading) || other.reads_as(self, reading)
+    }
+
+    /// Whether what was written of it, read again, is the other: `01/02/35` is all that a side gets of 1935.
+    fn comes_back_as(&self, other: &Cell, reading: &Reading) -> bool {
+        let kind = match self.kind {
+            Kind::Date => Type::Date,
+            Kind::Time => Type::DateTime,
+            Kind::Null | Kind::Text | Kind::Number | Kind::Bool | Kind::Nested => return false,
+        };
+        let mut text = String::new();
+        self.written.as_ref().is_some_and(|written| reading.convert(kind, written).is_ok_and(|value| push_same(&mut text, &value, &other.text)))
     }
 
     /// Whether this text, read as the other's type, is the other.

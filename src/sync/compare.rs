@@ -220,7 +220,7 @@ impl<'c> Compare<'c> {
             return Err(e);
         }
         self.late(&entry, self.side);
-        if let Verdict::Parked(conflicts) = &verdict {
+        if let Verdict::Parked(conflicts) | Verdict::Send { parked: conflicts, .. } = &verdict {
             let told: Vec<Told> = conflicts.iter().map(|c| self.told(&entry, c)).collect();
             told.iter().try_for_each(|t| (self.conflicts)(t))?;
         }
@@ -269,7 +269,7 @@ impl<'c> Compare<'c> {
 
     /// Notes deliveries to a side that its exports do not show.
     pub(super) fn late(&mut self, entry: &Entry, side: Side) {
-        if let Some(pending) = entry.side(side).pending.iter().find(|p| p.exports > EXPORTS_MAX && p.is_news()) {
+        if let Some(pending) = entry.side(side).awaits_for(EXPORTS_MAX) {
             self.unseen.0 += 1;
             self.unseen.1.get_or_insert_with(|| (entry.key.join(" "), pending.job));
         }
@@ -330,9 +330,9 @@ impl Changes for Compare<'_> {
             return Ok(());
         };
         let at = self.index.find(&id);
-        let first = self.see(&id, at);
-        let held = at.is_some_and(|at| self.index.holds(at));
-        if first && held && self.spec.deletes == Deletes::Send && self.export.holds == Exports::Full {
+        // Another record with that key may be wanted.
+        let Some(at) = at else { return Ok(()) };
+        if self.index.skip(at) && self.index.holds(at) && self.spec.deletes == Deletes::Send && self.export.holds == Exports::Full {
             self.newly_skipped.push(id);
         }
         Ok(())
@@ -426,7 +426,7 @@ impl Compare<'_> {
                 self.sent()?;
                 Ok(Decision::Parked)
             }
-            Verdict::Send { row, before, op } => {
+            Verdict::Send { row, before, op, .. } => {
                 if self.spec.opposite.is_some() && op == Op::Modified {
                     for (at, column) in &prepared.compared {
                         // What is as this side has it stays as it was mapped.

@@ -9,7 +9,7 @@ pub(super) fn edited_and_deleted(entry: &mut Entry, turn: &Turn<'_>, was: Option
     let parked_before = entry.parked.take();
     match turn.policy {
         Policy::Source | Policy::Newest(_) => {
-            entry.side_mut(turn.from).pending.clear();
+            entry.side_mut(turn.from).override_pending();
             entry.side_mut(turn.from).base = None;
             entry.side_mut(turn.from.other()).deleting = false;
             send(entry, turn, None, None)
@@ -63,6 +63,16 @@ pub fn gone(entry: &mut Entry, from: Side, job: u64, deletes: Deletes, policy: &
             None => Gone::Noted,
         };
     }
+    if held.exported.is_none() && held.is_being_deleted() {
+        // It never had the record, as far as is known: perhaps all of it is still to come.
+        held.unseen();
+        return Gone::Noted;
+    }
+    if held.may_lose_its_edit() {
+        // It has taken the deletion that its own edit has won against: it gets the record back from the other side.
+        *held = Held::default();
+        return Gone::Noted;
+    }
     if held.is_being_deleted() {
         // The side has taken the deletion.
         *held = Held::default();
@@ -114,7 +124,7 @@ pub(super) fn settle_deleted(entry: &mut Entry, winner: Side, deleter: Side) {
     let editor = deleter.other();
     if winner == editor {
         // The edit wins: the other side gets the record anew.
-        entry.side_mut(editor).pending.clear();
+        entry.side_mut(editor).override_pending();
         entry.side_mut(editor).base = None;
         *entry.side_mut(deleter) = Held::default();
     } else {

@@ -80,10 +80,17 @@ pub struct Pending {
     pub exports: u32,
 }
 
+/// In `over` of a deletion: the side's own record stands against it, and won.
+const WHOLE_RECORD: u16 = u16::MAX;
+
 impl Pending {
     /// Whether it says something that the side has not said otherwise since.
     pub fn is_news(&self) -> bool {
-        self.row.as_ref().is_none_or(|row| !row.is_empty())
+        self.row.as_ref().map_or(!self.is_void(), |row| !row.is_empty())
+    }
+    /// Whether it is a deletion that the side's own edit has won against: the side may take it all the same.
+    pub fn is_void(&self) -> bool {
+        self.row.is_none() && !self.over.is_empty()
     }
 }
 
@@ -111,15 +118,26 @@ impl Held {
                     row.iter().filter(|(c, _)| !pending.over.contains(c)).for_each(|(c, cell)| view.set(c, cell.clone()));
                     Some(view)
                 }
+                (view, None) if pending.is_void() => view,
                 (_, None) => None,
             };
         }
         view
     }
+    /// What was delivered and not seen yet counts no more: the side's own record stands against it. The side may take it
+    /// all the same, and lose its own by that.
+    pub fn override_pending(&mut self) {
+        for pending in &mut self.pending {
+            pending.over = match &pending.row {
+                Some(row) => row.iter().map(|(c, _)| c).collect(),
+                None => vec![WHOLE_RECORD],
+            };
+        }
+    }
     /// What the side has changed by itself since it was delivered is no news of the delivery any more; the side may take
     /// it all the same, and lose its own change by that.
     pub fn drop_overridden(&mut self) {
-        for pending in self.pending.iter_mut().filter(|p| !p.over.is_empty()) {
+        for pending in self.pending.iter_mut().filter(|p| p.row.is_some() && !p.over.is_empty()) {
             let over = std::mem::take(&mut pending.over);
             let Some(row) = &mut pending.row else { continue };
             for column in over {
@@ -136,7 +154,23 @@ impl Held {
     }
     /// Whether its deletion was delivered, and it was not seen to be gone.
     pub fn is_being_deleted(&self) -> bool {
-        self.pending.last().is_some_and(|p| p.row.is_none())
+        self.pending.iter().rev().find(|p| !p.is_void()).is_some_and(|p| p.row.is_none())
+    }
+    /// Whether it may take a deletion that its own edit has won against.
+    pub fn may_lose_its_edit(&self) -> bool {
+        !self.is_being_deleted() && self.pending.iter().any(Pending::is_void)
+    }
+    /// Whether a delivery is unseen for longer than `exports` of this side.
+    pub fn awaits_for(&self, exports: u32) -> Option<&Pending> {
+        // What it is to have no more shows by not being there.
+        self.pending.iter().find(|p| p.exports > exports && p.is_news()).filter(|_| !(self.exported.is_none() && self.is_being_deleted()))
+    }
+    /// Counts an export that does not show what was delivered; what is unseen for too long is forgotten.
+    pub fn unseen(&mut self) {
+        self.pending.iter_mut().for_each(|p| p.exports += 1);
+        if self.pending.iter().all(|p| p.exports > CARRIED_EXPORTS_MAX) {
+            self.pending.clear();
+        }
     }
     /// Whether nothing is known of it.
     pub fn is_empty(&self) -> bool {

@@ -38,6 +38,8 @@ const HOLDS: u8 = 1;
 const AWAITS: u8 = 2;
 const ROWS: u8 = 4;
 const SEEN: u8 = 8;
+/// The export has the key in records that `where` leaves out.
+const SKIPPED: u8 = 16;
 
 impl Index {
     /// An index for exports of that side.
@@ -94,12 +96,20 @@ impl Index {
     pub(super) fn see(&self, at: usize) -> bool {
         self.slots[at].flags.fetch_or(SEEN, Relaxed) & SEEN == 0
     }
+    /// Notes that the export has the key in a record that is left out; false: it had it already.
+    pub(super) fn skip(&self, at: usize) -> bool {
+        self.slots[at].flags.fetch_or(SKIPPED, Relaxed) & (SEEN | SKIPPED) == 0
+    }
+    /// Whether the export has the key in records that are left out alone.
+    pub(super) fn only_skipped(&self, at: usize) -> bool {
+        self.slots[at].flags.load(Relaxed) & (SEEN | SKIPPED) == SKIPPED
+    }
     /// The keys that the export did not have, of which something is to be said: those that the side holds where deletions
     /// are sent, and those that something was delivered to it for.
     pub(super) fn missing(&self, deletes: Deletes) -> impl Iterator<Item = Missing> {
         let wanted = if deletes == Deletes::Send { HOLDS | AWAITS } else { AWAITS };
         let flags = self.slots.iter().map(|slot| (slot.id, slot.flags.load(Relaxed)));
-        flags.filter(move |(_, f)| f & SEEN == 0 && f & wanted != 0).map(|(id, f)| Missing { id, holds: f & HOLDS != 0, awaits: f & AWAITS != 0 })
+        flags.filter(move |(_, f)| f & (SEEN | SKIPPED) == 0 && f & wanted != 0).map(|(id, f)| Missing { id, holds: f & HOLDS != 0, awaits: f & AWAITS != 0 })
     }
 }
 

@@ -85,6 +85,8 @@ pub enum Verdict {
         before: Option<Row>,
         /// What became of it.
         op: Op,
+        /// What waits for an operator beside that, told once.
+        parked: Vec<Conflict>,
     },
 }
 
@@ -102,8 +104,12 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     let overwritten = confirm(entry, turn, was.as_ref());
     let ours = entry.side_mut(turn.from);
     ours.exported = Some(turn.shown.clone());
+    // What is on its way to the other side, and comes back from there.
+    let mut returning = Row::default();
     if !overwritten.is_empty() {
-        give_back(entry, turn, &overwritten);
+        let view = entry.side(turn.from.other()).view().unwrap_or_default();
+        let columns = give_back(entry, turn, &overwritten);
+        returning = view.iter().filter(|(c, _)| columns.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
     }
     let ours = entry.side_mut(turn.from);
     if let (Some(base), Some(was)) = (&mut ours.base, &was) {
@@ -149,18 +155,20 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     let conflicts: Vec<u16> = wanted.iter().copied().filter(clashes).collect();
     let parked_before = entry.parked.take();
     // What was found in the other side's export stays a conflict until this side shows something else there.
+    let mut waits = None;
+    let mut told = Vec::new();
     if let Some(parked) = still_parked(parked_before.as_ref(), turn, was.as_ref()).filter(|_| conflicts.is_empty()) {
-        let open: Vec<u16> = turn.compared.iter().filter(|(_, reads)| parked.columns.iter().any(|(c, _)| reads.contains(c))).map(|(c, _)| *c).collect();
-        if was.as_ref() == Some(&turn.shown) || open.is_empty() {
-            entry.parked = Some(parked);
-            return Verdict::Unchanged;
-        }
-        // A record in conflict waits as a whole: what else has changed in it is told with it.
-        return park(entry, turn, open, None, was.as_ref());
+        let open = |column: &u16| turn.compared.iter().any(|(c, reads)| c == column && parked.columns.iter().any(|(c, _)| reads.contains(c)));
+        wanted.retain(|c| !open(c));
+        waits = Some(parked);
     }
     if !conflicts.is_empty() {
         match winner(entry, turn) {
-            None => return park(entry, turn, conflicts, parked_before, was.as_ref()),
+            None => {
+                told = park(entry, turn, &conflicts, parked_before, was.as_ref());
+                waits = entry.parked.take();
+                wanted.retain(|c| !conflicts.contains(c));
+            }
             Some(side) if side == turn.from => settled_for(entry, side, &conflicts, &grounds(turn, &conflicts)),
             Some(_) => {
                 settled_for(entry, turn.from.other(), &grounds(turn, &conflicts), &conflicts);
@@ -169,9 +177,22 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
         }
     }
     if wanted.is_empty() {
-        return Verdict::Unchanged;
+        entry.parked = waits;
+        return if told.is_empty() { Verdict::Unchanged } else { Verdict::Parked(told) };
     }
-    send(entry, turn, Some(&wanted), Some(view))
+    // The record goes as the other side will have it by then; seen there, what comes back is a change like any other.
+    let mut view = view;
+    view.overlay(&returning);
+    let verdict = send(entry, turn, Some(&wanted), Some(view));
+    if let Some(pending) = entry.side_mut(turn.from.other()).pending.last_mut() {
+        returning.iter().for_each(|(c, _)| pending.carried.drop(c));
+    }
+    // What else has changed in a record that waits for an operator is merged all the same.
+    entry.parked = waits;
+    match verdict {
+        Verdict::Send { row, before, op, .. } => Verdict::Send { row, before, op, parked: told },
+        verdict => verdict,
+    }
 }
 
 /// What was delivered to this side and is seen in its export now, is agreed on. The columns that this side had changed, and
@@ -188,8 +209,10 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
     for (i, pending) in entry.sides[at].pending.iter().enumerate() {
         let Some(row) = &pending.row else { continue };
         let here = || row.iter().filter(|(c, _)| turn.shown.get(*c).is_some());
-        // What it carried along tells too, where this side had it otherwise: nobody else would bring that back.
-        let carried = pending.carried.iter().filter(|(c, _)| was.is_some() && turn.shown.get(*c).is_some());
+        // What it carried along tells too, where this side had it otherwise: nobody else would bring that back, unless an
+        // earlier delivery says so itself.
+        let earlier = &entry.sides[at].pending[..i];
+        let carried = pending.carried.iter().filter(|(c, _)| was.is_some() && turn.shown.get(*c).is_some() && !before(earlier, *c));
         let mut news = here().chain(carried).filter(|(c, cell)| was.is_none_or(|was| was.get(*c).is_none_or(|w| !(turn.same)(w, cell)))).peekable();
         let taken = match was {
             // What changes nothing that is exported leaves no trace, unless what came before it did.
@@ -198,8 +221,14 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
             Some(_) => news.any(|(c, cell)| shows(c, cell)),
             // It has what an earlier delivery said: this one is still to come.
             None if i > 0 && here().all(|(c, cell)| !shows(c, cell) && before(&entry.sides[at].pending[..i], c)) => false,
-            // A record that was new to it, and that it has now, came from there; unless its export is older than that.
-            None => (turn.after)(pending.job) || here().all(|(c, cell)| shows(c, cell)),
+            // A record that was new to it may have been made by its own users too: it came from there if half of what was
+            // delivered, beside the key, is seen in an export that is no older than that.
+            None => {
+                let says = |cell: &Cell| !cell.text().is_empty() && !entry.key.iter().any(|part| part == cell.text());
+                let rest = here().filter(|(_, cell)| says(cell));
+                let (all, seen) = rest.fold((0, 0), |(all, seen), (c, cell)| (all + 1, seen + usize::from(shows(c, cell))));
+                seen == all || ((turn.after)(pending.job) && seen * 2 >= all)
+            }
         };
         if taken {
             seen = Some(i);
@@ -209,19 +238,32 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
         }
     }
     let mut overwritten: Vec<u16> = Vec::new();
-    for pending in entry.sides[at].pending.drain(..seen.map_or(0, |n| n + 1)).collect::<Vec<_>>() {
+    let taken: Vec<Pending> = entry.sides[at].pending.drain(..seen.map_or(0, |n| n + 1)).collect();
+    // What waits for an operator, and what a later one carried as this side had it, is not agreed to by that.
+    let waits = |column: u16| {
+        let of = |p: &Parked| p.columns.iter().any(|(c, grounds)| if p.from == turn.from { grounds.contains(&column) } else { *c == column });
+        entry.parked.as_ref().is_some_and(of)
+    };
+    let carried_behind = |behind: usize| taken[behind..].iter().flat_map(|p| p.carried.iter()).map(|(c, _)| c).filter(|c| waits(*c)).collect();
+    let overruled: Vec<Vec<u16>> = (1..=taken.len()).map(carried_behind).collect();
+    for (pending, overruled) in taken.into_iter().zip(overruled) {
         let changed = |c: u16, cell: &Cell| was.and_then(|was| was.get(c)).is_some_and(|was| !(turn.same)(was, cell));
         overwritten.extend(pending.carried.iter().filter(|(c, cell)| shows(*c, cell) && changed(*c, cell) && !explained.contains(c)).map(|(c, _)| c));
         let (Some(row), base) = (pending.row, &mut entry.sides[at].base) else { continue };
-        let here = row.iter().filter(|(c, _)| turn.shown.get(*c).is_some()).map(|(c, cell)| (c, cell.clone())).collect::<Row>();
+        let here = row.iter().filter(|(c, _)| turn.shown.get(*c).is_some() && !overruled.contains(c)).map(|(c, cell)| (c, cell.clone())).collect::<Row>();
         base.get_or_insert_default().overlay(&here);
         if let Some(from) = &pending.from {
-            entry.sides[1 - at].base.get_or_insert_default().overlay(from);
+            let agreed = |column: u16| !turn.compared.iter().any(|(c, reads)| *c == column && reads.iter().any(|r| overruled.contains(r)));
+            let from: Row = from.iter().filter(|(c, _)| agreed(*c)).map(|(c, cell)| (c, cell.clone())).collect();
+            entry.sides[1 - at].base.get_or_insert_default().overlay(&from);
         }
     }
     // What this side has changed by itself since is its own again; what it has not changed is still awaited.
     for pending in &mut entry.sides[at].pending {
-        let Some(row) = &pending.row else { continue };
+        let Some(row) = &pending.row else {
+            pending.exports += u32::from(pending.is_void());
+            continue;
+        };
         let own = |c: u16| {
             let now = turn.shown.get(c).filter(|_| !explained.contains(&c));
             now.is_some_and(|now| was.is_none_or(|was| was.get(c).is_none_or(|was| !(turn.same)(was, now))))
@@ -320,7 +362,7 @@ pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<&[u16]>, bef
         }
     }
     let op = if before.is_some() { Op::Modified } else { Op::Added };
-    Verdict::Send { row, before, op }
+    Verdict::Send { row, before, op, parked: Vec::new() }
 }
 
 /// Which side wins a conflict; none: an operator decides.
@@ -365,8 +407,8 @@ fn settled_for(entry: &mut Entry, winner: Side, lost: &[u16], won: &[u16]) {
 }
 
 /// Gives a side back what it had changed in these columns, and what a delivery that did not know of it has overwritten:
-/// the other side has it by now, and what was delivered of it there counts as a change like any other.
-fn give_back(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16]) {
+/// the other side has it by now, and what was delivered of it there counts as a change like any other. Gives the columns there.
+fn give_back(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {
     let there: Vec<u16> = turn.compared.iter().filter(|(_, reads)| reads.iter().any(|c| columns.contains(c))).map(|(c, _)| *c).collect();
     void(entry, turn.from, columns, &there);
     let held = entry.side_mut(turn.from.other());
@@ -375,6 +417,7 @@ fn give_back(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16]) {
         pending.from.iter_mut().for_each(|from| columns.iter().for_each(|c| from.drop(*c)));
     }
     held.pending.retain(|p| p.is_news() || !p.carried.is_empty());
+    there
 }
 
 /// A conflict that was found in the other side's export, in the columns that this side exports as it did then.
@@ -392,7 +435,8 @@ fn grounds(turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {
     grounds
 }
 
-fn park(entry: &mut Entry, turn: &Turn<'_>, columns: Vec<u16>, before: Option<Parked>, was: Option<&Row>) -> Verdict {
+/// Parks these columns; gives what is to be told of it.
+fn park(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16], before: Option<Parked>, was: Option<&Row>) -> Vec<Conflict> {
     let there = entry.side(turn.from.other());
     let cell = |row: &Option<Row>, column: u16| row.as_ref().and_then(|r| r.get(column)).cloned();
     let told = columns.iter().map(|column| Conflict {
@@ -403,15 +447,21 @@ fn park(entry: &mut Entry, turn: &Turn<'_>, columns: Vec<u16>, before: Option<Pa
     });
     let told = told.collect();
     // The same conflict, seen once more, is no news.
-    if was == Some(&turn.shown)
-        && let Some(before) = before
-    {
+    let same = |column: u16| match (was.and_then(|was| was.get(column)), turn.shown.get(column)) {
+        (Some(was), Some(now)) => (turn.same)(was, now),
+        (was, now) => was.is_none() && now.is_none(),
+    };
+    let holds = |p: &Parked, column: u16, grounds: &[u16]| {
+        p.columns.iter().any(|(c, _)| if p.from == turn.from { *c == column } else { grounds.contains(c) }) && grounds.iter().all(|c| same(*c))
+    };
+    let known = |p: &Parked| columns.iter().all(|column| holds(p, *column, &grounds(turn, &[*column])));
+    if let Some(before) = before.filter(known) {
         entry.parked = Some(before);
-        return Verdict::Unchanged;
+        return Vec::new();
     }
-    let columns = columns.into_iter().map(|c| (c, grounds(turn, &[c]))).collect();
+    let columns = columns.iter().map(|c| (*c, grounds(turn, &[*c]))).collect();
     entry.parked = Some(Parked { job: turn.job, from: turn.from, columns, deleted_by: None });
-    Verdict::Parked(told)
+    told
 }
 
 /// Settles a parked record: the side that wins is the only one that has changed it. What it has comes to the other side

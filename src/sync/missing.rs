@@ -34,7 +34,10 @@ impl Compare<'_> {
 
     fn is_being_deleted(&mut self, id: &Id) -> Result<bool> {
         let bytes = self.memory.get(id)?;
-        Ok(bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose()?.is_some_and(|entry| entry.side(self.side).is_being_deleted()))
+        Ok(bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose()?.is_some_and(|entry| {
+            let held = entry.side(self.side);
+            held.is_being_deleted() || held.may_lose_its_edit()
+        }))
     }
 
     fn deletion(&self, prepared: &Prepared, entry: &Entry, row: &Row, plan_key: &[usize]) -> Deletion {
@@ -65,7 +68,8 @@ impl Compare<'_> {
             }
             return Ok(());
         }
-        let skipped = std::mem::take(&mut self.newly_skipped);
+        let mut skipped = std::mem::take(&mut self.newly_skipped);
+        skipped.retain(|id| self.index.find(id).is_some_and(|at| self.index.only_skipped(at)));
         let mut count = skipped.len() as u64;
         for missing in missing.iter().filter(|m| m.holds) {
             // What this side has deleted because it was told to is sent to nobody.

@@ -22,9 +22,9 @@ pub(super) fn judge(entry: &mut Entry, turn: Turn) -> Verdict {
     let before = held.take();
     *held = (!turn.mapped.is_empty()).then(|| turn.mapped.clone());
     match known {
-        None => Verdict::Send { row: turn.mapped, before: None, op: Op::Added },
+        None => Verdict::Send { row: turn.mapped, before: None, op: Op::Added, parked: Vec::new() },
         // Under a new map, what A has not changed is read anew, and not sent twice.
         Some(known) if known.mapped == turn.marks.mapped || (turn.remapped && known.raw == turn.marks.raw) => Verdict::Unchanged,
-        Some(_) => Verdict::Send { row: turn.mapped, before, op: Op::Modified },
+        Some(_) => Verdict::Send { row: turn.mapped, before, op: Op::Modified, parked: Vec::new() },
     }
 }

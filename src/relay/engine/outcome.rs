@@ -57,7 +57,7 @@ impl Engine {
                 self.tally.conflicts += made.map_or(0, |m| m.conflicts);
                 match counts {
                     Some(c) if made.is_some_and(|m| m.staged) => {
-                        tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} unchanged, {} deleted, {} in conflict, {} skipped, {} rejected", c.written, c.unchanged, c.deleted, c.parked, c.skipped, c.rejected)
+                        tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} unchanged, {} deleted, {} in conflict, {} skipped, {} rejected", c.written, c.unchanged, c.deleted, c.parked.max(made.map_or(0, |m| m.conflicts.min(1))), c.skipped, c.rejected)
                     }
                     Some(c) => {
                         tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} records written, {} skipped, {} rejected", c.written, c.skipped, c.rejected)

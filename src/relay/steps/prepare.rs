@@ -59,6 +59,9 @@ pub fn prepare(w: &World, run: &mut [Job], reach: Reach) -> Result<(Option<usize
         match events.and_then(|events| take_ahead(&mut next, events)) {
             Ok(more) => facts.extend(more),
             Err(error) => {
+                if error.kind() == Kind::Held {
+                    super::sync::supersede_when_held(w, job)?;
+                }
                 failed.push(Failure { at, destination: None, error });
                 ahead.push(None);
                 continue;

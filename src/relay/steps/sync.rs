@@ -108,8 +108,21 @@ pub fn prepare_newest(w: &World, jobs: &mut [Job]) -> Result<Vec<Failure>> {
 
 /// Gives up older full exports of the route that failed or are held: this one holds all that they hold.
 pub(super) fn supersede_at_rest(w: &World, route: &Route, job: &Job) -> Result<()> {
-    let partial = job.seal.as_ref().is_none_or(|s| s.partial);
-    let Some(spec) = route.sync.as_ref().filter(|s| s.exports == Exports::Full && !partial) else { return Ok(()) };
+    if job.seal.as_ref().is_none_or(|s| s.partial) {
+        return Ok(());
+    }
+    give_up_older(w, route, job)
+}
+
+/// The same for an export that is held itself: what an operator decides of it holds for them too.
+pub(super) fn supersede_when_held(w: &World, job: &Job) -> Result<()> {
+    let route = w.route_of(job)?.clone();
+    let corrected = export_of(&route, &w.original(job)?) == super::prepare::Export::Corrected;
+    if corrected || job.replay_of.is_some() { Ok(()) } else { give_up_older(w, &route, job) }
+}
+
+fn give_up_older(w: &World, route: &Route, job: &Job) -> Result<()> {
+    let Some(spec) = route.sync.as_ref().filter(|s| s.exports == Exports::Full) else { return Ok(()) };
     let reader = w.journal.reader()?;
     for state in [State::Failed, State::Held] {
         for id in reader.in_state(Some(&route.name), state)?.into_iter().filter(|id| *id < job.id) {

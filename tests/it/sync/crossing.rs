@@ -1,0 +1,153 @@
+//! Deliveries that wait at a program, and exports that cross them: what an export does not show proves nothing, and what was
+//! delivered is never taken for that program's own edit.
+
+use super::{Exchange, nothing};
+
+const SENT: &str = "deletes = \"send\"\nmax_deletes = \"100%\"\n";
+
+/// Both sides hold these two records, and agree on them.
+fn agreed(there: &str, back: &str) -> Exchange {
+    let x = Exchange::both(there, back);
+    x.a("1;k;1\n2;n;1\n").ok();
+    x.b("1,K,1\n2,N,1\n").ok();
+    x.to_b();
+    x
+}
+
+#[test]
+fn of_two_deliveries_that_wait_the_first_alone_may_be_imported_before_an_export() {
+    let x = agreed("", "");
+    x.a("1;k1;1\n2;n;1\n").ok();
+    x.a("1;k1;7\n2;n;1\n").ok();
+    assert_eq!(x.to_b(), ["1,K1,1,modified", "1,K1,7,modified"]);
+    // As it was, and then as the first file made it.
+    x.b("1,K,1\n2,N,1\n").ok();
+    x.b("1,K1,1\n2,N,1\n").ok();
+    assert_eq!(x.to_a(), nothing(), "what was delivered is no change of B's");
+    x.b("1,K1,7\n2,N,1\n").ok();
+    x.a("1;k1;7\n2;n;1\n").ok();
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+}
+
+#[test]
+fn a_key_that_both_sides_have_added_is_a_conflict_also_when_one_exports_after_it_was_told() {
+    let x = agreed("", "");
+    x.a("1;k;1\n2;n;1\n7;dupont;3\n").ok();
+    x.b("1,K,1\n2,N,1\n7,MARTIN,5\n").code(1).says("in conflict");
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), vec!["7,DUPONT,3,added".to_owned()]));
+    // Half of what was delivered, and a change of one's own, is no such thing.
+    x.a("1;k;1\n2;n;1\n7;dupont;3\n8;petit;4\n").ok();
+    x.b("1,K,1\n2,N,1\n7,MARTIN,5\n8,PETIT,6\n").ok();
+    assert_eq!(x.to_a(), ["8;petit;6;modified"]);
+}
+
+#[test]
+fn an_edit_that_won_against_a_deletion_survives_the_import_of_that_deletion() {
+    for (there, back) in [("conflict = \"target\"\n", "conflict = \"source\"\n"), ("", "")] {
+        let x = agreed(&format!("{SENT}{there}"), &format!("{SENT}{back}"));
+        x.a("2;n;1\n").ok();
+        assert_eq!(x.to_b(), ["1,K,1,deleted"]);
+        if back.is_empty() {
+            x.b("1,BEST,9\n2,N,1\n").code(1);
+            let job = x.last().to_string();
+            x.w.run(&["resolve", &job, "--take", "b"]).ok();
+            x.w.once().ok();
+        } else {
+            x.b("1,BEST,9\n2,N,1\n").ok();
+        }
+        assert_eq!(x.to_a(), ["1;BEST;9;added"], "{back}");
+        // Now B has imported the deletion.
+        x.b("2,N,1\n").ok();
+        assert_eq!(x.to_a(), nothing(), "{back}");
+        x.a("1;BEST;9\n2;n;1\n").ok();
+        assert_eq!(x.to_b(), ["1,BEST,9,added"], "{back}");
+        x.b("1,BEST,9\n2,N,1\n").ok();
+        x.a("1;BEST;9\n2;n;1\n").ok();
+        assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()), "{back}");
+    }
+}
+
+#[test]
+fn a_record_that_was_added_and_deleted_before_the_other_side_has_seen_it_stays_deleted() {
+    let x = agreed(SENT, SENT);
+    x.a("1;k;1\n2;n;1\n7;new;1\n").ok();
+    x.a("1;k;1\n2;n;1\n").ok();
+    assert_eq!(x.to_b(), ["7,NEW,1,added", "7,NEW,1,deleted"]);
+    // B has imported nothing yet, then the first file, then the second.
+    for rows in ["1,K,1\n2,N,1\n", "1,K,1\n2,N,1\n7,NEW,1\n", "1,K,1\n2,N,1\n"] {
+        x.b(rows).ok();
+        assert_eq!(x.to_a(), nothing(), "{rows}");
+    }
+    x.a("1;k;1\n2;n;1\n").ok();
+    assert_eq!(x.to_b(), nothing());
+}
+
+#[test]
+fn what_else_was_changed_in_a_record_in_conflict_is_sent_and_survives_the_other_sides_import() {
+    let x = agreed("", "");
+    x.a("1;ka;1\n2;n;1\n").ok();
+    x.b("1,KB,8\n2,N,1\n").code(1).says("in conflict");
+    assert_eq!((x.to_a(), x.to_b()), (vec!["1;ka;8;modified".to_owned()], vec!["1,KA,1,modified".to_owned()]));
+    // B imports the whole record with its old amount: that one comes back.
+    x.b("1,KA,1\n2,N,1\n").ok();
+    x.a("1;ka;8\n2;n;1\n").ok();
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), vec!["1,KA,8,modified".to_owned()]));
+}
+
+#[test]
+fn of_several_records_with_a_key_the_one_that_is_not_left_out_counts() {
+    let x = Exchange::of(&format!("[routes.ab]\nwhere = \"Nom != 'sec'\"\n{}{SENT}", super::THERE));
+    x.a("1;main;1\n1;sec;2\n").ok();
+    assert_eq!(x.to_b(), ["1,MAIN,1,added"]);
+    for rows in ["1;sec;2\n1;main;1\n", "1;sec;2\n1;main;1\n1;sec;3\n"] {
+        x.a(rows).ok();
+        assert_eq!(x.to_b(), nothing(), "{rows}");
+    }
+    x.a("1;sec;2\n1;main;5\n3;sec;1\n3;new;1\n").ok();
+    assert_eq!(x.to_b(), ["1,MAIN,5,modified", "3,NEW,1,added"]);
+    x.a("1;sec;2\n3;new;1\n").ok();
+    assert_eq!(x.to_b(), ["1,MAIN,5,deleted"]);
+}
+
+#[test]
+fn what_is_written_with_less_than_a_side_has_comes_back_as_it_was_sent() {
+    let dated = |config: &str| config.replace("Solde = \"decimal\"", "Solde = \"datetime\"");
+    let there = dated(super::THERE).replace("name = \"changes_{job}.csv\"", "name = \"changes_{job}.csv\"\ndatetimes = \"%d/%m/%y %H:%M\"");
+    let back = super::BACK
+        .replace("solde | decimal", "solde")
+        .replace("format = \"csv\"\n[routes.ba.map]", "format = \"csv\"\ntypes = { solde = \"datetime\" }\ndatetimes = \"%d/%m/%y %H:%M\"\n[routes.ba.map]");
+    let x = Exchange::of(&format!("{there}{back}"));
+    x.a("1;k;1935-02-01T10:11:12\n").ok();
+    assert_eq!(x.to_b(), ["1,K,01/02/35 10:11,added"]);
+    x.b("1,K,01/02/35 10:11\n").ok();
+    assert_eq!(x.to_a(), nothing(), "an echo is no edit");
+    x.b("1,K,01/02/35 10:12\n").ok();
+    assert_eq!(x.to_a().len(), 1);
+}
+
+#[test]
+fn a_value_that_neither_side_has_settles_nothing() {
+    let x = agreed("", "");
+    x.a("1;ka;1\n2;n;1\n").ok();
+    x.b("1,KB,1\n2,N,1\n").code(1);
+    let job = x.last().to_string();
+    x.w.write("third.csv", "_key,_column,_base,_a,_b\n1,Nom,k,KC,KC\n");
+    x.w.run(&["resolve", &job, "--take", "third.csv"]).code(2).says("nothing in that file settles");
+    x.w.write("b.csv", "_key,_column,_base,_a,_b\n1,Nom,k,KB,KB\n");
+    x.w.run(&["resolve", &job, "--take", "b.csv"]).ok();
+    x.w.once().ok();
+    assert_eq!(x.to_a(), ["1;KB;1;modified"]);
+}
+
+#[test]
+fn a_later_export_that_is_held_too_makes_the_earlier_one_pointless() {
+    let x = Exchange::one("deletes = \"send\"\nmax_deletes = \"30%\"\n");
+    x.a("1;a;1\n2;b;1\n3;c;1\n4;d;1\n").ok();
+    x.to_b();
+    x.a("").code(1);
+    x.a("1;a;1\n2;b;1\n").code(1);
+    assert_eq!(x.w.states(), ["delivered", "superseded", "held"]);
+    x.w.run(&["retry", "--all", "--accept-deletes"]).ok();
+    x.w.once().ok();
+    assert_eq!(x.to_b(), ["3,C,1,deleted", "4,D,1,deleted"]);
+}
