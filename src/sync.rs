@@ -118,6 +118,9 @@ pub struct Meta {
     pub routes: [Option<String>; 2],
     /// The map by which each side's exports were read last.
     pub mapping: [Option<u64>; 2],
+    /// What each side's keys were made of.
+    #[serde(default)]
+    pub keys: [Option<Vec<String>>; 2],
     /// The last export of each side.
     pub last: [Option<LastExport>; 2],
     /// It is being made anew, and not all of it is there.
@@ -134,6 +137,15 @@ pub struct LastExport {
     pub modified_ns: i128,
     /// It held all records.
     pub full: bool,
+}
+
+impl Spec {
+    /// What the key's targets are made of, without the filters behind: by it one key is told from another.
+    fn key_sources(&self, map: Option<&[(String, String)]>) -> Vec<String> {
+        let targets = map.unwrap_or_default();
+        let source = |name: &String| targets.iter().find(|(n, _)| n == name).map_or_else(|| name.clone(), |(_, text)| text.clone());
+        self.key.iter().map(|name| source(name).split('|').next().unwrap_or_default().trim().to_owned()).collect()
+    }
 }
 
 impl Meta {

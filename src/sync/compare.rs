@@ -12,7 +12,7 @@ use super::index::Index;
 use super::judge::{self, Conflict, EXPORTS_MAX, Policy, Verdict};
 use super::prepared::{Prepared, Scratch};
 use super::{Exports, Keeps, LastExport, Memory, Meta, Send, Spec, one_way};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::record::{Reject, Value};
 use crate::transform::Transformation;
 use crate::transform::changes::{Change, Changes, Decision, Deletion, Op, Scout};
@@ -65,6 +65,20 @@ impl<'c> Compare<'c> {
         meta.routes[side.at()] = Some(spec.route.clone());
         if let Some(opposite) = &spec.opposite {
             meta.routes[side.other().at()] = Some(opposite.route.clone());
+        }
+        let key = spec.key_sources(transformation.mapping.map.as_deref());
+        let before = meta.keys[side.at()].replace(key.clone());
+        if let Some(before) = before.filter(|before| *before != key && export.purpose == Purpose::Send) {
+            let message = format!(
+                "sync.key of {} was made of {}, and is made of {} now: the memory knows its records by the old one",
+                spec.route,
+                before.join(", "),
+                key.join(", ")
+            );
+            return Err(Error::file(message).kind_of(Kind::Held).at("sync").hint(format!(
+                "passerelle sync rebuild {0} makes it anew from both sides' exports; then retry. `sync forget {0}` begins with nothing: every record is sent again",
+                spec.group
+            )));
         }
         let mut index = Index::new(side);
         memory.each(&mut |id, bytes| {

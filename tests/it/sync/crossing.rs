@@ -151,3 +151,19 @@ fn a_later_export_that_is_held_too_makes_the_earlier_one_pointless() {
     x.w.once().ok();
     assert_eq!(x.to_b(), ["3,C,1,deleted", "4,D,1,deleted"]);
 }
+
+#[test]
+fn a_key_of_other_columns_holds_the_export_until_the_memory_is_made_anew() {
+    let x = Exchange::one("deletes = \"send\"\nmax_deletes = \"100%\"\n");
+    x.a("1;a;1\n2;b;1\n").ok();
+    x.to_b();
+    let config = x.w.read("passerelle.toml");
+    x.w.config(&config.replace("key = [\"code\"]", "key = [\"code\", \"nom\"]"));
+    x.a("1;a;1\n2;b;2\n").code(1).says("sync rebuild clients");
+    assert_eq!((x.to_b(), x.w.states().last().unwrap().as_str()), (Vec::<String>::new(), "held"));
+    // A filter more is the same key.
+    x.w.config(&config.replace("code = \"CodeClient\"", "code = \"CodeClient | trim\""));
+    x.w.run(&["retry", "--all"]).ok();
+    x.w.once().ok();
+    assert_eq!(x.to_b(), ["2,B,2,modified"]);
+}
