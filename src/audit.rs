@@ -104,10 +104,9 @@ impl Side {
             Ok(true)
         })?;
         // A header alone names columns that no record has shown.
-        if layout.columns.is_empty()
-            && let Some(d) = &dialect.delimited
-        {
-            let header = crate::record::Columns::from_header(d.names.iter().map(String::as_str));
+        if layout.columns.is_empty() {
+            let names = dialect.delimited.as_ref().map_or(&dialect.names, |d| &d.names);
+            let header = crate::record::Columns::from_header(names.iter().map(String::as_str));
             layout.columns = header.names.iter().map(|n| Reach { name: n.clone(), expr: read::by_name(n), list: false }).collect();
         }
         rows.truncate((CELLS_MAX / layout.columns.len().max(1)).max(10));
@@ -327,7 +326,11 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
     draft::name_tables(&mut mapping, &b, route);
     let condition = pairs.as_ref().and_then(|p| condition(&a, p));
     let order = pairs.as_ref().map_or_else(Vec::new, |p| order(&b, p));
-    let grade = Grade::of(&a, &b, &mapping, pairs.as_ref(), condition.as_ref());
+    let mut grade = Grade::of(&a, &b, &mapping, pairs.as_ref(), condition.as_ref());
+    let shuffled = |p: &Pairs| order.is_empty() && b.rows.len() >= 5 && !p.pairs.is_sorted_by_key(|(i, _)| *i);
+    if pairs.as_ref().is_some_and(|p| shuffled(p) && p.fan.1 <= 1.2) {
+        grade.order_is_open();
+    }
     Ok(Audit { a, b: Some(b), mapping, condition, order, pairs, grade })
 }
 
@@ -386,8 +389,13 @@ fn order(b: &Side, pairs: &Pairs) -> Vec<String> {
     if b.rows.len() < 10 || places.is_sorted() {
         return Vec::new();
     }
+    let text = |row: &Vec<Option<String>>, c: usize| row[c].clone().unwrap_or_default();
     let sorted = |c: usize| b.rows.is_sorted_by_key(|row| row[c].as_deref().unwrap_or(""));
-    let Some(first) = (0..b.columns.len()).find(|c| b.columns[*c].distinct * 2 > b.reading.records && sorted(*c)) else { return Vec::new() };
+    let falling = |c: usize| b.rows.is_sorted_by(|x, y| text(x, c) >= text(y, c));
+    let telling = |c: &usize| b.columns[*c].distinct * 2 > b.reading.records;
+    let Some(first) = (0..b.columns.len()).find(|c| telling(c) && sorted(*c)) else {
+        return (0..b.columns.len()).find(|c| telling(c) && falling(*c)).map(|c| format!("-{}", b.columns[c].name)).into_iter().collect();
+    };
     let mut order = vec![b.columns[first].name.clone()];
     let both = |c: usize| b.rows.is_sorted_by_key(|row| (row[first].as_deref().unwrap_or(""), row[c].as_deref().unwrap_or("")));
     if b.columns[first].distinct < b.reading.records {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::computed;
-use super::conversions::{Candidate, is_one_of, literal};
+use super::conversions::{Candidate, is_one_of, literal, literal_of};
 use super::mapping::{EXACT, Found, Match, Search, Table, Tried};
 use super::pair;
 use super::profile::Kind;
@@ -13,11 +13,15 @@ use super::values::DATES;
 /// What is put together, to be tried by the evaluator.
 pub fn candidates(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candidate> {
     let mut out = instead(&all[target]);
+    out.extend(defaulted(search, target, &all[target]));
     out.extend(together(search, target, all));
     out.extend(slices(search, target));
     out.extend(computed::candidates(search, target, all));
     out.extend(flags(search, target));
     let counted = (0..search.pairs.len()).all(|p| search.wanted(target, p) == (search.pairs[p].0 + 1).to_string());
+    if search.a.each.is_some() && search.pairs.len() >= 3 {
+        out.push(Candidate { expr: "loop.index".into(), sources: Vec::new(), does: "the number in its list".into(), cost: 3, typed: true });
+    }
     if counted && search.pairs.len() >= 3 {
         out.push(Candidate { expr: "row.number".into(), sources: Vec::new(), does: "the record's number".into(), cost: 3, typed: true });
     }
@@ -58,6 +62,25 @@ fn instead(tried: &[Tried]) -> Vec<Candidate> {
     out
 }
 
+/// A column, and where it has nothing always the same.
+fn defaulted(search: &Search<'_>, target: usize, tried: &[Tried]) -> Vec<Candidate> {
+    let mut out = Vec::new();
+    for t in partial(tried, 0.1) {
+        let [source] = t.candidate.sources[..] else { continue };
+        let wrong: Vec<usize> = (0..search.pairs.len()).filter(|p| !t.right[*p]).collect();
+        let values: BTreeSet<&str> = wrong.iter().map(|p| search.wanted(target, *p)).collect();
+        let nothing = wrong.iter().all(|p| search.given(source, *p).trim().is_empty());
+        if let (true, 2.., [value]) = (nothing, wrong.len(), &values.into_iter().collect::<Vec<_>>()[..])
+            && !value.is_empty()
+        {
+            let expr = format!("({}) or {}", t.candidate.expr, literal_of(&search.b.columns[target], value));
+            let does = format!("{}, and {value} where there is none", t.candidate.does);
+            out.push(Candidate { expr, does, cost: t.candidate.cost + 2, ..t.candidate.clone() });
+        }
+    }
+    out
+}
+
 /// A part of a text that is put together: the expression that gives it, its column, its text in each pair.
 struct Part {
     source: usize,
@@ -73,7 +96,7 @@ fn together(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candi
     }
     let mut parts: Vec<Part> = Vec::new();
     for (source, a) in search.columns(target).filter(|(_, a)| a.filled > 0 && !a.list && a.distinct > 1) {
-        let texts: Vec<String> = rows.iter().map(|p| search.given(source, *p).to_owned()).collect();
+        let texts = texts_of(search, source, &rows);
         if within(search, target, &rows, &texts) {
             parts.push(Part { source, expr: a.expr.clone(), texts });
         } else if a.kind == Kind::Text {
@@ -83,6 +106,12 @@ fn together(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candi
                     parts.push(Part { source, expr: format!("({} | {filter})", a.expr), texts });
                 }
             }
+        }
+        // An initial stands at the beginning, with a point behind it.
+        let initials: Vec<String> = texts_of(search, source, &rows).iter().map(|t| t.chars().take(1).collect()).collect();
+        let initial = |(p, i): (&usize, &String)| i.is_empty() || search.wanted(target, *p).strip_prefix(i.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if a.kind == Kind::Text && rows.iter().zip(&initials).all(initial) {
+            parts.push(Part { source, expr: format!("{}[:1]", a.expr), texts: initials });
         }
         if a.kind == Kind::Date {
             let days: Vec<Option<jiff::civil::Date>> = rows.iter().map(|p| pair::day(a, search.given(source, *p).trim())).collect();
@@ -119,6 +148,10 @@ fn together(search: &Search<'_>, target: usize, all: &[Vec<Tried>]) -> Vec<Candi
         }
     }
     out
+}
+
+fn texts_of(search: &Search<'_>, source: usize, rows: &[usize]) -> Vec<String> {
+    rows.iter().map(|p| search.given(source, *p).to_owned()).collect()
 }
 
 fn within(search: &Search<'_>, target: usize, rows: &[usize], texts: &[String]) -> bool {

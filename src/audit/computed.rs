@@ -62,7 +62,8 @@ pub(super) fn candidates(search: &Search<'_>, target: usize, all: &[Vec<Tried>])
         }
     }
     let wanted = wanted_of(target);
-    let found = of_two(&given, &wanted);
+    let found = of_one(&given, &wanted);
+    let found = if found.is_empty() { of_two(&given, &wanted) } else { found };
     let found = if found.is_empty() { of_three(&given, &wanted) } else { found };
     let mut out = Vec::new();
     for (sources, expr, does, cost) in found {
@@ -80,6 +81,30 @@ type Formula = (Vec<usize>, String, &'static str, u32);
 fn is_right(wanted: &[f64], made: impl Fn(usize) -> f64) -> bool {
     let right = wanted.iter().enumerate().filter(|(p, w)| (made(*p).abs() - w.abs()).abs() <= ROUNDING).count();
     right as f64 >= wanted.len() as f64 * EXACT
+}
+
+/// A number times another that is always the same: the tax on an amount.
+fn of_one(given: &[Number], wanted: &[f64]) -> Vec<Formula> {
+    let distinct: BTreeSet<u64> = wanted.iter().map(|w| w.to_bits()).collect();
+    let mut out = Vec::new();
+    if distinct.len() < 4 {
+        return out;
+    }
+    for x in given {
+        // Of the largest, rounding tells least.
+        let largest = (0..wanted.len()).filter(|p| x.values[*p] != 0.0).max_by(|p, q| x.values[*p].abs().total_cmp(&x.values[*q].abs()));
+        let Some(largest) = largest else { continue };
+        let exact = wanted[largest] / x.values[largest];
+        for scale in [100.0, 1000.0, 10_000.0] {
+            let factor = (exact * scale).round() / scale;
+            let usual = factor.abs() >= 0.01 && factor.abs() <= 20.0 && (factor.abs() - 1.0).abs() > 1e-9;
+            if usual && is_right(wanted, |p| x.values[p] * factor) {
+                out.push((x.sources.clone(), format!("{} * {factor}", x.read()), "times a number that is always the same", 3 + x.sources.len() as u32));
+                break;
+            }
+        }
+    }
+    out
 }
 
 fn of_two(given: &[Number], wanted: &[f64]) -> Vec<Formula> {

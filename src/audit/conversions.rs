@@ -31,6 +31,29 @@ impl Candidate {
     }
 }
 
+/// An expression and the pairs of records for which it gives what B holds.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// The expression.
+    pub candidate: Candidate,
+    /// One for each pair: it gave B's value.
+    pub right: Vec<bool>,
+    /// The share of the pairs.
+    pub share: f64,
+}
+
+/// The best first: what is right most often; of equals, the simplest with the likeliest name.
+pub(super) fn sort(tried: &mut [Tried], likeness: impl Fn(&Candidate) -> f64) {
+    let rank = |t: &Tried| {
+        let step = (t.share * 200.0).round();
+        (step, likeness(&t.candidate) * 6.0 - f64::from(t.candidate.cost))
+    };
+    tried.sort_by(|x, y| {
+        let (x, y) = (rank(x), rank(y));
+        y.0.total_cmp(&x.0).then(y.1.total_cmp(&x.1))
+    });
+}
+
 /// The expression in brackets where a filter behind it would otherwise take only its last part.
 pub(super) fn bracketed(expr: &str) -> String {
     if [" | ", " ~ ", " if "].iter().any(|operator| expr.contains(operator)) { format!("({expr})") } else { expr.to_owned() }
@@ -76,7 +99,6 @@ pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
         Candidate::new(at, format!("{e} | regex_replace('[\\\\r\\\\n]+', ' ')"), "on one line", 3),
         Candidate::new(at, format!("{e} | regex_replace('\\\\s+', ' ') | trim"), "with single spaces", 3),
         Candidate::new(at, format!("{e} | replace(' ', '')"), "without spaces", 2),
-        Candidate::new(at, format!("{e} | digits"), "its digits alone", 2),
         Candidate::new(at, format!("{e} | replace('-', ' ')"), "with spaces for hyphens", 3),
         Candidate::new(at, format!("{e} | replace('.', '')"), "without points", 3),
         Candidate::new(at, format!("{e} | replace('-', '')"), "without hyphens", 3),
@@ -84,10 +106,22 @@ pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
         Candidate::new(at, format!("{e} | ascii | upper | regex_replace('[^A-Z0-9]+', ' ') | trim"), "in capitals without accents and signs", 5),
         Candidate::new(at, format!("{e} | lower | regex_replace('[^a-z0-9]+', '-') | trim('-')"), "as part of an address", 5),
     ];
+    // A number's digits without its sign or its decimals are another number, and other digits may stand in a text.
+    let bare = !b.is_amount() && !a.examples.iter().any(|x| x.chars().any(char::is_alphabetic));
+    out.push(Candidate::new(at, format!("{e} | digits"), "its digits alone", if bare { 2 } else { 7 }));
+    let digits = |p: &Profile| !p.examples.is_empty() && p.examples.iter().all(|x| x.bytes().all(|c| c.is_ascii_digit()));
+    if digits(b) && b.lengths.0 == b.lengths.1 && b.lengths.1 >= 3 && a.lengths.1 > b.lengths.1 {
+        out.push(Candidate::new(at, format!("({e} | digits)[:{}]", b.lengths.1), "its first digits", 5));
+        out.push(Candidate::new(at, format!("({e} | digits)[-{}:]", b.lengths.1), "its last digits", 5));
+    }
+    if b.lengths == (2, 2) && b.examples.iter().all(|x| x.ends_with('.')) {
+        out.push(Candidate::new(at, format!("{e}[:1] ~ '.'"), "its initial", 3));
+    }
     if b.lengths.1 > 0 && a.lengths.1 > b.lengths.1 {
         let n = b.lengths.1;
-        // A number is found by its signs, not by its place in a text.
-        let far = if b.is_amount() { 4 } else { 0 };
+        // A number is found by its signs, and a word by the blank behind it, not by its place in a text.
+        let spaced = |p: &Profile| p.examples.iter().any(|x| x.trim().contains(' '));
+        let far = if b.is_amount() || (spaced(a) && !spaced(b)) { 4 } else { 0 };
         out.push(Candidate::new(at, format!("{e}[:{n}]"), "cut", 2 + far));
         out.push(Candidate::new(at, format!("({e} | trim)[:{n}]"), "cut, without spaces around", 3 + far));
         out.push(Candidate::new(at, format!("({e}[:{n}]) | trim"), "cut, without spaces around", 3 + far));
@@ -96,8 +130,12 @@ pub fn texts(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
         for sign in [" ", ",", "-", "/", ";", "_", "@", "."] {
             if a.examples.iter().any(|x| x.contains(sign)) {
                 let split = format!("{e} | split({})", literal(sign));
-                out.push(Candidate::new(at, format!("{split} | first | trim"), "the part before the sign", 4));
-                out.push(Candidate::new(at, format!("{split} | last | trim"), "the part behind the sign", 4));
+                for (part, does) in [("first", "the part before the sign"), ("last", "the part behind the sign")] {
+                    out.push(Candidate::new(at, format!("{split} | {part} | trim"), does, 4));
+                    for case in ["upper", "lower", "capitalize"] {
+                        out.push(Candidate::new(at, format!("{split} | {part} | trim | {case}"), does, 5));
+                    }
+                }
                 out.push(Candidate::new(at, format!("({split})[1:] | join({}) | trim", literal(sign)), "what follows the sign", 5));
             }
         }
@@ -141,6 +179,23 @@ fn headed(at: usize, e: &str, b: &Profile) -> Vec<Candidate> {
             out.push(Candidate::new(at, format!("{} ~ ({e} | digits)", literal(head)), "with its country's number", 5));
         }
     }
+    for head in ["00", "0", "1"] {
+        if b.examples.iter().all(|x| x.starts_with(head) && x.bytes().all(|c| c.is_ascii_digit())) && b.lengths.1 >= 9 {
+            for cut in ["", "[1:]", "[2:]"] {
+                out.push(Candidate::new(at, format!("{} ~ ({e} | digits){cut}", literal(head)), "its digits behind B's", 5));
+            }
+            for country in 2..=4 {
+                let known = first.get(..country).filter(|c| head == "00" && country > 2 && b.examples.iter().all(|x| x.starts_with(*c)));
+                out.extend(known.map(|c| Candidate::new(at, format!("{} ~ ({e} | digits)[1:]", literal(c)), "with its country's number", 5)));
+            }
+        }
+    }
+    let pairs_with =
+        |sign: char| b.examples.iter().all(|x| x.len() == 14 && x.chars().enumerate().all(|(i, c)| if i % 3 == 2 { c == sign } else { c.is_ascii_digit() }));
+    if let Some(sign) = [' ', '.', '-', '/'].into_iter().find(|s| pairs_with(*s)) {
+        let groups = (1..=5).map(|n| format!("\\{n}")).collect::<Vec<_>>().join(&sign.to_string());
+        out.push(Candidate::new(at, format!("{e} | digits | regex_replace('(..)(..)(..)(..)(..)', {})", literal(&groups)), "its digits in pairs", 4));
+    }
     let head: String = first.chars().take_while(|c| !c.is_ascii_digit()).collect();
     let tails: Option<Vec<&str>> =
         b.examples.iter().map(|x| x.strip_prefix(head.as_str()).filter(|t| !t.is_empty() && t.bytes().all(|c| c.is_ascii_digit()))).collect();
@@ -163,7 +218,10 @@ fn headed(at: usize, e: &str, b: &Profile) -> Vec<Candidate> {
 /// Days of which B wants a part: the month, the year.
 pub fn periods(at: usize, a: &Profile, signs: &Signs) -> Vec<Candidate> {
     let day = bracketed(&day_of(a, signs));
-    let patterns = ["%Y-%m", "%Y%m", "%m-%Y", "%m/%Y", "%Y/%m", "%m.%Y", "%Y", "%m", "%y%m"];
+    let patterns = [
+        "%Y-%m", "%Y%m", "%m-%Y", "%m/%Y", "%Y/%m", "%m.%Y", "%Y", "%m", "%y%m", "%d%m", "%m%d", "%d/%m", "%d.%m", "%d.%m.", "%m/%y", "%y%m%d", "%d%m%y",
+        "%d%m%Y", "%Y%m%d",
+    ];
     patterns.iter().map(|p| Candidate::new(at, format!("{day} | strftime({})", literal(p)), "a part of its day", 3)).collect()
 }
 
@@ -201,6 +259,14 @@ pub fn numbers(at: usize, a: &Profile, b: &Profile, factor: Option<&str>) -> Vec
         Some(d) => vec![String::new(), format!(" | round({d})")],
         None => vec![String::new(), " | normalize".into(), " | round(2)".into()],
     };
+    if a.nulls > 0 {
+        // What is missing counts as zero.
+        for (k, round) in rounds.iter().enumerate() {
+            out.push(Candidate::number(at, format!("{n} | default(0){round}"), "zero where there is none", 2 + k as u32));
+        }
+    }
+    let negative = |t: &str| t.trim().starts_with(['-', '(', '\u{2212}']) || t.trim().ends_with('-');
+    let negatives = a.examples.iter().chain(a.top.iter().map(|(t, _)| t)).any(|t| negative(t));
     for (form, does, cost) in &forms {
         // A quotient has as many decimals as it needs; B's have all the same.
         let quotient = *does == "in another unit" && b.decimals.is_some();
@@ -219,7 +285,9 @@ pub fn numbers(at: usize, a: &Profile, b: &Profile, factor: Option<&str>) -> Vec
                 // B's zero is written as its amounts are.
                 let zero = |amount: &str, sign: &str| format!("({amount} if ({form}) {sign} 0 else 0){round}");
                 out.push(Candidate::number(at, zero(&format!("-({form})"), "<"), "where it is negative, without its sign, else zero", cost + 3));
-                out.push(Candidate::number(at, zero(form, ">"), "where it is positive, else zero", cost + 3));
+                if negatives {
+                    out.push(Candidate::number(at, zero(form, ">"), "where it is positive, else zero", cost + 3));
+                }
                 out.push(Candidate::number(at, format!("{plain} if ({form}) >= 0 else ''"), "where it is not negative", cost + 3));
                 out.push(Candidate::number(at, format!("{plain} if ({form}) > 0 else ''"), "where it is positive", cost + 3));
                 out.push(Candidate::number(at, format!("{plain} if ({form}) < 0 else ''"), "where it is negative", cost + 4));
@@ -245,9 +313,64 @@ pub fn dates(at: usize, a: &Profile, b: &Profile, signs_a: &Signs, signs_b: &Sig
         out.push(Candidate::new(at, read.clone(), "as a date", 1));
     }
     out.push(Candidate::new(at, format!("{} | strftime({})", bracketed(&read), literal(&pattern)), "as a date in B's form", 2));
+    if b.lengths.0 != b.lengths.1 && b.kind == Kind::Date {
+        let plain = pattern.replace("%d", "%-d").replace("%m", "%-m");
+        out.push(Candidate::new(at, format!("{} | strftime({})", bracketed(&read), literal(&plain)), "as a date in B's form, without zeros before", 3));
+    }
+    if b.kind == Kind::DateTime && b.pattern.is_none() {
+        for pattern in ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M"] {
+            out.push(Candidate::new(at, format!("{} | strftime({})", bracketed(&read), literal(pattern)), "as a time in B's form", 3));
+        }
+    }
+    // Where no value of A tells the day from the month, B's do.
+    if let Some(other) = a.pattern.as_deref().filter(|_| a.kind == Kind::Date && !a.typed).and_then(super::values::exchanged) {
+        out.push(Candidate::new(at, format!("{e} | date({}) | strftime({})", literal(&other), literal(&pattern)), "as a date with the month first or last", 3));
+    }
     if a.kind == Kind::DateTime && a.pattern.is_none() && !a.typed {
         out.push(Candidate::new(at, format!("{e}[:10] | date('%Y-%m-%d') | strftime({})", literal(&pattern)), "its day", 3));
         out.push(Candidate::new(at, format!("{e}[:10]"), "its day", 2));
+    }
+    out
+}
+
+/// Digits that are days where B says so: `241007`, `07102024`, `10/2024`.
+pub fn bare_dates(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
+    let e = bracketed(&a.expr);
+    let mut out = Vec::new();
+    if a.lengths.0 != a.lengths.1 && !(a.kind == Kind::Integer && a.lengths.1 <= 8) {
+        return out;
+    }
+    let pattern = b.pattern.as_deref().unwrap_or("%Y-%m-%d");
+    let patterns: &[&str] = match a.lengths.1 {
+        6 => &["%y%m%d", "%d%m%y", "%m%d%y"],
+        8 => &["%Y%m%d", "%d%m%Y", "%m%d%Y"],
+        _ => &[],
+    };
+    for own in patterns {
+        // Zeros before are lost in a number.
+        let text = if a.lengths.0 < a.lengths.1 { format!("('%0{}d' | format({e} | integer))", a.lengths.1) } else { e.clone() };
+        out.push(Candidate::new(at, format!("{text} | date({}) | strftime({})", literal(own), literal(pattern)), "as a date of digits", 4));
+    }
+    out
+}
+
+/// A month and a year that change places: `10/2024` is `2024-10`.
+pub fn months(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
+    let month_first = |p: &Profile| !p.examples.is_empty() && p.examples.iter().all(|x| x.len() == 7 && !x.as_bytes()[2].is_ascii_digit() && x.is_ascii());
+    let year_first = |p: &Profile| {
+        !p.examples.is_empty() && p.examples.iter().all(|x| x.is_ascii() && matches!(x.len(), 6 | 7) && x.as_bytes()[..4].iter().all(u8::is_ascii_digit))
+    };
+    let e = bracketed(&a.expr);
+    let sign = |p: &Profile, at: usize| {
+        p.examples.first().and_then(|x| x.get(at..at + 1)).filter(|s| !s.as_bytes()[0].is_ascii_digit()).unwrap_or_default().to_owned()
+    };
+    let mut out = Vec::new();
+    if month_first(a) && year_first(b) {
+        let between = sign(b, 4);
+        out.push(Candidate::new(at, format!("{e}[3:] ~ {} ~ {e}[:2]", literal(&between)), "its year and its month", 4));
+    } else if year_first(a) && month_first(b) {
+        let between = sign(b, 2);
+        out.push(Candidate::new(at, format!("{e}[-2:] ~ {} ~ {e}[:4]", literal(&between)), "its month and its year", 4));
     }
     out
 }

@@ -47,6 +47,8 @@ pub struct Dialect {
     pub indent: usize,
     /// What ends a line.
     pub line_ending: Option<&'static str>,
+    /// The names of a table's columns, where it may hold no record that shows them.
+    pub names: Vec<String>,
     /// Further keys of `input`.
     pub extra: Vec<(&'static str, String)>,
     /// What was noticed.
@@ -66,6 +68,7 @@ impl Dialect {
             by_lines: false,
             indent: 0,
             line_ending: None,
+            names: Vec::new(),
             extra: Vec::new(),
             notes: Vec::new(),
         }

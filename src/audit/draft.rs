@@ -216,7 +216,12 @@ pub fn text(audit: &Audit, sample_a: &Sample, sample_b: Option<&Sample>, place: 
                 let names: Vec<String> = audit.order.iter().map(|n| quoted(n)).collect();
                 let _ = writeln!(out, "order_by = [{}]  # B's sample is in this order, A's is not", names.join(", "));
             }
-            let rules: Vec<String> = b.columns.iter().filter_map(rule).collect();
+            let undecided = |target: usize| audit.mapping.iter().any(|m| m.target == target && m.found == Found::Nowhere);
+            let rules: Vec<String> = b.columns.iter().enumerate().filter_map(|(at, column)| rule(column, undecided(at))).collect();
+            let open: Vec<&str> = b.columns.iter().enumerate().filter(|(at, c)| c.required && undecided(*at)).map(|(_, c)| c.name.as_str()).collect();
+            if !open.is_empty() {
+                let _ = writeln!(out, "# B's schema demands these too, once they are decided (required = true): {}", comment(&open.join(", ")));
+            }
             if !rules.is_empty() {
                 let _ = writeln!(out, "fields = {{ {} }}", rules.join(", "));
             }
@@ -259,9 +264,9 @@ fn targets(out: &mut String, audit: &Audit, b: &Side, name: &str) {
 }
 
 /// What a schema demands of a target.
-fn rule(column: &super::profile::Profile) -> Option<String> {
+fn rule(column: &super::profile::Profile, undecided: bool) -> Option<String> {
     let mut parts = Vec::new();
-    if column.required {
+    if column.required && !undecided {
         parts.push("required = true".to_owned());
     }
     if let Some(max) = column.max_length {

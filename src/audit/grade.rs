@@ -3,7 +3,7 @@
 use super::Side;
 use super::mapping::{Found, Match};
 use super::pair::Pairs;
-use super::profile::Kind;
+use super::profile::{Kind, Profile};
 
 /// Below this, a match is a guess that somebody must look at.
 pub const SURE: f64 = 0.6;
@@ -68,13 +68,20 @@ impl Grade {
         self.reasons.push(reason);
     }
 
+    /// B's records are in an order that no column tells.
+    pub fn order_is_open(&mut self) {
+        self.raise(Level::Decision, "B's records are in another order than A's, which no column tells: if it matters there, decide on output.order_by".into());
+    }
+
     /// The grade of an exchange.
     pub fn of(a: &Side, b: &Side, mapping: &[Match], pairs: Option<&Pairs>, condition: Option<&(String, String)>) -> Self {
         let mut grade = Self { level: Level::Full, reasons: Vec::new() };
         if !crate::formats::named(b.dialect.format).is_some_and(crate::formats::Format::writes) {
             grade.raise(Level::Impossible, format!("{} is read, but not written: ask B for another import format", b.dialect.format));
         }
-        if b.reading.records == 0 && b.dialect.delimited.is_some() {
+        if mapping.is_empty() {
+            grade.raise(Level::Impossible, "B's sample names no column: take a file that B accepts, or a template with its header".into());
+        } else if b.reading.records == 0 && b.dialect.has_flat_columns() {
             grade.raise(Level::Decision, "B's sample holds no record: how its values are written is not known".into());
         }
         if let Some(run) = a.runs {
@@ -89,8 +96,10 @@ impl Grade {
             );
         }
         match pairs {
-            Some(p) if p.fan.1 > 1.2 => {
-                grade.raise(Level::Decision, format!("about {:.1} records of A make one of B: group them with input.group_by", p.fan.1))
+            Some(p) if p.fan.1 > 1.2 && condition.is_none() => {
+                let by = p.key(a).map_or_else(String::new, |name| format!(" = [\"{name}\"]"));
+                let what = format!("B has one record for about {:.1} of A's", p.fan.1);
+                grade.raise(Level::Decision, format!("{what}: group them with input.group_by{by} and group_into, and sum up or take the first"))
             }
             Some(p) if p.fan.0 > 1.2 && a.each.is_none() => {
                 grade.raise(Level::Decision, format!("one record of A gives about {:.1} of B: group them and use input.each", p.fan.0))
@@ -112,7 +121,13 @@ impl Grade {
                     grade.raise(Level::Decision, format!("{name} may be made of {}: no conversion was found", m.others.join(" or ")));
                 }
                 Found::Nowhere if column.required || (b.reading.records > 0 && column.nulls == 0 && column.filled > 0) => {
-                    grade.raise(Level::Impossible, format!("{name} has no source: A's export must give it"));
+                    let open: Vec<&str> = unused(a, mapping).filter(|c| pairs.is_none() && may_be(c, column)).map(|c| c.name.as_str()).take(5).collect();
+                    if open.is_empty() {
+                        grade.raise(Level::Impossible, format!("{name} has no source: A's export must give it"));
+                    } else {
+                        let of = open.join(", ");
+                        grade.raise(Level::Decision, format!("{name} has no source that its name tells: if none of {of} is it, A's export must give it"));
+                    }
                 }
                 Found::Nowhere => grade.raise(Level::Decision, format!("{name} has no source in A: leave it empty, or ask A for it")),
                 Found::Constant if column.filled == 0 && column.required => grade.raise(Level::Decision, format!("{name} must not be empty")),
@@ -136,4 +151,18 @@ impl Grade {
         }
         grade
     }
+}
+
+/// A's columns that go nowhere yet.
+fn unused<'a>(a: &'a Side, mapping: &'a [Match]) -> impl Iterator<Item = &'a Profile> {
+    a.columns.iter().enumerate().filter(|(at, c)| c.filled > 0 && !c.list && mapping.iter().all(|m| !m.sources.contains(at))).map(|(_, c)| c)
+}
+
+/// Whether a column's values could be a target's, as far as their types tell.
+fn may_be(source: &Profile, target: &Profile) -> bool {
+    let time = |k: Kind| matches!(k, Kind::Date | Kind::DateTime);
+    source.kind == target.kind
+        || (source.kind.is_number() && target.kind.is_number())
+        || (time(source.kind) && time(target.kind))
+        || matches!((source.kind, target.kind), (Kind::Text | Kind::Integer, Kind::Text | Kind::Integer | Kind::Empty))
 }

@@ -159,7 +159,8 @@ fn proposed(search: &Search<'_>, source: usize, target: usize, score: f64) -> Ma
 fn contradiction(a: &Profile, b: &Profile) -> Option<(f64, String)> {
     let few = |p: &Profile| p.distinct >= 2 && p.distinct <= 12 && p.filled >= 3 * p.distinct;
     let texts = [a.kind, b.kind].iter().all(|k| matches!(k, Kind::Text | Kind::Integer | Kind::Bool));
-    if texts && few(a) && few(b) && overlap(a, b) == 0.0 {
+    let listed = b.filled == 0 && b.top.len() >= 2 && few(a);
+    if texts && (few(a) && few(b) || listed) && overlap(a, b) == 0.0 {
         let shown = |p: &Profile| p.top.iter().take(3).map(|(t, _)| t.as_str()).collect::<Vec<_>>().join(", ");
         return Some((0.45, format!("but each has a few values of its own ({} here, {} there): a code table must say which is which", shown(b), shown(a))));
     }
@@ -193,7 +194,9 @@ fn yes_no(a: &Profile, b: &Profile) -> Option<(String, String)> {
         let fits = |(yes, no): &&(&'static str, &'static str)| p.top.iter().all(|(t, _)| t == yes || t == no);
         if p.distinct != 2 || p.top.len() != 2 { None } else { pairs.clone().find(fits).copied() }
     };
-    let (own, wanted) = (words(a)?, words(b)?);
+    // A schema wants true or false, and shows no words.
+    let wants_bool = b.kind == Kind::Bool && b.typed && b.top.is_empty();
+    let (own, wanted) = (words(a)?, if wants_bool { ("true", "false") } else { words(b)? });
     if own == wanted && a.typed == b.typed {
         return None;
     }

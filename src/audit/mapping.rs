@@ -9,7 +9,8 @@ use std::hash::BuildHasher;
 use xxhash_rust::xxh3::Xxh3Builder;
 
 use super::combine;
-use super::conversions::{self, Candidate};
+pub use super::conversions::Tried;
+use super::conversions::{self, Candidate, sort};
 use super::near::Near;
 use super::pair::{self, Loose, Pairs};
 use super::profile::{Kind, Profile};
@@ -88,17 +89,6 @@ pub struct Search<'s> {
     shared: usize,
     pub(super) loose: (Loose, Loose),
     hasher: Xxh3Builder,
-}
-
-/// An expression and the pairs of records for which it gives what B holds.
-#[derive(Clone, Debug)]
-pub struct Tried {
-    /// The expression.
-    pub candidate: Candidate,
-    /// One for each pair: it gave B's value.
-    pub right: Vec<bool>,
-    /// The share of the pairs.
-    pub share: f64,
 }
 
 impl<'s> Search<'s> {
@@ -221,7 +211,7 @@ impl<'s> Search<'s> {
         let times = |p: &Profile| matches!(p.kind, Kind::Date | Kind::DateTime);
         // A month or a year of a day has no text in common with it.
         let period =
-            !times(b) && b.lengths.0 == b.lengths.1 && (4..=7).contains(&b.lengths.0) && b.examples.iter().all(|x| x.bytes().all(|c| !c.is_ascii_alphabetic()));
+            !times(b) && b.lengths.0 == b.lengths.1 && (4..=8).contains(&b.lengths.0) && b.examples.iter().all(|x| x.bytes().all(|c| !c.is_ascii_alphabetic()));
         let mut sources: Vec<(f64, usize)> = self
             .near
             .sources(target)
@@ -245,7 +235,9 @@ impl<'s> Search<'s> {
                 continue;
             }
             if a.kind.is_number() && b.is_amount() {
-                out.push(Candidate::new(s, a.expr.clone(), "as it is", 0));
+                // A number by itself has as many decimals as it needs, and B's have all the same.
+                let bare = a.typed && b.decimals.is_some_and(|d| d > 0) && !b.typed;
+                out.push(Candidate::new(s, a.expr.clone(), "as it is", if bare { 3 } else { 0 }));
                 out.extend(conversions::numbers(s, a, b, self.factor(s, target)));
             }
             if times(a) && times(b) {
@@ -254,6 +246,10 @@ impl<'s> Search<'s> {
             if times(a) && !times(b) {
                 out.extend(conversions::periods(s, a, &self.a.signs));
             }
+            if !times(a) && times(b) {
+                out.extend(conversions::bare_dates(s, a, b));
+            }
+            out.extend(conversions::months(s, a, b));
             let amounts = a.kind == Kind::Decimal && b.kind.is_number();
             let days = times(a) && times(b);
             if !amounts && !days {
@@ -373,7 +369,9 @@ impl<'s> Search<'s> {
         let records = self.b.reading.records;
         if b.filled == 0 {
             let confidence = if records >= 10 { 0.85 } else { 0.6 };
-            return unmatched(target, "''", Found::Constant, confidence, format!("empty in all {records} records of B"));
+            // What nests writes nothing as null, and an empty text as a text.
+            let nothing = if self.b.dialect.has_flat_columns() { "''" } else { "null" };
+            return unmatched(target, nothing, Found::Constant, confidence, format!("empty in all {records} records of B"));
         }
         let best = tried.first();
         if self.is_constant(target) && best.is_none_or(|t| t.share < EXACT || self.likeness(&t.candidate, target) < 0.75) {
@@ -453,6 +451,17 @@ impl<'s> Search<'s> {
         if placed && varies && shown.len() < 100 {
             confidence = confidence.min(0.8);
         }
+        // Of an amount that is always negative, what becomes of a positive one is not known.
+        let negative =
+            |s: &usize| (0..self.pairs.len()).map(|p| self.given(*s, p).trim()).all(|t| t.is_empty() || t.starts_with(['-', '(']) || t.ends_with('-'));
+        if best.candidate.does.starts_with("without its sign") && own.iter().all(negative) {
+            confidence = confidence.min(0.85);
+        }
+        // The first letters of a name are its code by chance.
+        let code = b.kind == Kind::Text && b.lengths.1 <= 3 && best.candidate.does.starts_with("cut");
+        if code && own.iter().any(|s| self.a.columns[*s].lengths.1 > 3) {
+            confidence = confidence.min(0.58);
+        }
         let longer = |s: &usize| self.a.columns[*s].lengths.1 > b.lengths.1;
         if exact && b.kind == Kind::Text && best.candidate.cost == 0 && own.iter().any(longer) && shown.len() < 20 {
             confidence = confidence.min(0.88);
@@ -464,7 +473,11 @@ impl<'s> Search<'s> {
         let mut expression = best.candidate.expr.clone();
         if b.typed && !best.candidate.typed {
             expression = match b.kind {
-                Kind::Integer | Kind::Decimal if !expression.contains(" if ") => format!("{} | decimal", expression.trim_end_matches(" | trim")),
+                Kind::Integer | Kind::Decimal if !expression.contains(" if ") => {
+                    let plain = expression.trim_end_matches(" | trim");
+                    format!("{} | decimal", if plain.contains(" ~ ") { format!("({plain})") } else { plain.to_owned() })
+                }
+                Kind::Bool if [" if ", " ~ "].iter().any(|operator| expression.contains(operator)) => format!("({expression}) | bool"),
                 Kind::Bool => format!("{expression} | bool"),
                 _ => expression,
             };
@@ -480,16 +493,4 @@ impl<'s> Search<'s> {
         }
         Match { target, expression, confidence, reason, sources: best.candidate.sources.clone(), table: None, others, found: Found::Source }
     }
-}
-
-/// The best first: what is right most often; of equals, the simplest with the likeliest name.
-fn sort(tried: &mut [Tried], likeness: impl Fn(&Candidate) -> f64) {
-    let rank = |t: &Tried| {
-        let step = (t.share * 200.0).round();
-        (step, likeness(&t.candidate) * 6.0 - f64::from(t.candidate.cost))
-    };
-    tried.sort_by(|x, y| {
-        let (x, y) = (rank(x), rank(y));
-        y.0.total_cmp(&x.0).then(y.1.total_cmp(&x.1))
-    });
 }

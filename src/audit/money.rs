@@ -25,7 +25,7 @@ pub(super) fn bare(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
     if !b.is_amount() || a.kind.is_number() || !a.examples.iter().any(|x| x.chars().any(|c| c.is_alphabetic() || matches!(c, '€' | '$' | '£' | '%'))) {
         return Vec::new();
     }
-    let digits = format!("{} | regex_replace('[^0-9,.-]', '')", bracketed(&a.expr));
+    let digits = format!("{} | regex_replace('[^0-9,.()-]', '')", bracketed(&a.expr));
     let mut out = Vec::new();
     for (k, signs) in ["", " | replace(',', '.')", " | replace('.', '') | replace(',', '.')", " | replace(',', '')"].into_iter().enumerate() {
         let number = format!("{digits}{signs} | decimal");

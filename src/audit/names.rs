@@ -119,6 +119,17 @@ const RELATED: &[(&str, &str, f64)] = &[
     ("quantity", "delivered", 0.4),
     ("account", "customer", 0.2),
     ("iban", "account", 0.6),
+    ("iban", "bankaccount", 0.9),
+    ("invoicenumber", "voucher", 0.6),
+    ("invoicenumber", "number", 0.5),
+    ("ordernumber", "reference", 0.5),
+    ("membersince", "created", 0.7),
+    ("membersince", "start", 0.5),
+    ("booking", "reference", 0.6),
+    ("policy", "reference", 0.4),
+    ("consignee", "payee", 0.7),
+    ("expiry", "end", 0.5),
+    ("gross", "total", 0.7),
 ];
 
 /// A name without accents, in small letters, cut into words.

@@ -34,6 +34,13 @@ pub struct Pairs {
     pub agreement: f64,
 }
 
+impl Pairs {
+    /// The name of A's column by which they were found.
+    pub fn key<'s>(&self, a: &'s Side) -> Option<&'s str> {
+        self.by.and_then(|(i, _)| a.columns.get(i)).map(|c| c.name.as_str())
+    }
+}
+
 /// How much more than any other column a key that finds most records tells.
 const KEY_WEIGHT: f64 = 1.6;
 
@@ -199,10 +206,36 @@ fn is_proved(a: (&Side, &Loose), b: (&Side, &Loose), found: &Pairs) -> bool {
     });
     // A name that stands once on each side, and is found nearly always, is proof enough.
     let (x, y) = (&a.0.columns[i], &b.0.columns[j]);
-    let names = x.lengths.0 >= 4 && y.lengths.0 >= 4 && !matches!(y.kind, Kind::Date | Kind::DateTime | Kind::Decimal | Kind::Bool);
+    let coded = |p: &Profile| p.examples.iter().all(|e| e.bytes().any(|c| c.is_ascii_digit()) && e.bytes().any(|c| c.is_ascii_alphabetic()));
+    let long = |p: &Profile| p.lengths.0 >= 4 || (p.lengths.0 >= 2 && p.filled >= 3 && coded(p));
+    let telling = !matches!(y.kind, Kind::Date | Kind::DateTime | Kind::Decimal | Kind::Bool);
+    let (codes, names) = (telling && long(x) && long(y), telling && x.lengths.0 >= 4 && y.lengths.0 >= 4);
     let few = a.0.rows.len().min(b.0.rows.len());
-    let unique = x.distinct * 10 >= x.filled * 9 && y.distinct * 10 >= y.filled * 9;
-    others || (names && unique && found.pairs.len() * 10 >= few * 9) || (found.pairs.len() <= 3 && names)
+    let once = |p: &Profile| p.distinct * 10 >= p.filled * 9;
+    let unique = once(x) && once(y);
+    // Where a value stands for many records on both sides, as a town does, what goes with it (its post code) proves nothing:
+    // records of one value must be told apart by something else that agrees.
+    let repeats = |p: &Profile| p.distinct * 3 <= p.filled * 2;
+    let others = others && (!repeats(x) || !repeats(y) || is_told_apart(a, b, found, (i, j)));
+    // All of A's records belong to one of B's each: B has them summed up.
+    let summed = once(y) && found.fan.1 > 1.2 && long(x) && long(y) && y.filled >= 3 && found.pairs.len() * 10 >= b.0.rows.len() * 9;
+    summed || others || (codes && unique && found.pairs.len() * 10 >= few * 9) || (found.pairs.len() <= 3 && names)
+}
+
+/// Whether some column tells records apart that are alike in the columns by which they were found, and agrees.
+fn is_told_apart(a: (&Side, &Loose), b: (&Side, &Loose), found: &Pairs, (i, j): (usize, usize)) -> bool {
+    let mut groups: HashMap<u64, Vec<(usize, usize)>> = HashMap::new();
+    found.pairs.iter().for_each(|pair| groups.entry(b.1.texts[j][pair.1]).or_default().push(*pair));
+    let among: Vec<(usize, usize)> = groups.into_values().filter(|pairs| pairs.len() > 1).flatten().take(PAIRS_MAX).collect();
+    (0..b.0.columns.len().min(150)).filter(|c| *c != j).any(|c| {
+        // Within the groups it must vary, or it goes with the key.
+        let mut seen: HashMap<u64, std::collections::HashSet<u64>> = HashMap::new();
+        for (_, r) in &among {
+            seen.entry(b.1.texts[j][*r]).or_default().insert(b.1.texts[c][*r]);
+        }
+        let varies = seen.values().filter(|values| values.len() > 1).count() * 2 >= seen.len().max(1);
+        varies && (0..a.0.columns.len().min(150)).filter(|s| *s != i).any(|s| agreement((a.1, s), (b.1, c), &among).0 >= 0.8)
+    })
 }
 
 /// At most so many pairs, from all over the samples.
@@ -237,6 +270,9 @@ fn join_score(a: &Keys, b: &Keys) -> f64 {
             None => 0.0,
         })
         .sum();
+    // Many of A's belong to one of B's, which has them summed up.
+    let summed = counts.len() >= 3 && a.len() > b.len() && counts.values().all(|n| *n == 1) && places.keys().all(|key| counts.contains_key(key));
+    let found = if summed { found.max(counts.len() as f64 * 0.8) } else { found };
     let least = (a.len().min(b.len()) as f64 * 0.3).clamp(1.0, 10.0);
     if found >= least { found } else { 0.0 }
 }
@@ -273,7 +309,13 @@ fn join(a: (&Side, &Loose), b: (&Side, &Loose), i: usize, j: usize) -> Option<Pa
     let used_a = used.iter().filter(|n| **n > 0).count();
     let all_found = pairs.len() * 10 >= b.0.rows.len() * 9;
     let only_a = if all_found { used.iter().enumerate().filter(|(_, n)| **n == 0).map(|(i, _)| i).collect() } else { Vec::new() };
-    let fan = (pairs.len() as f64 / used_a.max(1) as f64, used_a as f64 / pairs.len().max(1) as f64);
+    // A's records whose key B has once: B has them summed up, or one of them.
+    let once = pairs.iter().map(|(_, row)| b.1.texts[j][*row]).collect::<std::collections::HashSet<_>>().len() == pairs.len();
+    let keyed_a = a.1.texts[i].iter().filter(|k| **k != 0).count();
+    let known: std::collections::HashSet<u64> = pairs.iter().map(|(row, _)| a.1.texts[i][*row]).collect();
+    let held = a.1.texts[i].iter().filter(|k| **k != 0 && known.contains(k)).count();
+    let summed = if once && all_found && held == keyed_a { held } else { used_a };
+    let fan = (pairs.len() as f64 / used_a.max(1) as f64, summed as f64 / pairs.len().max(1) as f64);
     Some(Pairs { pairs, how: format!("{} is {}", b.0.columns[j].name, a.0.columns[i].name), only_a, fan, by: Some((i, j)), agreement: 0.0 })
 }
 

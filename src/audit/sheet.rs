@@ -72,7 +72,9 @@ fn table(rows: &[(usize, Vec<String>)], sheet: usize) -> Option<Dialect> {
         dialect.extra.push(("range", quoted(&format!("A{}:", rows[first].0))));
         dialect.notes.push(Note::new(format!("the table begins in row {}: what stands above is passed over", rows[first].0), 1));
     }
-    if !header {
+    if header {
+        dialect.names = rows[first].1.iter().map(|name| name.trim().to_owned()).collect();
+    } else {
         dialect.extra.push(("header", "false".to_owned()));
         dialect.notes.push(Note::new(format!("no header: {evidence}"), 0));
     }

@@ -516,3 +516,69 @@ fn init_asks_for_two_folders_and_lays_out_what_lies_there() {
     w.run(&["init", "a", "b"]).code(2).says("is there already");
     w.run(&["-c", "other.toml", "init", "a", "nowhere"]).code(2).says("nowhere");
 }
+
+#[test]
+fn conversions_that_only_the_shared_records_show_are_found() {
+    let cases = [
+        // A default where there is nothing, and zero for it.
+        (
+            "id;pays\nC001;\nC002;BE\nC003;\nC004;CH\nC005;DE\nC006;\n",
+            "id,pays\nC001,FR\nC002,BE\nC003,FR\nC004,CH\nC005,DE\nC006,FR\n",
+            "pays",
+            "(pays) or 'FR'",
+        ),
+        (
+            "id;r\nC001;\nC002;12,50\nC003;\nC004;3,00\nC005;7,25\n",
+            "id,r\nC001,0.00\nC002,12.50\nC003,0.00\nC004,3.00\nC005,7.25\n",
+            "r",
+            "r | decimal | default(0) | round(2)",
+        ),
+        // The tax on what is itself computed.
+        (
+            "id;q;pu\nL01;3;10,50\nL02;2;7,25\nL03;5;1,99\nL04;1;120,00\nL05;4;15,30\n",
+            "id,ht,tva\nL01,31.50,6.30\nL02,14.50,2.90\nL03,9.95,1.99\nL04,120.00,24.00\nL05,61.20,12.24\n",
+            "tva",
+            "* 0.2",
+        ),
+        // Days without a year, days of digits, a month before its year.
+        ("id;d\nA1x;07.10.2024\nA2x;31.12.2024\nA3x;15.03.2024\n", "id,d\nA1x,0710\nA2x,3112\nA3x,1503\n", "d", "strftime('%d%m')"),
+        ("id;p\nA1x;10/2024\nA2x;12/2023\nA3x;03/2025\n", "id,p\nA1x,2024-10\nA2x,2023-12\nA3x,2025-03\n", "p", "p[3:] ~ '-' ~ p[:2]"),
+        // A part of a name in capitals, an initial.
+        ("id;n\nA1x;Luc Roux\nA2x;Zoé Faure\nA3x;Marie Colin\n", "id,n\nA1x,ROUX\nA2x,FAURE\nA3x,COLIN\n", "n", "split(' ') | last | trim | upper"),
+        ("id;p;n\nA1x;Luc;Roux\nA2x;Zoé;Faure\nA3x;Marie;Colin\n", "id,c\nA1x,L. Roux\nA2x,Z. Faure\nA3x,M. Colin\n", "c", "p[:1] ~ '. ' ~ n"),
+    ];
+    for (a, b, target, expression) in cases {
+        let w = World::local("");
+        w.write("a.csv", a);
+        w.write("b.csv", b);
+        let found = audited(&w, &[&w.path("a.csv"), &w.path("b.csv")]);
+        let m = found["mapping"].as_array().unwrap().iter().find(|m| m["target"] == target).unwrap();
+        assert!(m["expression"].as_str().unwrap().contains(expression), "{target}: {m}");
+    }
+}
+
+#[test]
+fn what_b_sums_up_orders_otherwise_or_demands_is_told() {
+    let level = |a: &str, b: &str, name: &str| {
+        let w = World::local("");
+        w.write("a.csv", a);
+        w.write(name, b);
+        let found = audited(&w, &[&w.path("a.csv"), &w.path(name)]);
+        let reasons = found["automation"]["reasons"].to_string();
+        (found["automation"]["level"].as_str().unwrap().to_owned(), reasons)
+    };
+    let orders = "commande;code_client;client\n1;C00;Dupont\n2;C01;Martin\n3;C00;Dupont\n4;C02;Petit\n5;C01;Martin\n6;C00;Dupont\n";
+    let (words, why) = level(orders, "code,nom\nC00,DUPONT\nC01,MARTIN\nC02,PETIT\n", "b.csv");
+    assert!(words == "needs a decision" && why.contains("group them"), "{words} {why}");
+    let shared = "id;nom\nX1;Ann\nX2;Bob\nX3;Cid\nX4;Dan\nX5;Eve\n";
+    let (words, why) = level(shared, "id,nom\nX3,Cid\nX1,Ann\nX5,Eve\nX2,Bob\nX4,Dan\n", "b.csv");
+    assert!(words == "needs a decision" && why.contains("order"), "{words} {why}");
+    // A schema's yes and no, its codes, and what it demands and nobody gives.
+    let schema = r#"{"type":"array","items":{"type":"object","required":["name","vip","fax"],"properties":{"name":{"type":"string"},"vip":{"type":"boolean"},"fax":{"type":"string"}}}}"#;
+    let w = World::local("");
+    w.write("a.csv", "Nom;VIP\nRoux;O\nNoël;N\nFaure;O\nPetit;N\n");
+    w.write("schema.json", schema);
+    w.run(&["audit", "a.csv", "schema.json", "--draft", "draft.toml"]).ok();
+    let out = w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]);
+    assert!(out.stdout.contains("\"vip\":true") || out.stdout.contains("\"vip\": true"), "{} {}", out.stdout, out.stderr);
+}

@@ -161,7 +161,9 @@ fn a_kept_file_is_not_taken_again_because_the_journal_is_lost() {
     for (name, seconds) in [("now.csv", None), ("2300.csv", Some(10_413_792_000))] {
         w.write(&format!("a/{name}"), "1");
         let file = fs::File::options().write(true).open(w.path(&format!("a/{name}"))).unwrap();
-        seconds.map(|s| file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(s)).unwrap());
+        if let Some(seconds) = seconds {
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        }
     }
     w.once().ok();
     fs::remove_file(w.path("b/now.csv")).unwrap();

@@ -57,8 +57,8 @@ pub(super) fn named<'t>((root, blocks): &Compiled<'t>) -> Vec<(Named<'t>, Option
         for at in 0.. {
             let Some(instruction) = instructions.get(at) else { break };
             let name = match instruction {
-                Instruction::ApplyFilter(name, ..) if !name.starts_with(PREFIX) => Named::Filter(*name),
-                Instruction::PerformTest(name, ..) => Named::Test(*name),
+                Instruction::ApplyFilter(name, ..) if !name.starts_with(PREFIX) => Named::Filter(name),
+                Instruction::PerformTest(name, ..) => Named::Test(name),
                 _ => continue,
             };
             if out.iter().all(|(known, _)| *known != name) {
