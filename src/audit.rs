@@ -269,9 +269,7 @@ pub struct Audit {
 impl Audit {
     /// The names of A's columns that hold something and go nowhere.
     pub fn unused(&self) -> Vec<&str> {
-        let mut used = vec![false; self.a.columns.len()];
-        self.mapping.iter().flat_map(|m| &m.sources).for_each(|s| used[*s] = true);
-        self.a.columns.iter().zip(&used).filter(|(c, used)| !**used && c.filled > 0).map(|(c, _)| c.name.as_str()).collect()
+        grade::unused(&self.a, &self.mapping).into_iter().map(|c| c.name.as_str()).collect()
     }
 }
 

@@ -113,6 +113,7 @@ impl Grade {
         if let Some(list) = b.columns.iter().find(|c| c.list) {
             grade.raise(Level::Decision, format!("B nests records in {}: write them with output.group_by and group_into, or as a list", list.name));
         }
+        let left = unused(a, mapping);
         for m in mapping {
             let column = &b.columns[m.target];
             let name = &column.name;
@@ -121,7 +122,7 @@ impl Grade {
                     grade.raise(Level::Decision, format!("{name} may be made of {}: no conversion was found", m.others.join(" or ")));
                 }
                 Found::Nowhere if column.required || (b.reading.records > 0 && column.nulls == 0 && column.filled > 0) => {
-                    let open: Vec<&str> = unused(a, mapping).filter(|c| pairs.is_none() && may_be(c, column)).map(|c| c.name.as_str()).take(5).collect();
+                    let open: Vec<&str> = left.iter().filter(|c| pairs.is_none() && !c.list && may_be(c, column)).map(|c| c.name.as_str()).take(5).collect();
                     if open.is_empty() {
                         grade.raise(Level::Impossible, format!("{name} has no source: A's export must give it"));
                     } else {
@@ -153,9 +154,11 @@ impl Grade {
     }
 }
 
-/// A's columns that go nowhere yet.
-fn unused<'a>(a: &'a Side, mapping: &'a [Match]) -> impl Iterator<Item = &'a Profile> {
-    a.columns.iter().enumerate().filter(|(at, c)| c.filled > 0 && !c.list && mapping.iter().all(|m| !m.sources.contains(at))).map(|(_, c)| c)
+/// A's columns that hold something and go nowhere.
+pub(super) fn unused<'a>(a: &'a Side, mapping: &[Match]) -> Vec<&'a Profile> {
+    let mut used = vec![false; a.columns.len()];
+    mapping.iter().flat_map(|m| &m.sources).for_each(|s| used[*s] = true);
+    a.columns.iter().zip(&used).filter(|(c, used)| !**used && c.filled > 0).map(|(c, _)| c).collect()
 }
 
 /// Whether a column's values could be a target's, as far as their types tell.
