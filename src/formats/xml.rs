@@ -30,6 +30,10 @@ pub struct Xml;
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What is kept of the elements around the records, for `parent`.
 const AROUND_BYTES_MAX: usize = 1024 * 1024;
+/// So many elements are kept for the next record, and none with more room in it: together they stay below some MiB.
+const SPARE_MAX: usize = 1024;
+const SPARE_TEXT_MAX: usize = 1024;
+const SPARE_PARTS_MAX: usize = 64;
 /// Elements that nest deeper than this are an attack, no business data.
 const DEPTH_MAX: usize = 256;
 
@@ -99,19 +103,11 @@ fn path_of(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// An element that is open.
-#[derive(Default)]
 struct Open {
-    node: Node,
+    /// As it is so far. Records in it hold it as it was.
+    node: Arc<Node>,
     /// It lies on the path to the records, or it is one.
     on_path: bool,
-    /// The element as it is so far, for the records in it; none since it changed.
-    shared: Option<Arc<Node>>,
-}
-
-impl Open {
-    fn shared(&mut self) -> Arc<Node> {
-        self.shared.get_or_insert_with(|| Arc::new(self.node.clone())).clone()
-    }
 }
 
 struct Reader {
@@ -124,6 +120,8 @@ struct Reader {
     record_depth: Option<usize>,
     record_line: u64,
     names: Names,
+    /// The elements of the record before, for those of the next: else they would take most of the time to make and drop.
+    spare: Vec<Arc<Node>>,
     around: usize,
     forgotten: bool,
     number: u64,
@@ -154,6 +152,7 @@ impl Reader {
             record_depth: None,
             record_line: 1,
             names: Names::default(),
+            spare: Vec::new(),
             around: 0,
             forgotten: false,
             number: 0,
@@ -187,7 +186,10 @@ impl Reader {
         if self.open.is_empty() && std::mem::replace(&mut self.root_seen, true) {
             return Err(self.fail("a second element stands behind the root"));
         }
-        let mut node = Node::new(self.name(tag.name().as_ref())?);
+        let name = self.name(tag.name().as_ref())?;
+        let mut shared = self.spare.pop().unwrap_or_default();
+        let node = Arc::make_mut(&mut shared);
+        node.name = name;
         for attribute in tag.attributes() {
             let attribute = attribute.map_err(|e| self.fail(format!("in <{}>: {e}", node.name)))?;
             let qname = attribute.key.as_ref();
@@ -216,39 +218,40 @@ impl Reader {
         }
         if on_path && self.record_depth.is_none() && depth > 0 {
             // What lies around the records knows what lies around itself.
-            node.around = Some(self.open[depth - 1].shared());
+            node.around = Some(self.open[depth - 1].node.clone());
         }
-        self.open.push(Open { node, on_path, shared: None });
+        self.open.push(Open { node: shared, on_path });
         Ok(())
     }
 
     /// Closes the innermost element; gives it when it is a record.
-    fn close(&mut self, tag: &str) -> Result<Option<Node>> {
-        let Some(Open { mut node, on_path, .. }) = self.open.pop() else {
+    fn close(&mut self, tag: &str) -> Result<Option<Arc<Node>>> {
+        let Some(Open { node: mut closed, on_path }) = self.open.pop() else {
             return Err(self.fail(format!("</{tag}> closes nothing")));
         };
-        if !node.children.is_empty() && node.text.chars().all(|c| c.is_ascii_whitespace()) {
+        if !closed.children.is_empty() && closed.text.chars().all(|c| c.is_ascii_whitespace()) {
+            let node = Arc::make_mut(&mut closed);
             node.text.clear();
             node.children.iter_mut().for_each(|(at, _)| *at = 0);
         }
         if self.record_depth == Some(self.open.len()) {
             self.record_depth = None;
-            return Ok(Some(node));
+            return Ok(Some(closed));
         }
         // What led to records is not kept: its records were given already.
         if self.record_depth.is_none() && on_path {
             return Ok(None);
         }
         if self.record_depth.is_none() {
-            self.around += node.text.len() + 64 + node.attributes.len() * 32;
+            self.around += closed.text.len() + 64 + closed.attributes.len() * 32;
             if self.around > AROUND_BYTES_MAX {
                 self.forgotten = true;
                 return Ok(None);
             }
         }
         if let Some(outer) = self.open.last_mut() {
-            outer.node.children.push((outer.node.text.len(), Arc::new(node)));
-            outer.shared = None;
+            let outer = Arc::make_mut(&mut outer.node);
+            outer.children.push((outer.text.len(), closed));
         }
         Ok(None)
     }
@@ -265,16 +268,16 @@ impl Reader {
             // What only sets apart the elements around records would grow with their number.
             Some(open) if open.on_path && self.record_depth.is_none() && text.bytes().all(|b| b.is_ascii_whitespace()) => Ok(()),
             Some(open) => {
-                open.shared = None;
+                let node = Arc::make_mut(&mut open.node);
                 // Line ends are LF to whoever reads XML (XML 1.0, 2.11).
-                if text.contains('\r') {
-                    open.node.text.push_str(&text.replace("\r\n", "\n").replace('\r', "\n"))
+                if memchr::memchr(b'\r', text.as_bytes()).is_some() {
+                    node.text.push_str(&text.replace("\r\n", "\n").replace('\r', "\n"))
                 } else {
-                    open.node.text.push_str(text)
+                    node.text.push_str(text)
                 }
-                if self.record_depth.is_none() && open.node.text.len() > AROUND_BYTES_MAX {
-                    open.node.text.clear();
-                    open.node.children.iter_mut().for_each(|(at, _)| *at = 0);
+                if self.record_depth.is_none() && node.text.len() > AROUND_BYTES_MAX {
+                    node.text.clear();
+                    node.children.iter_mut().for_each(|(at, _)| *at = 0);
                     self.forgotten = true;
                 }
                 Ok(())
@@ -285,7 +288,7 @@ impl Reader {
     }
 
     /// Handles one event; gives a record when its element closes, and `None` at the end of the document.
-    fn step(&mut self) -> Result<Option<Option<Node>>> {
+    fn step(&mut self) -> Result<Option<Option<Arc<Node>>>> {
         if self.record_depth.is_none() {
             self.parser.get_mut().forget();
         }
@@ -328,7 +331,7 @@ impl Reader {
             Event::GeneralRef(name) => {
                 let c = reference(&name).map_err(|why| self.fail(why))?;
                 match self.open.last_mut() {
-                    Some(open) => open.node.text.push(c),
+                    Some(open) => Arc::make_mut(&mut open.node).text.push(c),
                     None => return Err(self.fail("text stands outside the root element")),
                 }
                 None
@@ -360,6 +363,9 @@ impl RecordReader for Reader {
     }
 
     fn read(&mut self, record: &mut Record) -> Result<Next> {
+        if let Some(crate::record::Value::Nodes(Nodes::One(node))) = record.tree.take() {
+            reclaim(node, &mut self.spare);
+        }
         record.clear();
         while !self.end {
             let Some(step) = self.step()? else { break };
@@ -372,8 +378,8 @@ impl RecordReader for Reader {
                     "the record holds bytes that can't be decoded: declare input.encoding, as in \"windows-1252\"".to_owned(),
                 )));
             }
-            record.tree = Some(crate::record::Value::Nodes(Nodes::One(Arc::new(node))));
-            record.parent = self.open.last_mut().map(|around| Nodes::One(around.shared()));
+            record.tree = Some(crate::record::Value::Nodes(Nodes::One(node)));
+            record.parent = self.open.last().map(|around| Nodes::One(around.node.clone()));
             return Ok(Next::Record);
         }
         Ok(Next::End)
@@ -383,6 +389,20 @@ impl RecordReader for Reader {
         let forgotten = self.forgotten.then_some("`parent` holds only the first MiB of what stands around the records");
         let none = (self.end && self.number == 0).then_some("no element stands at input.records");
         forgotten.into_iter().chain(none).map(|what| Remark { what, count: 0, line: 0 }).collect()
+    }
+}
+
+/// Empties an element and those in it, and keeps them, unless somebody holds them.
+fn reclaim(mut shared: Arc<Node>, spare: &mut Vec<Arc<Node>>) {
+    let Some(node) = Arc::get_mut(&mut shared).filter(|_| spare.len() < SPARE_MAX) else { return };
+    for (_, child) in node.children.drain(..) {
+        reclaim(child, spare);
+    }
+    node.attributes.clear();
+    node.text.clear();
+    (node.typed, node.around) = (None, None);
+    if node.text.capacity() <= SPARE_TEXT_MAX && node.children.capacity().max(node.attributes.capacity()) <= SPARE_PARTS_MAX {
+        spare.push(shared);
     }
 }
 
