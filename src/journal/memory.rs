@@ -27,12 +27,12 @@ CREATE TABLE IF NOT EXISTS sync_pieces(job INTEGER NOT NULL, part INTEGER NOT NU
 ";
 
 /// What is staged at once.
-const PIECE_BYTES: usize = 8 * 1024 * 1024;
+const PIECE_BYTES: usize = 2 * 1024 * 1024;
 /// Ids are staged in so many parts, by their first bits: each is folded by itself, and every leaf is written once. A piece
 /// that is too small to be parted has this number itself.
 const ALL_PARTS: i64 = 64;
 /// Leaves that are held while an export goes by.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
+const CACHE_BYTES: usize = 24 * 1024 * 1024;
 
 /// An entry, or that there is none any more.
 type Change = (Id, Option<Vec<u8>>);

@@ -82,7 +82,7 @@ impl<'c> Compare<'c> {
         }
         let mut index = Index::new(side);
         memory.each(&mut |id, bytes| {
-            index.add(*id, &Head::read(bytes)?.0);
+            index.add(id, &Head::read(bytes)?.0);
             Ok(())
         })?;
         index.close();
@@ -156,7 +156,7 @@ impl<'c> Compare<'c> {
         let mapped = prepared.mapped_mark(values, &mut self.scratch);
         let keeps = self.spec.keeps == Keeps::Rows;
         if let Some(at) = at
-            && self.index.quiet(at) == mapped
+            && self.index.is_quiet(at, mapped)
             && (!keeps || self.index.has_rows(at))
         {
             return Ok(Verdict::Unchanged);
@@ -185,7 +185,7 @@ impl<'c> Compare<'c> {
         let Some(opposite) = &self.spec.opposite else { return Ok(Verdict::Unchanged) };
         let shown = prepared.shown(env);
         if let Some(at) = at
-            && self.index.quiet(at) == shown.mark()
+            && self.index.is_quiet(at, shown.mark())
         {
             return Ok(Verdict::Unchanged);
         }
@@ -483,6 +483,6 @@ impl Lookout {
             None if self.keeps == Keeps::Rows && !self.index.has_rows(at) => return None,
             None => self.prepared.mapped_mark(values, scratch),
         };
-        (self.index.quiet(at) == mark).then_some(at)
+        self.index.is_quiet(at, mark).then_some(at)
     }
 }

@@ -10,7 +10,7 @@ use super::entry::{Head, Id, Side};
 /// A key that the memory knows, while an export goes by.
 pub(super) struct Index {
     slots: Vec<Slot>,
-    /// Where the ids begin whose first bytes are these.
+    /// Where the ids begin whose first bits are these.
     starts: Vec<u32>,
     bits: u32,
     side: Side,
@@ -18,12 +18,22 @@ pub(super) struct Index {
     pub(super) held: u64,
 }
 
-/// What is known of a key, side by side: one look into memory for each record.
+/// What is known of a key, side by side and in 18 bytes: one look into memory for each record, and ten million of them
+/// beside all else in 256 MiB.
 struct Slot {
-    id: Id,
+    /// The id behind its first bytes, which the bucket tells.
+    rest: [u8; REST],
+    /// The mark without its highest byte.
+    quiet: [u8; 7],
     flags: AtomicU8,
-    quiet: u64,
 }
+
+/// So many bytes of an id stand in its slot.
+const REST: usize = size_of::<Id>() - FIRST;
+/// And so many are told by its bucket.
+const FIRST: usize = 2;
+/// The bits of them: there are at least so many buckets.
+const FIRST_BITS: u32 = 8 * FIRST as u32;
 
 /// A key that the export did not have.
 pub(super) struct Missing {
@@ -44,28 +54,31 @@ const SKIPPED: u8 = 16;
 impl Index {
     /// An index for exports of that side.
     pub(super) fn new(side: Side) -> Self {
-        Self { slots: Vec::new(), starts: Vec::new(), bits: 0, side, held: 0 }
+        Self { slots: Vec::new(), starts: vec![0; (1 << FIRST_BITS) + 1], bits: FIRST_BITS, side, held: 0 }
     }
 
     /// Adds a key; they come in order.
-    pub(super) fn add(&mut self, id: Id, head: &Head) {
+    pub(super) fn add(&mut self, id: &Id, head: &Head) {
         let at = self.side.at();
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let flags = flag(head.holds[at], HOLDS) | flag(head.awaits[at], AWAITS) | flag(head.rows, ROWS);
-        self.slots.push(Slot { id, flags: AtomicU8::new(flags), quiet: head.quiet[at] });
+        let mut rest = [0; REST];
+        rest.copy_from_slice(&id[FIRST..]);
+        self.slots.push(Slot { rest, quiet: short(head.quiet[at]), flags: AtomicU8::new(flags) });
+        self.starts[bucket(id, FIRST_BITS) + 1] += 1;
         self.held += u64::from(head.holds[at]);
     }
 
     /// All keys are there.
     pub(super) fn close(&mut self) {
+        add_up(&mut self.starts);
         // About four keys a bucket.
-        self.bits = (self.slots.len() / 4).max(1).ilog2().min(28);
-        self.starts = vec![0; (1 << self.bits) + 1];
-        for slot in &self.slots {
-            self.starts[bucket(&slot.id, self.bits) + 1] += 1;
-        }
-        for i in 1..self.starts.len() {
-            self.starts[i] += self.starts[i - 1];
+        let bits = (self.slots.len() / 4).max(1).ilog2().clamp(FIRST_BITS, 28);
+        if bits > FIRST_BITS {
+            let mut starts = vec![0; (1 << bits) + 1];
+            self.each().for_each(|(id, _)| starts[bucket(&id, bits) + 1] += 1);
+            add_up(&mut starts);
+            (self.starts, self.bits) = (starts, bits);
         }
     }
 
@@ -73,16 +86,32 @@ impl Index {
     pub(super) fn find(&self, id: &Id) -> Option<usize> {
         let bucket = bucket(id, self.bits);
         let (start, end) = (*self.starts.get(bucket)? as usize, *self.starts.get(bucket + 1)? as usize);
-        self.slots[start..end].iter().position(|known| known.id == *id).map(|at| start + at)
+        self.slots[start..end].iter().position(|known| known.rest == id[FIRST..]).map(|at| start + at)
+    }
+
+    /// All keys, in order.
+    fn each(&self) -> impl Iterator<Item = (Id, &Slot)> {
+        let of = |(bucket, ends): (usize, &[u32])| {
+            let first = bucket >> (self.bits - FIRST_BITS);
+            self.slots[ends[0] as usize..ends[1] as usize].iter().map(move |slot| (first, slot))
+        };
+        self.starts.windows(2).enumerate().flat_map(of).map(|(first, slot)| {
+            let mut id = Id::default();
+            let (head, rest) = id.split_at_mut(FIRST);
+            head.copy_from_slice(&(first as u16).to_be_bytes());
+            rest.copy_from_slice(&slot.rest);
+            (id, slot)
+        })
     }
 
     /// Whether nothing is known.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
-    /// The mark of the record that needs no look; 0: any record does.
-    pub(super) fn quiet(&self, at: usize) -> u64 {
-        self.slots[at].quiet
+    /// Whether a record with this mark needs no look: it is as it was.
+    pub(super) fn is_quiet(&self, at: usize, mark: u64) -> bool {
+        let known = self.slots[at].quiet;
+        known != [0; 7] && known == short(mark)
     }
     /// Whether its records are kept.
     pub(super) fn has_rows(&self, at: usize) -> bool {
@@ -108,14 +137,27 @@ impl Index {
     /// are sent, and those that something was delivered to it for.
     pub(super) fn missing(&self, deletes: Deletes) -> impl Iterator<Item = Missing> {
         let wanted = if deletes == Deletes::Send { HOLDS | AWAITS } else { AWAITS };
-        let flags = self.slots.iter().map(|slot| (slot.id, slot.flags.load(Relaxed)));
+        let flags = self.each().map(|(id, slot)| (id, slot.flags.load(Relaxed)));
         flags.filter(move |(_, f)| f & (SEEN | SKIPPED) == 0 && f & wanted != 0).map(|(id, f)| Missing { id, holds: f & HOLDS != 0, awaits: f & AWAITS != 0 })
     }
 }
 
 fn bucket(id: &Id, bits: u32) -> usize {
     let first = u32::from_be_bytes([id[0], id[1], id[2], id[3]]);
-    if bits == 0 { 0 } else { (first >> (32 - bits)) as usize }
+    (first >> (32 - bits)) as usize
+}
+
+/// From how many begin with the bits before to where those with these begin.
+fn add_up(starts: &mut [u32]) {
+    for i in 1..starts.len() {
+        starts[i] += starts[i - 1];
+    }
+}
+
+/// A mark in the room that a slot has for it.
+fn short(mark: u64) -> [u8; 7] {
+    let [short @ .., _] = mark.to_le_bytes();
+    short
 }
 
 #[cfg(test)]
@@ -125,19 +167,19 @@ mod tests {
 
     #[test]
     fn every_key_is_found_and_no_other() {
-        for count in [0, 1, 3, 1000] {
+        for count in [0, 1, 3, 1000, 300_000] {
             let mut ids: Vec<Id> = (0..count).map(|i| id_of(&[format!("C{i}")])).collect();
             ids.sort_unstable();
             let mut index = Index::new(Side::A);
             for (i, id) in ids.iter().enumerate() {
-                index.add(*id, &Head { quiet: [i as u64 + 1, 0], holds: [true, false], ..Head::default() });
+                index.add(id, &Head { quiet: [i as u64 + 1, 0], holds: [true, false], ..Head::default() });
             }
             index.close();
             for (i, id) in ids.iter().enumerate() {
-                assert_eq!(index.find(id).map(|at| index.quiet(at)), Some(i as u64 + 1));
+                assert!(index.find(id).is_some_and(|at| index.is_quiet(at, i as u64 + 1) && !index.is_quiet(at, 0)));
             }
             assert_eq!((index.find(&id_of(&["other".into()])), index.held), (None, count as u64));
-            assert_eq!(index.missing(Deletes::Send).count(), count);
+            assert!(index.missing(Deletes::Send).map(|m| m.id).eq(ids));
         }
     }
 }
