@@ -103,6 +103,17 @@ impl Side {
             }
             Ok(true)
         })?;
+        let total = totals.line(reading.complete);
+        if let Some(line) = total.filter(|_| dialect.delimited.is_some()) {
+            let mut without = dialect.clone();
+            without.extra.push(("skip_last", "1".to_owned()));
+            let mut side = Self::examine(sample, &without, each, room)?;
+            // A total in several lines, or with blank lines behind it, goes otherwise.
+            if side.reading.records + 1 == reading.records {
+                side.notes.push(Note::new("the last record is a total: skip_last = 1 leaves it out", line));
+                return Ok(side);
+            }
+        }
         // A header alone names columns that no record has shown.
         if layout.columns.is_empty() {
             let names = dialect.delimited.as_ref().map_or(&dialect.names, |d| &d.names);
@@ -121,7 +132,7 @@ impl Side {
         {
             notes.push(Note::new(format!("mixed encodings: {} lines are {other} in a file of {}", encoding.strangers.len(), encoding.label), *line));
         }
-        notes.extend(totals.note(reading.complete));
+        notes.extend(total.map(|line| Note::new("the last record is a total: leave it out with skip_last, or by `where`", line)));
         let runs = runs(&columns, &rows);
         notes.extend(runs.iter().map(|c| {
             Note::new(
@@ -234,9 +245,9 @@ impl Totals {
         self.last = (line, texts);
     }
 
-    fn note(&self, complete: bool) -> Option<Note> {
-        (complete && self.seen == 1 && is_total(&self.last.1))
-            .then(|| Note::new("the last record is a total: leave it out with skip_last = 1, or by `where`", self.last.0))
+    /// The line of the one that stands at the end.
+    fn line(&self, complete: bool) -> Option<u64> {
+        (complete && self.seen == 1 && is_total(&self.last.1)).then_some(self.last.0)
     }
 }
 

@@ -131,8 +131,17 @@ impl Reader {
 
     /// The earlier job of a route that relayed a file of this name and content.
     pub fn duplicate_of(&self, route: &str, file: &Name, hash: &str, before: JobId) -> Result<Option<JobId>> {
-        let ids = self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND hash = ? AND id < ? AND state IN ('delivered', 'delivering', 'waiting', 'unconfirmed') LIMIT 1", params![route, name_text(file), hash, before])?;
+        let ids = self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND hash = ? AND id < ? AND state IN ('delivered', 'delivering', 'waiting', 'unconfirmed') ORDER BY id DESC LIMIT 1", params![route, name_text(file), hash, before])?;
         Ok(ids.into_iter().next())
+    }
+
+    /// Whether a route relayed another file between these two jobs.
+    pub fn relayed_between(&self, route: &str, after: JobId, before: JobId) -> Result<bool> {
+        let ids = self.ids(
+            "SELECT id FROM jobs WHERE route = ? AND id > ? AND id < ? AND state IN ('delivered', 'delivering', 'waiting', 'unconfirmed') LIMIT 1",
+            params![route, after, before],
+        )?;
+        Ok(!ids.is_empty())
     }
 
     /// Whether a file that is left in place was taken as it is now.

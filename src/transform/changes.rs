@@ -55,6 +55,19 @@ pub(super) fn named(name: &str, span: std::ops::Range<usize>, scope: &mut Scope<
     }
 }
 
+/// `sync.before` has the targets of the map.
+pub(super) fn known_before(name: &str, span: std::ops::Range<usize>, scope: &mut Scope<'_>) {
+    let of = |target: &str| target == name || target.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    if scope.map.is_empty() || scope.map.iter().any(|(target, _)| of(target)) {
+        return;
+    }
+    let hint = match crate::options::nearest(name, scope.map.iter().map(|(target, _)| target.as_str())) {
+        Some(near) => format!("did you mean sync.before.{near}?"),
+        None => "it has the targets of the map, under their names".to_owned(),
+    };
+    scope.mistakes.push(Mistake::new(span, format!("`sync.before` has no `{name}`"), Some(hint)));
+}
+
 /// What every record is where nobody compares.
 pub static ADDED: Change = Change { op: Op::Added, before: Value::Null };
 

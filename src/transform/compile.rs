@@ -265,7 +265,11 @@ pub(super) fn attribute(a: &ast::GetAttr<'_>, span: Range<usize>, scope: &mut Sc
             return Node::Const(Value::Null);
         }
     }
-    Node::Attr(holder(&a.expr, scope), a.name.to_owned())
+    let holder = holder(&a.expr, scope);
+    if matches!(*holder, Node::Before) {
+        changes::known_before(a.name, span, scope);
+    }
+    Node::Attr(holder, a.name.to_owned())
 }
 
 pub(super) fn item(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Node {

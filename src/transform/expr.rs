@@ -232,6 +232,8 @@ pub struct Scope<'s> {
     pub each: Each,
     /// `sync` has a meaning here.
     pub changes: Changes,
+    /// The map: its targets are what `sync.before` has.
+    pub map: &'s [(String, String)],
     /// The path that `each` is, if it is one.
     pub each_path: Option<Vec<String>>,
     /// The names of nested records seen so far: a `Field` is noted by its place here.
@@ -252,6 +254,7 @@ impl<'s> Scope<'s> {
             lookups: &[],
             each: Each::None,
             changes: Changes::NotTold,
+            map: &[],
             each_path: None,
             fields: Vec::new(),
             mistakes: Vec::new(),

@@ -129,6 +129,7 @@ impl Plan {
         let mut scope = Scope::new(columns, &mapping.types);
         let mut mistakes = Vec::new();
         scope.lookups = &mapping.lookups;
+        scope.map = mapping.map.as_deref().unwrap_or_default();
         scope.each = if mapping.each.is_some() { Each::Element } else { Each::None };
         scope.each_path = mapping.each.as_ref().and_then(|text| typed::each_path(text, &mapping.lets));
         let lets = compile_lets(mapping, &mut scope, &mut mistakes);
@@ -406,6 +407,7 @@ fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Pl
         let mut inner = Scope::new(scope.columns, scope.types);
         inner.lets = &lets;
         inner.lookups = scope.lookups;
+        inner.map = scope.map;
         inner.each = scope.each;
         // Where it is used decides; `where` and `check` fail on what is not known there yet.
         inner.changes = if mapping.key.is_some() { Changes::Told } else { Changes::NotTold };

@@ -153,6 +153,21 @@ fn the_same_export_twice_sends_nothing_and_is_delivered_with_nothing_written() {
 }
 
 #[test]
+fn an_export_that_returns_to_an_earlier_state_is_no_duplicate() {
+    let x = Exchange::of(&THERE.replace("settle = \"20ms\"", "settle = \"20ms\"\nduplicates = \"skip\""));
+    let export = |rows: &str| {
+        std::thread::sleep(Duration::from_millis(5));
+        x.w.write("a_out/export.csv", &format!("CodeClient;Nom;Solde\n{rows}"));
+        x.w.once().ok();
+        x.to_b()
+    };
+    export("001;dupont;1\n");
+    assert_eq!(export("001;dupont;2\n"), ["001,DUPONT,2,modified"]);
+    assert_eq!(export("001;dupont;1\n"), ["001,DUPONT,1,modified"]);
+    assert_eq!((export("001;dupont;1\n"), x.w.history().last().unwrap()["state"].as_str()), (nothing(), Some("duplicate")));
+}
+
+#[test]
 fn what_a_side_exports_back_is_not_sent_back() {
     let x = Exchange::both("", "");
     x.a("001;dupont;1234,50\n").ok();
@@ -706,6 +721,7 @@ fn what_cannot_be_meant_is_told_by_config_check() {
     check(&THERE.replace("code = \"CodeClient\"", "code = \"sync.op\"")).code(2).says("from the record alone");
     check(&THERE.replace("[routes.ab.source]", "[routes.ab]\nwhere = \"sync.op == 'added'\"\n[routes.ab.source]")).code(2).says("only in the map");
     check(&THERE.replace("sync.op", "sync.of")).code(2).says("sync.before.COLUMN");
+    check(&THERE.replace("sync.op", "sync.before.nam")).code(2).says("did you mean sync.before.nom");
     check(&two("")).ok();
 }
 

@@ -140,6 +140,8 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
     if route.source.skip_duplicates
         && job.replay_of.is_none()
         && let Some(of) = w.journal.reader()?.duplicate_of(&job.route, &job.file, &seal.hash, job.id)?
+        // Of full exports, the state before the last one is a change like any other.
+        && (route.sync.is_none() || !w.journal.reader()?.relayed_between(&job.route, of, job.id)?)
     {
         return Ok(vec![Event::Sealed(seal), Event::Duplicate { of }]);
     }

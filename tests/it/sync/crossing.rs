@@ -167,3 +167,24 @@ fn a_key_of_other_columns_holds_the_export_until_the_memory_is_made_anew() {
     x.w.once().ok();
     assert_eq!(x.to_b(), ["2,B,2,modified"]);
 }
+
+#[test]
+fn what_has_lost_does_not_come_back_with_a_file_that_is_imported_late() {
+    let x = agreed("conflict = \"source\"\n", "conflict = \"target\"\n");
+    x.b("1,K,1\n2,N,1\n7,MARTIN,5\n").ok();
+    assert_eq!(x.to_a(), ["7;MARTIN;5;added"]);
+    // A has made that record too, before it imports B's, and wins.
+    x.a("1;k;1\n2;n;1\n7;dupont;3\n").ok();
+    assert_eq!(x.to_b(), ["7,DUPONT,3,modified"]);
+    x.b("1,K,1\n2,N,1\n7,MARTEL,6\n").ok();
+    x.b("1,K,1\n2,N,1\n7,DUPONT,3\n").ok();
+    assert_eq!(x.to_a(), nothing());
+    // Now A imports what B had at first.
+    x.a("1;k;1\n2;n;1\n7;MARTIN;5\n").ok();
+    assert_eq!(x.to_b(), nothing(), "what A has imported is no edit of A's");
+    x.b("1,K,1\n2,N,1\n7,DUPONT,3\n").ok();
+    assert_eq!(x.to_a(), ["7;DUPONT;3;modified"]);
+    x.a("1;k;1\n2;n;1\n7;DUPONT;3\n").ok();
+    x.b("1,K,1\n2,N,1\n7,DUPONT,3\n").ok();
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+}

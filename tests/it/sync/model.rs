@@ -120,6 +120,12 @@ struct History {
     written: BTreeSet<String>,
     /// The sides that have made a record by themselves.
     makers: BTreeMap<String, BTreeSet<usize>>,
+    /// What each side has set each cell to, in order.
+    edits: BTreeMap<(String, usize), [Vec<String>; 2]>,
+    /// The records of which conflicts were written down.
+    waited: BTreeSet<String>,
+    /// The records that a side has deleted at some time.
+    deleted: BTreeSet<String>,
 }
 
 const CONFIG: &str = r#"
@@ -178,6 +184,9 @@ impl History {
             alone: BTreeMap::new(),
             written: BTreeSet::new(),
             makers: BTreeMap::new(),
+            edits: BTreeMap::new(),
+            waited: BTreeSet::new(),
+            deleted: BTreeSet::new(),
         }
     }
 
@@ -198,6 +207,7 @@ impl History {
         if seen && self.chance.one_in(6) {
             self.note(|| format!("{side} deletes {key}"));
             self.programs[side].records.remove(&key);
+            self.deleted.insert(key.clone());
             (0..2).for_each(|column| drop(self.alone.insert((key.clone(), column), None)));
         } else {
             self.note(|| format!("{side} sets {key}.{column} to {value}"));
@@ -209,6 +219,7 @@ impl History {
             }
             let last = self.alone.entry((key.clone(), column)).or_insert_with(|| Some((side, value.clone())));
             *last = last.take().filter(|(by, _)| *by == side).map(|(by, _)| (by, value.clone()));
+            self.edits.entry((key.clone(), column)).or_default()[side].push(value.clone());
             self.programs[side].records.entry(key).or_default()[column] = value;
         }
         self.programs[side].dirty = true;
@@ -310,6 +321,7 @@ impl History {
             assert!(!known, "{line:?} goes to {there}, which is known to hold it");
         }
         self.read.extend(own);
+        self.waited.extend(conflicts.iter().map(|c| c.key.clone()));
         // A record in conflict waits as a whole for its operator, who is told.
         let waits = |line: &&str| conflicts.iter().any(|c| line.starts_with(&format!("{},", c.key)));
         self.written.extend(values(file));
@@ -323,7 +335,8 @@ impl History {
         let side = |s: &passerelle::sync::entry::Held| {
             let row =
                 |r: &Option<passerelle::sync::cell::Row>| r.as_ref().map_or("-".to_owned(), |r| r.iter().map(|(c, x)| format!("{c}:{} ", x.text())).collect());
-            let pending: String = s.pending.iter().map(|p| format!("[{}from {}over {:?}]", row(&p.row), row(&p.from), p.over)).collect();
+            let pending: String =
+                s.pending.iter().map(|p| format!("[{}from {}carried {}over {:?}]", row(&p.row), row(&p.from), row(&Some(p.carried.clone())), p.over)).collect();
             format!("{{{}base {}pending {pending}}}", row(&s.exported), row(&s.base))
         };
         let entries = self.store.entries.values().map(|b| Entry::from_bytes(b).unwrap());
@@ -397,6 +410,15 @@ impl History {
             let Some((_, value)) = last.as_ref().filter(|(_, v)| self.written.contains(v) && self.makers[key].len() == 1) else { continue };
             let held = self.programs[0].records.get(key).map(|r| &r[*column]);
             assert_eq!(held, Some(value), "the edit of {key}.{column} is lost, though nobody else edited it");
+        }
+        // Whoever wins, it is with the last that was read of that side's edits: none comes back that its own side has
+        // replaced. What an operator was told of, he has in writing; a record that both have made, or one has deleted, may
+        // come back with a file that was on its way for long.
+        let plain = |key: &String| !self.waited.contains(key) && !self.deleted.contains(key) && self.makers[key].len() == 1;
+        for ((key, column), edits) in self.edits.iter().filter(|((key, _), _)| plain(key)) {
+            let Some(value) = self.programs[0].records.get(key).map(|r| &r[*column]).filter(|v| !v.is_empty()) else { continue };
+            let last = |edits: &Vec<String>| edits.iter().rev().find(|v| self.read.contains(*v)) == Some(value);
+            assert!(edits.iter().any(last), "{key}.{column} is {value} in the end, which its own side has replaced: {edits:?}");
         }
         if self.policies == ("park", "park") {
             let lost: Vec<&String> = self.read.difference(&self.sent).collect();
