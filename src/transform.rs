@@ -14,6 +14,7 @@ mod fit;
 pub mod group;
 mod kinds;
 pub mod lookup;
+mod parse;
 mod pieces;
 mod place;
 pub mod plan;

@@ -5,13 +5,13 @@
 use std::ops::Range;
 
 use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, UnaryOpKind};
-use minijinja::machinery::parse_expr;
 use rust_decimal::Decimal;
 
 use super::changes;
 use super::expr::{Args, Changes, Cmp, Each, Fact, Mistake, NO_COLUMN, Node, Op, RESERVED, Scope};
 use super::filters::{self};
 use super::kinds::check_kinds;
+use super::parse::{parse, unbalanced};
 use super::predicates::{self};
 use super::typed;
 use crate::formats::text::Type;
@@ -40,7 +40,7 @@ pub(super) const FACTS: &[(&str, &str, Fact)] = &[
 /// Compiles an expression. What is wrong is added to the scope's mistakes.
 pub fn compile(text: &str, scope: &mut Scope<'_>) -> Node {
     text.clone_into(&mut scope.source);
-    match parse_expr(text) {
+    match parse(text) {
         Ok(expr) => {
             let node = node(&expr, scope);
             check_kinds(&expr, &node, scope);
@@ -54,27 +54,6 @@ pub fn compile(text: &str, scope: &mut Scope<'_>) -> Node {
             Node::Const(Value::Null)
         }
     }
-}
-
-pub(super) fn unbalanced(text: &str) -> Option<String> {
-    let mut open = Vec::new();
-    let mut quote = None;
-    for c in text.chars() {
-        match (quote, c) {
-            (Some(q), c) if c == q => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '(' | '[' | '{') => open.push(c),
-            (None, ')' | ']' | '}') => {
-                open.pop();
-            }
-            _ => {}
-        }
-    }
-    if let Some(q) = quote {
-        return Some(format!("close the quote {q}"));
-    }
-    open.last().map(|c| format!("close the bracket {c}"))
 }
 
 pub(super) fn range_of(expr: &Expr<'_>) -> Range<usize> {

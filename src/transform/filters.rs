@@ -108,6 +108,9 @@ const fn seeing(
     Filter { nulls: Nulls::Sees, ..other(name, args, named, gives, example, run) }
 }
 
+/// No text is filled up to more characters than that.
+const WIDTH_MAX: usize = 1_000_000;
+
 /// All filters; `default` and `lookup` are the compiler's, since they see what is not there.
 pub static FILTERS: &[Filter] = &[
     text("upper", (0, 0), &[], ("'é' | upper", "É"), |c, v| Ok(upper(c, &v))),
@@ -130,8 +133,9 @@ pub static FILTERS: &[Filter] = &[
     text("string", (0, 0), &[], ("1.50 | string", "1.50"), |c, v| Ok(Value::owned(c.shown(&v)))),
     text("truncate", (0, 4), &["length", "killwords", "end", "leeway"], ("'abcdef' | truncate(4, true, '.')", "abc."), truncate),
     text("center", (0, 1), &["width"], ("'a' | center(3)", " a "), |c, v| {
-        let (s, width) = (c.shown(&v), usize::try_from(c.whole(0, "width")?.unwrap_or(80)).unwrap_or(0));
-        Ok(Value::owned(format!("{s:^width$}")))
+        let (s, width) = (c.shown(&v), usize::try_from(c.whole(0, "width")?.unwrap_or(80)).unwrap_or(0).min(WIDTH_MAX));
+        let lacks = width.saturating_sub(s.chars().count());
+        Ok(Value::owned(format!("{}{s}{}", " ".repeat(lacks / 2), " ".repeat(lacks - lacks / 2))))
     }),
     text("indent", (0, 1), &["width"], ("'a\nb' | indent(2)", "a\n  b"), |c, v| {
         let pad = " ".repeat(usize::try_from(c.whole(0, "width")?.unwrap_or(4)).unwrap_or(0).min(1000));
@@ -284,6 +288,15 @@ fn run<'r>(filter: &Filter, call: &Call<'_, 'r>, input: Value<'r>) -> Eval<Value
     }
 }
 
+/// `default` sees what is not there, and is therefore in no table.
+pub(in crate::transform) fn is_default(name: &str) -> bool {
+    matches!(name, "default" | "d")
+}
+
+fn no_test(name: &str) -> Option<String> {
+    (super::predicates::named(name).is_none() && !super::predicates::is_of_presence(name)).then(|| format!("there is no test {name}"))
+}
+
 /// What is wrong with constant arguments, told before any record is seen.
 pub fn constant_mistake(filter: &Filter, args: &Args) -> Option<String> {
     let constant = match args.positional.first() {
@@ -296,8 +309,13 @@ pub fn constant_mistake(filter: &Filter, args: &Args) -> Option<String> {
             let unread = || (filter.name != "strftime" && !reads_a_day(constant)).then(|| "it has not all of day, month and year".to_owned());
             pattern_mistake(constant).or_else(unread).map(|why| format!("{} is no pattern for dates: {why}", quoted(constant)))
         }
-        "map" if args.positional.len() == 1 => named(constant).is_none().then(|| format!("there is no filter {constant}")),
-        "select" | "reject" => super::predicates::named(constant).is_none().then(|| format!("there is no test {constant}")),
+        "map" if constant == "lookup" => Some("`lookup` can't stand in `map`: make a record of each element with input.each, and look that one up".to_owned()),
+        "map" => (named(constant).is_none() && !is_default(constant)).then(|| format!("there is no filter {constant}")),
+        "select" | "reject" => no_test(constant),
+        "selectattr" | "rejectattr" => match args.positional.get(1) {
+            Some(Node::Const(Value::Text(test))) => no_test(test),
+            _ => None,
+        },
         _ => None,
     }
 }

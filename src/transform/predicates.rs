@@ -1,6 +1,9 @@
 //! Jinja's tests (`x is odd`) and those that business data need: e-mail addresses, IBAN, SIRET, patterns.
 
-use super::eval::{Env, Eval, Fault, contains, equal, number, order, whole};
+use rust_decimal::Decimal;
+
+use super::compute::fault;
+use super::eval::{Env, Eval, Fault, contains, equal, number, order};
 use crate::record::Value;
 
 type Holds = for<'r> fn(&Env<'r>, &Value<'r>, Option<&Value<'r>>) -> Eval<bool>;
@@ -30,6 +33,20 @@ const fn with_argument(name: &'static str, example: (&'static str, &'static str)
     Predicate { name, args: 1, example, holds }
 }
 
+/// Tests that see what is not there, and are therefore in no table.
+pub(in crate::transform) fn is_of_presence(name: &str) -> bool {
+    matches!(name, "defined" | "undefined")
+}
+
+/// What is left of a whole number, divided by another; none: it is null, or the other one is 0.
+fn remainder(v: &Value<'_>, by: Decimal) -> Eval<Option<Decimal>> {
+    match number(v)? {
+        Some(n) if !n.fract().is_zero() => fault(format!("{n} is not a whole number")),
+        Some(n) => Ok(n.checked_rem(by)),
+        None => Ok(None),
+    }
+}
+
 /// All tests; `defined` and `undefined` are the compiler's, since they see what is not there.
 pub static PREDICATES: &[Predicate] = &[
     plain("none", ("null is none", "true"), |_, v, _| Ok(matches!(v, Value::Null))),
@@ -55,16 +72,16 @@ pub static PREDICATES: &[Predicate] = &[
     plain("filter", ("'upper' is filter", "true"), |e, v, _| Ok(super::filters::named(&e.style.text(v)).is_some())),
     plain("test", ("'odd' is test", "true"), |e, v, _| Ok(named(&e.style.text(v)).is_some())),
     plain("mapping", ("{'a': 1} is mapping", "true"), |_, v, _| Ok(matches!(v, Value::Map(_)))),
-    plain("odd", ("3 is odd", "true"), |_, v, _| Ok(whole(v)?.is_some_and(|n| n % 2 != 0))),
-    plain("even", ("3 is even", "false"), |_, v, _| Ok(whole(v)?.is_some_and(|n| n % 2 == 0))),
+    plain("odd", ("3 is odd", "true"), |_, v, _| Ok(remainder(v, Decimal::TWO)?.is_some_and(|rest| !rest.is_zero()))),
+    plain("even", ("3 is even", "false"), |_, v, _| Ok(remainder(v, Decimal::TWO)?.is_some_and(|rest| rest.is_zero()))),
     plain("lower", ("'ab' is lower", "true"), |e, v, _| Ok(e.style.text(v).chars().all(|c| !c.is_uppercase()))),
     plain("upper", ("'AB' is upper", "true"), |e, v, _| Ok(e.style.text(v).chars().all(|c| !c.is_lowercase()))),
     plain("email", ("'a.b@c.fr' is email", "true"), |e, v, _| Ok(is_email(&e.style.text(v)))),
     plain("iban", ("'FR76 3000 6000 0112 3456 7890 189' is iban", "true"), |e, v, _| Ok(is_iban(&e.style.text(v)))),
     plain("siret", ("'73282932000074' is siret", "true"), |e, v, _| Ok(is_siret(&e.style.text(v)))),
-    with_argument("divisibleby", ("9 is divisibleby(3)", "true"), |_, v, a| match (whole(v)?, whole(a.unwrap_or(&Value::Null))?) {
-        (Some(n), Some(by)) if by != 0 => Ok(n % by == 0),
-        _ => Ok(false),
+    with_argument("divisibleby", ("9 is divisibleby(3)", "true"), |_, v, a| match number(a.unwrap_or(&Value::Null))? {
+        Some(by) => Ok(remainder(v, by)?.is_some_and(|rest| rest.is_zero())),
+        None => Ok(false),
     }),
     with_argument("matching", ("'C12' is matching('^C[0-9]+$')", "true"), |e, v, a| {
         let pattern = e.style.text(a.unwrap_or(&Value::Null)).into_owned();

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use minijinja::machinery::ast::Expr;
-use minijinja::machinery::parse_expr;
+use minijinja::machinery::ast::{Expr, UnaryOpKind};
 
 use super::compile::{self, column};
 use super::eval::Eval;
 use super::expr::{Each, Mistake, Node, Scope};
 use super::filters;
+use super::parse::parse;
 use super::plan::{Mapping, Place, by_brackets};
 use crate::formats::text::{Reading, Style, Type};
 use crate::record::{Columns, Nodes, Value};
@@ -50,6 +50,8 @@ pub(super) fn path<T>(expr: &Expr<'_>, lets: &[(String, T)]) -> Option<Vec<Strin
                 Some(name) => below(&i.expr, name),
                 None => path(&i.expr, lets).filter(|path| !path.is_empty()),
             },
+            // Counted from the end.
+            Expr::UnaryOp(u) if matches!((&u.op, &u.expr), (UnaryOpKind::Neg, Expr::Const(_))) => path(&i.expr, lets).filter(|path| !path.is_empty()),
             _ => None,
         },
         _ => None,
@@ -58,12 +60,12 @@ pub(super) fn path<T>(expr: &Expr<'_>, lets: &[(String, T)]) -> Option<Vec<Strin
 
 /// The path that `each` is; none: it computes its list.
 pub(super) fn each_path<T>(text: &str, lets: &[(String, T)]) -> Option<Vec<String>> {
-    parse_expr(text).ok().and_then(|expr| path(&expr, lets)).filter(|path| !path.is_empty())
+    parse(text).ok().and_then(|expr| path(&expr, lets)).filter(|path| !path.is_empty())
 }
 
 /// Compiles `each`. If it is a path, its elements are typed one by one, so that a wrong one rejects itself alone.
 pub(super) fn compile_each(text: &str, scope: &mut Scope<'_>) -> Node {
-    match parse_expr(text) {
+    match parse(text) {
         Ok(expr) if scope.each_path.is_some() => {
             text.clone_into(&mut scope.source);
             compile::reached(&expr, scope)

@@ -27,6 +27,23 @@ fn a_transformation_needs_neither_a_source_nor_a_destination() {
 }
 
 #[test]
+fn an_expression_is_read_to_its_end() {
+    let w = World::local("[routes.r]\nwhere = \"actif == 'O' && type == 'C'\"\n[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"actif\"\n");
+    w.run(&["config", "check"]).code(2).says("unexpected character");
+    w.config(&w.read("passerelle.toml").replace("&&", "and"));
+    w.run(&["config", "check"]).ok();
+}
+
+#[test]
+fn types_reach_elements_that_are_counted_from_the_end() {
+    let w = World::local(
+        "[routes.r.input]\nformat = \"json\"\ndecimal = \",\"\ntypes = { \"l.p\" = \"decimal\" }\n[routes.r.map]\na = \"l[0].p\"\nb = \"l[-1].p\"\n[routes.r.output]\nformat = \"csv\"\n",
+    );
+    w.write("in.json", r#"[{"l":[{"p":"1,50"},{"p":"2,50"}]}]"#);
+    assert_eq!(w.run(&["transform", "r", "in.json"]).ok().stdout, "a,b\n1.50,2.50\n");
+}
+
+#[test]
 fn rejects_of_several_files_name_their_file_and_stand_under_their_own_columns() {
     let keys = "[routes.r.input]\nformat = \"csv\"\ntypes = { q = \"integer\" }\n[routes.r.map]\nq = \"q\"\n";
     let w = World::local(keys);

@@ -1,9 +1,10 @@
 //! Filters over lists and maps.
 
 use super::super::eval::{Eval, Fault, equal, number, order, truth};
-use super::{Call, count, named, run};
+use super::{Call, count, is_default, named, run};
 use crate::formats::text::quoted;
 use crate::record::Value;
+use crate::transform::predicates::is_of_presence;
 
 /// The elements of a list, the characters of a text, the names of a map.
 pub(super) fn items_of<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Vec<Value<'static>>> {
@@ -103,7 +104,9 @@ pub(super) fn unique<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let mut out = Vec::new();
     for item in items_of(c, v)? {
         let key = attribute(c, &item, path.as_deref())?;
-        if seen.insert(format!("{}{}", key.kind(), c.env.style.text(&key))) {
+        // Numbers that are equal are one, however many digits they have.
+        let text = number(&key).ok().flatten().filter(|_| matches!(key, Value::Number(_) | Value::Digits(_))).map(|n| n.normalize().to_string());
+        if seen.insert(format!("{}{}", key.kind(), text.unwrap_or_else(|| c.env.style.text(&key).into_owned()))) {
             out.push(item);
         }
     }
@@ -143,14 +146,27 @@ pub(super) fn map<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
         return items.iter().map(part).collect::<Eval<Vec<_>>>().map(Value::list);
     }
     let name = c.text(0, "").unwrap_or_default();
+    if is_default(&name) {
+        let default = c.get(1, "default_value").cloned().map_or(Value::Null, Value::into_owned);
+        return Ok(Value::list(items.into_iter().map(|item| if matches!(item, Value::Null) { default.clone() } else { item }).collect()));
+    }
     let filter = named(&name).ok_or_else(|| Fault::Message(format!("there is no filter {name}")))?;
-    let rest = Call { env: c.env, positional: c.positional.iter().skip(1).cloned().collect(), named: Vec::new() };
+    let rest = Call { env: c.env, positional: c.positional.iter().skip(1).cloned().collect(), named: c.named.clone() };
     items.into_iter().map(|item| run(filter, &rest, item).map(Value::into_owned)).collect::<Eval<Vec<_>>>().map(Value::list)
 }
 
 pub(super) fn filtered<'r>(c: &Call<'_, 'r>, v: Value<'r>, keep: bool, path: Option<String>) -> Eval<Value<'r>> {
     let at = usize::from(path.is_some());
     let test = match c.text(at, "") {
+        Some(name) if is_of_presence(&name) => {
+            let wanted = (name == "defined") == keep;
+            let mut items = items_of(c, v)?;
+            let is_there = |item: &Value<'static>| Ok(!matches!(attribute(c, item, path.as_deref())?, Value::Null));
+            let there = items.iter().map(is_there).collect::<Eval<Vec<bool>>>()?;
+            let mut there = there.into_iter();
+            items.retain(|_| there.next() == Some(wanted));
+            return Ok(Value::list(items));
+        }
         Some(name) => Some(super::super::predicates::named(&name).ok_or_else(|| Fault::Message(format!("there is no test {name}")))?),
         None => None,
     };
