@@ -143,7 +143,6 @@ pub fn uncorrected(name: &[u8]) -> &[u8] {
 /// The published name: as the template gives it, else A's name with B's extension. Parts of a file that is split are
 /// numbered before the extension, unless the template numbers them.
 pub fn published(template: Option<&Template>, extension: Option<&str>, facts: &Facts<'_>, split: bool) -> Vec<u8> {
-    let facts = &Facts { name: uncorrected(facts.name), ..*facts };
     let name = match (template, extension) {
         (Some(template), _) => template.render(facts),
         (None, Some(extension)) => with_extension(unpacked(facts.name), extension),

@@ -3,27 +3,27 @@
 //! Always binary, never the address that a server gives for its data connection, never in clear once TLS is asked for.
 //! A "226" alone is no proof that a file is whole: the engine compares sizes.
 
+mod answer;
 mod listing;
 mod secure;
 
-use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use suppaftp::list::ListParser;
 use suppaftp::types::FileType;
 use suppaftp::{Encoding, FtpError, ImplFtpStream, Mode, Status};
 
+use answer::{DataPort, code_of, features, ftp_error, latin, login_error, words};
 use listing::{LINE_BYTES_MAX, Line, entry, listed_by_looks, pasv_address};
 use secure::{Tls, TlsData};
 
-use super::reach::{self, Told, connect_tcp};
-use super::{Direct, Endpoint, Listed, Rename, Resumes, Session, Stat, Transport, lost, missing_folder, pump, source_error, tls};
+use super::reach::{Told, connect_tcp};
+use super::{Direct, Endpoint, Entry, Listed, Rename, Resumes, Session, Stat, Transport, lost, missing_folder, pump, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -86,7 +86,12 @@ impl Endpoint for Server {
             if secure {
                 let tls = Tls::new(config)?;
                 agreed = Some(tls.agreed.clone());
-                stream.into_secure(tls, &host).map_err(|e| ftp_error(&e, "handshake"))?
+                stream.into_secure(tls, &host).map_err(|e| match e {
+                    FtpError::UnexpectedResponse(r) => Error::endpoint(format!("the server offers no TLS: it answers {} to AUTH TLS", words(&r.body)))
+                        .at("handshake")
+                        .hint("ask its keeper to switch TLS on, or use ftp://, by which password and files go in clear"),
+                    e => ftp_error(&e, "handshake"),
+                })?
             } else {
                 stream
             }
@@ -136,92 +141,6 @@ impl Endpoint for Server {
     }
 }
 
-/// A data port of the server that can't be reached, and how that looked.
-#[derive(Debug)]
-struct DataPort(SocketAddr, std::io::ErrorKind, Duration);
-
-impl fmt::Display for DataPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the data port {} can't be reached", self.0)
-    }
-}
-
-impl std::error::Error for DataPort {}
-
-impl DataPort {
-    fn error(&self) -> Error {
-        let found = reach::refused(self.0, &self.1.into(), self.2);
-        let ip = self.0.ip();
-        Error::endpoint(format!("the data port that the server opens: {}", found.message()))
-            .at("data channel")
-            .kind_of(Kind::Lost)
-            .hint(format!("the control connection works, the data ports do not: ask the server's keeper for its range of passive ports, and the firewall's keeper for outbound TCP {ip}:that range from this host; or try passive = false"))
-    }
-}
-
-/// What a server says it is able to do (RFC 2389), of what is used here.
-fn features(named: impl Iterator<Item = String>) -> String {
-    const USED: [&str; 6] = ["EPSV", "MDTM", "MLST", "REST", "SIZE", "UTF8"];
-    let mut able: Vec<String> = named.map(|f| f.trim().to_uppercase()).filter(|f| USED.contains(&f.as_str())).collect();
-    able.sort();
-    if able.is_empty() { "it names no features".to_owned() } else { format!("with {}", able.join(", ")) }
-}
-
-fn latin(bytes: &[u8]) -> String {
-    bytes.iter().copied().map(char::from).collect()
-}
-
-fn login_error(e: &FtpError, user: &str, secure: bool) -> Error {
-    let FtpError::UnexpectedResponse(r) = e else { return ftp_error(e, "login") };
-    let words = words(&r.body);
-    let lower = words.to_lowercase();
-    let hint = if !secure && ["ssl", "tls", "encrypt"].iter().any(|word| lower.contains(word)) {
-        "the server wants TLS: use ftps://"
-    } else {
-        "check user and password; ask the server's keeper whether the account is active"
-    };
-    Error::endpoint(format!("the login of {user} was refused: {words}")).at("login").kind_of(Kind::Login).hint(hint)
-}
-
-fn words(body: &[u8]) -> String {
-    crate::error::shown_bytes(String::from_utf8_lossy(body).trim().chars().take(200).collect::<String>().as_bytes())
-}
-
-/// The number of an answer, also of one that the library does not know.
-fn code_of(r: &suppaftp::types::Response) -> u32 {
-    match r.status.code() {
-        0 => r.body.get(..3).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0),
-        code => code,
-    }
-}
-
-fn ftp_error(e: &FtpError, step: &'static str) -> Error {
-    let error = match e {
-        FtpError::ConnectionError(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<DataPort>()) {
-            Some(port) => port.error(),
-            None => lost(e),
-        },
-        FtpError::SecureError(why) => tls::error(why),
-        FtpError::UnexpectedResponse(r) => {
-            let code = code_of(r);
-            let error = Error::endpoint(format!("the server answers {code}: {}", words(&r.body)));
-            match code {
-                552 | 452 => error.kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
-                451 => error.hint("the server could not work on it: most often a full disk or a quota; ask its keeper"),
-                421 => error.kind_of(Kind::Lost).hint("the server takes no more for now: if it limits connections, lower `connections` of the endpoint"),
-                522 => error.at("data channel").hint("the server wants the TLS session of the control connection on data connections; it is offered, and the server does not take it: ask its keeper (require_ssl_reuse of vsftpd, NoSessionReuseRequired of ProFTPD)"),
-                425 | 426 => error.at("data channel").hint("the data connection failed: ask the firewall's keeper for the server's passive ports, or in active mode for connections from the server to this host"),
-                530 => error.kind_of(Kind::Login),
-                500..=504 => error.kind_of(Kind::Unsupported),
-                550 | 553 => error.kind_of(Kind::Denied),
-                _ => error,
-            }
-        }
-        other => Error::endpoint(format!("the server does not speak FTP: {other}")).kind_of(Kind::Lost),
-    };
-    error.at(step)
-}
-
 struct FtpSession {
     stream: Stream,
     base: PathBuf,
@@ -242,6 +161,33 @@ impl FtpSession {
                 .hint("rename the file, or set output.name"));
         }
         Ok(latin(bytes))
+    }
+
+    /// A folder can be entered.
+    fn is_folder(&mut self, name: &str) -> Result<bool> {
+        let here = self.stream.pwd().map_err(|e| ftp_error(&e, "stat"))?;
+        let entered = self.stream.cwd(name).is_ok();
+        if entered {
+            self.stream.cwd(here).map_err(|e| ftp_error(&e, "stat"))?;
+        }
+        Ok(entered)
+    }
+
+    /// A file as the list of its folder has it, for servers without SIZE.
+    fn listed(&mut self, path: &Path) -> Result<Option<Stat>> {
+        let mut found = None;
+        let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return Ok(None) };
+        let listed = self.list(path.parent().unwrap_or(Path::new("")), &mut |entry| {
+            if entry.name == name {
+                found = Some(Stat { size: entry.size, folder: entry.entry == Entry::Folder });
+            }
+            Ok(())
+        });
+        match listed {
+            Err(e) if e.kind() == Kind::Lost => Err(e),
+            // A server may list nothing at all.
+            _ => Ok(found),
+        }
     }
 
     /// Opens a data connection; a server that refuses EPSV, in whatever words, gets PASV.
@@ -347,23 +293,30 @@ impl Session for FtpSession {
 
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         let name = self.at(path)?;
+        if name.is_empty() {
+            // The login's own folder, which has no name.
+            return Ok(Some(Stat { size: None, folder: true }));
+        }
         match self.stream.size(&name) {
             Ok(size) => Ok(Some(Stat { size: Some(size as u64), folder: false })),
             Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => {
-                // 550 is also the answer for a folder, and of servers that refuse SIZE: a folder can be entered.
-                let here = self.stream.pwd().map_err(|e| ftp_error(&e, "stat"))?;
-                if self.stream.cwd(&name).is_ok() {
-                    self.stream.cwd(here).map_err(|e| ftp_error(&e, "stat"))?;
+                // 550 is also the answer for a folder, and of servers that refuse SIZE.
+                Ok(self.is_folder(&name)?.then_some(Stat { size: None, folder: true }))
+            }
+            Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504) => {
+                if self.is_folder(&name)? {
                     return Ok(Some(Stat { size: None, folder: true }));
                 }
-                Ok(None)
+                if let Some(listed) = self.listed(path)? {
+                    return Ok(Some(listed));
+                }
+                match self.stream.nlst(Some(&name)) {
+                    Ok(names) if names.is_empty() => Ok(None),
+                    Ok(_) => Ok(Some(Stat { size: None, folder: false })),
+                    Err(FtpError::UnexpectedResponse(_)) => Ok(None),
+                    Err(e) => Err(ftp_error(&e, "stat")),
+                }
             }
-            Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504) => match self.stream.nlst(Some(&name)) {
-                Ok(names) if names.is_empty() => Ok(None),
-                Ok(_) => Ok(Some(Stat { size: None, folder: false })),
-                Err(FtpError::UnexpectedResponse(_)) => Ok(None),
-                Err(e) => Err(ftp_error(&e, "stat")),
-            },
             Err(e) => Err(ftp_error(&e, "stat")),
         }
     }

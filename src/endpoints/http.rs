@@ -365,7 +365,7 @@ impl Session for HttpSession {
         let url = self.url(path);
         let answer = self.get(&url, &[], &mut sink)?;
         match answer.code {
-            200..=299 => Ok(sink.total),
+            200 | 203 | 204 => Ok(sink.total),
             _ => Err(self.fail(&answer, "GET", path)),
         }
     }
@@ -376,7 +376,7 @@ impl Session for HttpSession {
         let headers: Vec<String> = unless.into_iter().filter_map(|(name, value)| Some(format!("{name}: {}", value.as_ref()?))).collect();
         let answer = self.get(&url, &headers, to)?;
         match answer.code {
-            200..=299 => Ok(Some(Version { etag: answer.head.etag, modified: answer.head.modified })),
+            200 | 203 | 204 => Ok(Some(Version { etag: answer.head.etag, modified: answer.head.modified })),
             304 => Ok(None),
             _ => Err(self.fail(&answer, "GET", path)),
         }
@@ -391,6 +391,8 @@ impl Session for HttpSession {
         let headers = [format!("Destination: {destination}"), format!("Overwrite: {overwrite}")];
         let answer = self.plain("MOVE", from, &headers)?;
         match answer.code {
+            // That something has failed, and was told elsewhere in the answer (RFC 4918, 9.9.4).
+            207 => Err(self.fail(&answer, "MOVE", from)),
             200..=299 => Ok(()),
             _ if answer.repeated => Err(self.fail(&answer, "MOVE", from).kind_of(Kind::Lost)),
             _ => Err(self.fail(&answer, "MOVE", from)),

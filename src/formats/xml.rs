@@ -200,7 +200,13 @@ impl Reader {
             if qname == "xmlns" || qname.starts_with("xmlns:") {
                 continue;
             }
-            let name = self.name(qname)?;
+            let mut name = self.name(qname)?;
+            // Of two that differ by their prefix alone, the second is named as a column of that name would be.
+            let mut n = 2;
+            while node.attributes.iter().any(|(known, _)| *known == name) {
+                name = format!("{}_{n}", qname.rsplit(':').next().unwrap_or(qname)).into();
+                n += 1;
+            }
             node.attributes.push((name, value));
         }
         let depth = self.open.len();
@@ -525,6 +531,7 @@ mod tests {
             [r##"3 {"@id":"7","nom":"A & B","tel":["1","2"]}"##, r##"4 {"p":{"b":"y","#text":"x  z"},"#text":"<q>"}"##]
         );
         assert_eq!(read("", "<a><b>1</b><c/></a>"), ["1 \"1\"", "1 \"\""]);
+        assert_eq!(read("", "<a xmlns:x='u'><b t='1' x:t='2'/></a>"), [r#"1 {"@t":"1","@t_2":"2"}"#]);
     }
 
     #[test]

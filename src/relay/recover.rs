@@ -349,6 +349,11 @@ pub fn errors_folder(w: &World, route: &Route) -> Result<usize> {
 /// that is free: B would not know the other one. Tells whether it was renamed.
 fn own_name_again(route: &Route, job: &Job, errors: &Path) -> Result<bool> {
     let own = route.source.path.join(job.file.path());
+    for companion in steps::companions(route, job) {
+        if let Some(bare) = steps::own_companion(job, &companion, &own) {
+            let _ = durable::rename_new(&own.with_file_name(companion.path()), &bare);
+        }
+    }
     let Some(numbered) = errors.file_name().filter(|name| Some(*name) != own.file_name()) else { return Ok(false) };
     match durable::rename_new(&own.with_file_name(numbered), &own) {
         Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Exists) => Ok(false),
@@ -382,8 +387,9 @@ pub fn reclaim(w: &World, job: &Job) -> Result<()> {
         Err(e) => return Err(e),
     }
     for companion in steps::companions(&route, job) {
-        let from = path.with_file_name(companion.path());
-        if from.exists() {
+        let numbered = path.with_file_name(companion.path());
+        let from = steps::own_companion(job, &companion, path).into_iter().chain([numbered]).find(|from| from.exists());
+        if let Some(from) = from {
             durable::move_new(&from, &claimed.with_file_name(companion.path()), &w.stop)?;
         }
     }

@@ -50,6 +50,8 @@ pub(super) fn announce(w: &World, session: &mut dyn Session, t: &Target<'_>, job
         // The configuration may have been changed since it was looked at.
         match naming::check_name(&name.0, "done_file") {
             Err(e) => tracing::warn!(job = job.id, route = job.route, file = %job.file, "done_file: {e}{}", e.remedy()),
+            // Where files go straight to their final names, so does it.
+            Ok(()) if t.pool.direct() => session.write(&path, &mut std::io::empty(), 0, t.d.mode).map(|_| ())?,
             Ok(()) => {
                 session.write(&temp, &mut std::io::empty(), 0, t.d.mode)?;
                 session.rename(&temp, &path, Rename::Replace)?;

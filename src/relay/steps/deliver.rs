@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
-use super::after::{announce, marker, run_after};
-use super::direct::{send_direct, unconfirmed};
+use super::after::{announce, marker};
+use super::direct::{announced, send_direct, stands, unconfirmed};
 use super::records::send_records;
 use super::upload::{hash_at, looks};
 use super::vanished;
@@ -112,7 +112,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         look(w, &route, session, (run, &numbers), &mut looked)?;
         if sent == Sent::Before { look_again(w, &route, session, (run, &numbers), &mut looked) } else { Ok(()) }
     });
-    let Looked { names, stopped, spoilt } = looked;
+    let Looked { names, mut stopped, spoilt } = looked;
     if result.is_err() || names.is_empty() {
         w.record_after(ahead, Vec::new())?;
         ahead = Vec::new();
@@ -124,6 +124,10 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         // Those before it have their intents recorded below.
         w.record_after(std::mem::take(&mut ahead), Vec::new())?;
         tracing::warn!(job = run[i].id, "the temporary file is not whole at the destination any more: it is sent again");
+        // The first time at once; whoever takes away one after the other is waited for.
+        if run[i].deliveries[numbers[i]].attempts > 0 {
+            stopped = Some((i, meddled(w, &route, &run[i].deliveries[numbers[i]])?));
+        }
         w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again: true, unknown: false })?;
     }
     let stopped: Stopped = stopped.into_iter().map(|(i, e)| (i, e.at("publish"))).collect();
@@ -187,6 +191,15 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         // A clear answer: nothing was renamed. (Unless an earlier attempt was carried out late: its outcome is found out.)
         let again = e.kind() == Kind::NotFound;
         let delivery = &run[i].deliveries[numbers[i]];
+        // What a server did and then answered with an error is found by its evidence.
+        if !again && w.with_session(d, |session| may_be_done(session, &target(w, &route, delivery)?, &run[i], delivery)).unwrap_or(true) {
+            if let Some(unresolved) = resolve_delivery(w, &mut run[i], numbers[i])? {
+                failed.push((i, unresolved));
+            } else if run[i].deliveries[numbers[i]].progress.is_open() {
+                failed.push((i, w.pool(d)?.told(e.clone()).at("publish")));
+            }
+            continue;
+        }
         // The first time it is sent again at once; who removes each temporary file is waited for.
         if !again || delivery.unknown || delivery.attempts > 0 {
             failed.push((i, w.pool(d)?.told(e.clone()).at("publish")));
@@ -202,6 +215,30 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     never_tried(w, run, &numbers, renamed.len()..names.len())?;
     failed.extend(stopped);
     Ok(failed)
+}
+
+/// Whether a rename that was answered with an error may have been carried out: the temporary file is gone, or stands under
+/// both names.
+fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<bool> {
+    if session.stat(&t.temp)?.is_none() {
+        return Ok(true);
+    }
+    if t.d.if_exists == IfExists::Replace {
+        return Ok(false);
+    }
+    let Some(made) = job.made.as_ref() else { return Ok(false) };
+    let (size, hash) = made.parts.get(delivery.part).map_or((made.size, &made.hash), |p| (p.size, &p.hash));
+    match session.stat(&t.final_path)? {
+        Some(found) if found.size.is_none_or(|n| n == size) => Ok(hash_at(session, &t.final_path)? == *hash),
+        _ => Ok(false),
+    }
+}
+
+/// A temporary file that was sent a second time is gone or changed again.
+fn meddled(w: &World, route: &Route, delivery: &Delivery) -> Result<Error> {
+    let t = target(w, route, delivery)?;
+    let message = format!("the temporary file {} was removed or changed again after it was verified", shown(&t.temp));
+    Ok(Error::endpoint(message).at("publish").hint("somebody at the destination clears such names: exclude them there, or set temp_path to a folder that nobody looks at"))
 }
 
 /// The jobs of a run with their deliveries; those that were renamed, and how B's own command failed.
@@ -355,14 +392,9 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         return send_records(w, &route, job, delivery, batch);
     }
     if t.pool.direct() && t.pool.repeatable() {
-        let made = made_for(job, delivery)?;
-        let there = w.with_session(t.d, |session| {
-            let same_size = session.stat(&t.final_path)?.is_some_and(|s| s.size == Some(made.size));
-            Ok(same_size && hash_at(session, &t.final_path)? == made.hash)
-        });
-        return match there {
+        return match w.with_session(t.d, |session| stands(session, &t, job, delivery)) {
             Ok(true) => {
-                let after = run_after(w, &t, job, &job.deliveries[delivery])?;
+                let after = announced(w, &t, job, delivery)?;
                 w.record_one(job, Event::Published { delivery, synced: true, after }).map(|()| None)
             }
             // A server that shows nothing (write-only) gets the request again, which changes nothing twice.

@@ -4,13 +4,13 @@ use std::io::Seek;
 use std::path::Path;
 
 use super::super::World;
-use super::after::run_after;
-use super::deliver::{Target, free_name, payload, target};
+use super::after::{announce, run_after};
+use super::deliver::{Target, free_name, made_for, payload, target};
 use super::records::send_records;
-use super::upload::Progressing;
-use crate::config::{IfExists, Route};
+use super::upload::{Progressing, hash_at};
+use crate::config::{IfExists, Route, Verify};
 use crate::endpoints::{Content, Direct, Followed, Rename, Session};
-use crate::error::{Blame, Error, Kind, Result};
+use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Event, Job, Progress};
 
 /// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
@@ -65,7 +65,11 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     });
     let e = match sent {
         Ok(()) => {
-            let after = match run_after(w, &t, job, &job.deliveries[delivery]) {
+            if t.d.verify == Verify::Hash && t.pool.repeatable() && !w.with_session(t.d, |session| stands(session, &t, job, delivery))? {
+                let message = format!("{} has other bytes at the server than were sent", shown(&t.final_path));
+                return Ok(Some(Error::endpoint(message).at("verify").hint("the connection or the server cut it: it is sent again by itself")));
+            }
+            let after = match announced(w, &t, job, delivery) {
                 Err(e) if t.pool.repeatable() => return Err(e),
                 // What was posted is not posted again for the command's sake.
                 ran => ran.unwrap_or_else(Some),
@@ -90,6 +94,22 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
             w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
             Ok(Some(e))
         }
+    }
+}
+
+/// Whether what was sent stands under the final name.
+pub(super) fn stands(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize) -> Result<bool> {
+    let made = made_for(job, delivery)?;
+    let same_size = session.stat(&t.final_path)?.is_some_and(|s| s.size.is_none_or(|n| n == made.size));
+    Ok(same_size && hash_at(session, &t.final_path)? == made.hash)
+}
+
+/// B's marker, where files have names, and B's own import function.
+pub(super) fn announced(w: &World, t: &Target<'_>, job: &Job, delivery: usize) -> Result<Option<Error>> {
+    if t.pool.repeatable() && t.d.done_file.is_some() {
+        w.with_session(t.d, |session| announce(w, session, t, job, &job.deliveries[delivery]))
+    } else {
+        run_after(w, t, job, &job.deliveries[delivery])
     }
 }
 

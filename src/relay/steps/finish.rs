@@ -169,6 +169,14 @@ pub fn companions(route: &Route, job: &Job) -> Vec<Name> {
     templates.into_iter().flatten().map(|t| numbered(job.id, crate::watch::companion_name(t, &job.file).last())).collect()
 }
 
+/// Where a companion lies beside a file in `errors` that has its own name there: under its own, so that both can be
+/// dragged back.
+pub fn own_companion(job: &Job, claimed: &Name, file: &Path) -> Option<PathBuf> {
+    let own = claimed.0.strip_prefix(format!("{}_", job.id).as_bytes())?;
+    let named = file.file_name().is_some_and(|name| name.as_encoded_bytes() == job.file.last());
+    named.then(|| file.with_file_name(Name(own.to_vec()).path()))
+}
+
 /// The rejects or conflicts of a file that was otherwise delivered, beside where failed files go.
 fn move_beside(w: &World, route: &Route, job: &Job, beside: &[u8], folders: &mut Moved) -> Result<()> {
     let from = w.work(job).join(Name(beside[1..].to_vec()).path());
@@ -179,7 +187,8 @@ fn move_beside(w: &World, route: &Route, job: &Job, beside: &[u8], folders: &mut
     durable::make_folder(&folder, durable::folder_mode(w.config.archive_mode))?;
     let _ = durable::set_mode(&from, w.config.archive_mode);
     // Rejects of corrected rejects are those of the same file.
-    let file = naming::uncorrected(job.file.last());
+    let corrected = super::prepare::is_corrected(route, &w.original(job)?);
+    let file = if corrected { naming::uncorrected(job.file.last()) } else { job.file.last() };
     for base in [Name(file.to_vec()), numbered(job.id, file)] {
         let to = folder.join(Name(naming::about(&base.0, beside)).path());
         match durable::shift(&from, &to, &w.stop) {
@@ -233,6 +242,15 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
             Err(e) => return Err(e),
         }
     }
+    for companion in companions(&route, job) {
+        let from = w.claimed(&route, job).with_file_name(companion.path());
+        let own = place.as_deref().and_then(|file| own_companion(job, &companion, file));
+        for to in own.into_iter().chain([folder.join(companion.path())]) {
+            if from.exists() && !to.exists() && durable::shift(&from, &to, &w.stop).is_ok() {
+                break;
+            }
+        }
+    }
     let place = match place {
         Some(place) => place.display().to_string(),
         None => {
@@ -241,12 +259,6 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
             String::new()
         }
     };
-    for companion in companions(&route, job) {
-        let from = w.claimed(&route, job).with_file_name(companion.path());
-        if from.exists() {
-            let _ = durable::shift(&from, &folder.join(companion.path()), &w.stop);
-        }
-    }
     w.record_one(job, Event::Failed { path: place })?;
     durable::remove_folder(&w.work(job))
 }

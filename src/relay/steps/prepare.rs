@@ -292,7 +292,8 @@ fn map_records(
     let work = w.work(job);
     durable::make_folder(&work, 0o700)?;
     // Expressions see the name of A's file, also where only its corrected rejects come.
-    let context = naming::context(naming::uncorrected(&job.file.0), seal.size, &local(seal.modified), job.id, &local(job.received_at), &job.route);
+    let name = if export_of(route, original) == Export::Corrected { naming::uncorrected(&job.file.0) } else { &job.file.0 };
+    let context = naming::context(name, seal.size, &local(seal.modified), job.id, &local(job.received_at), &job.route);
     let lookups = Arc::new(w.lookups.lookups(route, &job.file, &Room::new(w.config.max_memory, &work))?);
     let input = Box::new(durable::open_file(original)?);
     let rejects_path = work.join("rejects.csv");
@@ -373,7 +374,9 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
 /// The published name; of a file that is split, that of a part, from 1.
 fn output_name(route: &Route, job: &Job, part: usize, kind: Export) -> Result<Vec<u8>> {
     let time = local(job.received_at);
-    let facts = Facts { name: job.file.last(), path: &job.file.0, job: job.id, id: "", part, time: &time };
+    // Only the rejects of a file have its name within theirs.
+    let name = if kind == Export::Corrected { naming::uncorrected(job.file.last()) } else { job.file.last() };
+    let facts = Facts { name, path: &job.file.0, job: job.id, id: "", part, time: &time };
     let spec = route.transformation.as_ref();
     let split = spec.is_some_and(|t| t.split.is_some());
     let name = naming::published(route.output_name.as_ref(), spec.map(|t| t.extension()).as_deref(), &facts, split);

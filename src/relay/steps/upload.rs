@@ -112,13 +112,22 @@ fn compare(session: &mut dyn Session, t: &Target<'_>, (size, hash): (u64, &str),
     let wrong = |what: String| {
         Err(Error::endpoint(format!("the temporary file {} {what}", shown(&t.temp))).hint("the connection or the server cut it: it is sent again by itself"))
     };
-    match found.map(|f| f.size) {
+    let told = match found.map(|f| f.size) {
         None => return wrong("is gone right after it was written".into()),
         Some(Some(n)) if n != size => return wrong(format!("has {n} bytes at the server instead of {size}")),
-        Some(_) => {}
-    }
-    if t.d.verify == Verify::Hash && hash_at(session, &t.temp)? != hash {
-        return wrong("has other bytes at the server than were sent".into());
+        Some(told) => told,
+    };
+    // A server that tells no size may have cut it and said that all is well: it is read back.
+    if t.d.verify == Verify::Hash || told.is_none() {
+        let back = hash_at(session, &t.temp).map_err(|e| match told {
+            Some(_) => e,
+            None => Error::endpoint(format!("the server tells no size of {}, and it can't be read back: {}", shown(&t.temp), e.message()))
+                .kind_of(e.kind())
+                .hint("ask its keeper for one of both; verify = \"none\" takes its word that all was received"),
+        })?;
+        if back != hash {
+            return wrong("has other bytes at the server than were sent".into());
+        }
     }
     Ok(())
 }
