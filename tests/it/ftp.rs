@@ -1,5 +1,6 @@
 //! vsftpd as B: plain FTP, and FTPS whose data connections must resume the control connection's TLS session.
 
+use crate::servers::old_ftp::{Lists, OldFtp};
 use crate::servers::{Ca, Vsftpd, free_port};
 use crate::world::World;
 
@@ -163,4 +164,35 @@ fn a_large_file_goes_on_where_it_was_cut_over_ftp() {
     w.config(&w.read("passerelle.toml").replace("limit_rate = \"30MB\"\n", ""));
     w.once().ok().says("are at the destination already");
     assert!(server.files()["x"] == bytes);
+}
+
+#[test]
+fn a_server_that_tells_no_sizes_is_not_believed() {
+    for lists in [Lists::WithSizes, Lists::Nothing] {
+        let server = OldFtp::start(lists);
+        let w = world(&format!("[endpoints.b]\nurl = \"ftp://u@127.0.0.1:{}/in\"\npassword = \"p\"\n", server.port), "if_exists = \"replace\"\n");
+        *server.keeps.lock().unwrap() = Some(3);
+        w.write("a/x.csv", "whole\n");
+        w.once().code(3);
+        assert!(!server.files.lock().unwrap().contains_key("in/x.csv"), "a part of it was published");
+        let second = w.once();
+        match lists {
+            Lists::WithSizes => {
+                second.ok();
+                assert_eq!(server.files.lock().unwrap()["in/x.csv"], b"whole\n");
+            }
+            Lists::Nothing => drop(second.code(3)),
+        }
+    }
+}
+
+#[test]
+fn an_address_without_a_folder_is_the_login_s_own() {
+    let server = Vsftpd::start("");
+    std::fs::set_permissions(server.dir.path().join("root"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let w = world(&server.endpoint("b", "ftp").replace("/in\"", "\""), "");
+    w.run(&["check"]).ok();
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    assert_eq!(std::fs::read(server.dir.path().join("root/x.csv")).unwrap(), b"1");
 }

@@ -1,5 +1,6 @@
 //! nginx with WebDAV as B; a scripted server only where a real one can't be made to cut a connection.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -109,12 +110,18 @@ fn certificates_are_verified_over_https() {
 
 /// A server that notes each request and answers as told: `None` cuts the connection after the body.
 pub fn scripted(answers: Vec<Option<&'static str>>) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let mut answers = answers.into_iter();
+    // A GET is answered with the one byte that the tests send.
+    answered(move |request| answers.next().flatten().map(|head| (head.to_owned(), if request.starts_with("GET ") { "1".to_owned() } else { String::new() })))
+}
+
+/// The same, by a function of the request that gives status line, headers and body.
+fn answered(mut answer: impl FnMut(&str) -> Option<(String, String)> + Send + 'static) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let requests = seen.clone();
     std::thread::spawn(move || {
-        let mut answers = answers.into_iter();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
@@ -136,11 +143,10 @@ pub fn scripted(answers: Vec<Option<&'static str>>) -> (u16, Arc<Mutex<Vec<Strin
             };
             let Some(text) = whole else { continue };
             requests.lock().unwrap().push(text.clone());
-            if let Some(answer) = answers.next().flatten() {
-                // A GET is answered with the one byte that the tests send.
-                let body = if text.starts_with("GET ") { "1" } else { "" };
-                let length = if answer.contains("Content-Length") { String::new() } else { format!("\r\nContent-Length: {}", body.len()) };
-                let _ = write!(stream, "HTTP/1.1 {answer}{length}\r\nConnection: close\r\n\r\n{body}");
+            if let Some((head, body)) = answer(&text) {
+                let told = head.contains("Content-Length") || head.contains("Transfer-Encoding");
+                let length = if told { String::new() } else { format!("\r\nContent-Length: {}", body.len()) };
+                let _ = write!(stream, "HTTP/1.1 {head}{length}\r\nConnection: close\r\n\r\n{body}");
             }
         }
     });
@@ -314,4 +320,146 @@ fn a_password_is_proved_by_a_digest_and_not_sent() {
     let hash = |text: String| Md5::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect::<String>();
     let wanted = hash(format!("{}:abc:{}:{}:auth:{}", hash("user:b:s3cret".into()), part("nc"), part("cnonce"), hash("POST:/in".into())));
     assert_eq!(part("response"), wanted);
+}
+
+/// A WebDAV server that does what it is asked, and then what `quirk` makes of it: by the method and its files, it may give
+/// another status.
+fn odd(mut quirk: impl FnMut(&str, &mut BTreeMap<String, String>) -> Option<&'static str> + Send + 'static) -> (u16, Arc<Mutex<BTreeMap<String, String>>>) {
+    let files = Arc::new(Mutex::new(BTreeMap::new()));
+    let held = files.clone();
+    let (port, _) = answered(move |request| {
+        let mut files = held.lock().unwrap();
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        let mut words = head.split_whitespace();
+        let (method, path) = (words.next().unwrap(), words.next().unwrap().to_owned());
+        let header = |name: &str| head.lines().find_map(|l| l.strip_prefix(name).map(|v| v.trim().to_owned()));
+        let mut told = String::new();
+        let status = match method {
+            "PUT" => {
+                files.insert(path, body.to_owned());
+                "201 Created"
+            }
+            "HEAD" | "GET" if files.contains_key(&path) => {
+                told = files[&path].clone();
+                "200 OK"
+            }
+            "HEAD" if path.ends_with("/in") => "301 Moved\r\nLocation: /in/",
+            "HEAD" if path.ends_with("/in/") => "200 OK",
+            "MOVE" => {
+                let to = header("Destination:").unwrap();
+                let moved = files.remove(&path).unwrap();
+                files.insert(format!("/{}", to.splitn(4, '/').nth(3).unwrap()), moved);
+                "201 Created"
+            }
+            "DELETE" => {
+                files.remove(&path);
+                "204 No Content"
+            }
+            _ => "404 Not Found",
+        };
+        let status = quirk(method, &mut files).unwrap_or(status);
+        let length = if status.contains("Transfer-Encoding") { String::new() } else { format!("\r\nContent-Length: {}", told.len()) };
+        Some((format!("{status}{length}"), if method == "GET" { told } else { String::new() }))
+    });
+    (port, files)
+}
+
+fn moving(port: u16) -> World {
+    let w = world(&format!("http://127.0.0.1:{port}/"), "publish = \"move\"\n", "");
+    w.config(&w.read("passerelle.toml").replace("path = \"\"", "path = \"in\""));
+    w.write("a/x.csv", "a;b\n");
+    w
+}
+
+#[test]
+fn a_move_that_was_done_and_answered_with_an_error_is_no_failure() {
+    // B has taken the file at once, or not yet.
+    for taken in [true, false] {
+        let (port, files) = odd(move |method, files| {
+            if method == "MOVE" && taken {
+                files.clear();
+            }
+            (method == "MOVE").then_some("500 Internal Server Error")
+        });
+        let w = moving(port);
+        w.once().ok();
+        let there: Vec<String> = files.lock().unwrap().keys().cloned().collect();
+        let wanted = if taken { vec![] } else { vec!["/in/x.csv".to_owned()] };
+        assert_eq!((w.states(), there), (vec!["delivered".to_owned()], wanted));
+    }
+}
+
+#[test]
+fn a_move_that_is_answered_with_many_words_has_failed() {
+    let mut temporary = String::new();
+    let (port, files) = odd(move |method, files| {
+        match method {
+            "PUT" => temporary = files.keys().next().unwrap().clone(),
+            // Nothing was moved.
+            "MOVE" => {
+                files.remove("/in/x.csv");
+                files.insert(temporary.clone(), "a;b\n".into());
+            }
+            _ => {}
+        }
+        (method == "MOVE").then_some("207 Multi-Status")
+    });
+    let w = moving(port);
+    w.once().code(3).says("207");
+    assert!(!files.lock().unwrap().contains_key("/in/x.csv") && w.states() == ["waiting"], "{:?}", w.states());
+}
+
+#[test]
+fn a_file_whose_size_the_server_does_not_tell_is_read_back() {
+    let mut cuts = 0;
+    let (port, files) = odd(move |method, files| {
+        // It keeps a part of the first one, and says that all is well.
+        if method == "PUT" && cuts == 0 {
+            cuts += 1;
+            files.values_mut().for_each(|v| v.truncate(2));
+        }
+        (method == "HEAD" && !files.is_empty()).then_some("200 OK\r\nTransfer-Encoding: chunked")
+    });
+    let w = moving(port);
+    w.config(&w.read("passerelle.toml").replace("[routes.r.destination]", "[routes.r.destination]\nif_exists = \"replace\""));
+    w.once().code(3).says("other bytes at the server");
+    w.once().ok();
+    assert_eq!((w.states(), files.lock().unwrap().get("/in/x.csv").cloned()), (vec!["delivered".to_owned()], Some("a;b\n".to_owned())));
+}
+
+#[test]
+fn a_temporary_file_that_vanishes_again_and_again_is_waited_for() {
+    let puts = Arc::new(Mutex::new(0));
+    let counted = puts.clone();
+    let (port, _) = odd(move |method, files| {
+        *counted.lock().unwrap() += usize::from(method == "PUT");
+        if method == "HEAD" {
+            files.retain(|name, _| !name.contains(".part"));
+        }
+        None
+    });
+    let w = moving(port);
+    w.once().code(3).says("set temp_path");
+    assert!(*puts.lock().unwrap() <= 3, "{}", puts.lock().unwrap());
+}
+
+#[test]
+fn a_marker_is_written_beside_a_plain_put_and_refused_for_a_post() {
+    let (port, files) = odd(|_, _| None);
+    let w = world(&format!("http://127.0.0.1:{port}/in"), "", "done_file = \"{name}.ok\"\n");
+    w.write("a/x.csv", "a;b\n");
+    w.once().ok();
+    assert_eq!(files.lock().unwrap().keys().cloned().collect::<Vec<_>>(), ["/in/x.csv", "/in/x.csv.ok"]);
+    let post = world("http://127.0.0.1:9/in", "method = \"POST\"\n", "done_file = \"{name}.ok\"\n");
+    post.run(&["config", "check"]).code(2).says("what is posted has none");
+}
+
+#[test]
+fn a_put_that_is_answered_with_an_error_and_stands_there_is_delivered() {
+    let (port, files) = odd(|method, _| (method == "PUT").then_some("500 Internal Server Error"));
+    let w = world(&format!("http://127.0.0.1:{port}/in"), "", "if_exists = \"rename\"\n");
+    w.write("a/x.csv", "a;b\n");
+    w.once().code(3);
+    w.once().ok();
+    assert_eq!((w.states(), files.lock().unwrap().len()), (vec!["delivered".to_owned()], 1));
 }

@@ -17,6 +17,7 @@ use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 
 pub mod databases;
+pub mod old_ftp;
 pub mod others;
 
 /// A port that nobody has now.
