@@ -41,7 +41,7 @@ pub(super) fn vanished(path: &Path) -> Error {
     }
     Error::file(format!("the claimed file {} is gone: somebody removed it", shown(path)))
         .kind_of(Kind::NotFound)
-        .hint("nobody but the relay may touch .passerelle; export the file again")
+        .hint("nobody but the relay may touch .passerelle; where source.path was changed, change it back; else export the file again")
 }
 
 /// A job with the deliveries that it would have if it were made now.

@@ -570,3 +570,16 @@ fn what_announced_a_file_is_deleted_with_it() {
     assert_eq!((w.states(), w.names("b")), (vec!["delivered".to_owned()], vec!["x.csv".to_owned()]));
     assert!(w.names("a").is_empty(), "{:?}", w.names("a"));
 }
+
+#[test]
+fn a_file_is_named_as_a_named_it_also_where_it_is_named_like_rejects() {
+    let w = World::local("");
+    w.write("a/z.csv", "main");
+    w.write("a/z.csv.rejects.csv", "other");
+    w.once().ok();
+    assert_eq!((w.read("b/z.csv"), w.read("b/z.csv.rejects.csv")), ("main".into(), "other".into()));
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nf = \"file.name\"\n");
+    w.write("a/z.csv.rejects.csv", "x\n1\n");
+    w.once().ok();
+    assert_eq!(w.read("b/z.csv.rejects.csv"), "f\nz.csv.rejects.csv\n");
+}

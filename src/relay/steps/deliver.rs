@@ -68,7 +68,14 @@ pub(super) fn payload(w: &World, job: &Job, delivery: usize) -> Result<(File, u6
     let made = made_for(job, delivery)?;
     let part = job.deliveries.get(delivery).map_or(0, |d| d.part);
     let path = if made.in_work { w.work(job).join(part_name(part)) } else { w.original(job)? };
-    let file = durable::open_file(&path).map_err(|e| if e.kind() == Kind::NotFound { vanished(&path) } else { e })?;
+    let gone = |e: Error| match e.kind() {
+        Kind::NotFound if made.in_work => {
+            Error::file(format!("{}, which was made of the file, is gone from the relay's own folder", shown(&path))).hint("retry makes it again")
+        }
+        Kind::NotFound => vanished(&path),
+        _ => e,
+    };
+    let file = durable::open_file(&path).map_err(gone)?;
     let size = file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &path, &e))?.len();
     if size != made.size {
         return Err(Error::file(format!("{} has {size} bytes instead of {}", shown(&path), made.size))
@@ -104,6 +111,15 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         return Err(Error::relay("a job without that destination was to be published"));
     }
     let d = &route.destinations[destination];
+    for (i, job) in run.iter().enumerate() {
+        if let Some(e) = written_since(w, job)? {
+            // Those before it go on; those behind it wait for what becomes of it.
+            w.record_after(std::mem::take(&mut ahead), Vec::new())?;
+            let mut stopped = if i > 0 { publish_after(w, Vec::new(), &mut run[..i], (destination, sent))? } else { Vec::new() };
+            stopped.push((i, e.at("publish")));
+            return Ok(stopped);
+        }
+    }
     if w.pool(d)?.direct() {
         return send_direct(w, &route, &mut run[0], numbers[0]).map(|e| e.into_iter().map(|e| (0, e)).collect());
     }
@@ -215,6 +231,22 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     never_tried(w, run, &numbers, renamed.len()..names.len())?;
     failed.extend(stopped);
     Ok(failed)
+}
+
+/// What is wrong where somebody has written into a claimed file since it was sealed: what was made of it is a half.
+fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
+    let (Some(seal), original) = (&job.seal, w.original(job)?) else { return Ok(None) };
+    let Ok(now) = original.metadata() else { return Ok(None) };
+    let found = durable::found(&now);
+    if found.size == seal.size && found.modified_ns == seal.modified.as_nanosecond() {
+        return Ok(None);
+    }
+    // A share may tell another time than it did, and the bytes are the same.
+    if found.size == seal.size && crate::watch::digest_of::<sha2::Sha256>(&mut durable::open_file(&original)?).is_ok_and(|hash| hash == seal.hash) {
+        return Ok(None);
+    }
+    let message = format!("somebody has written into the claimed file since it was sealed ({} bytes then, {} now)", seal.size, found.size);
+    Ok(Some(Error::file(message).hint("look at it in errors: if it is whole now, retry delivers it as it is")))
 }
 
 /// Whether a rename that was answered with an error may have been carried out: the temporary file is gone, or stands under

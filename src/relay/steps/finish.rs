@@ -10,7 +10,7 @@ use super::records::forget;
 use super::{rfc3339, vanished};
 use crate::config::{ArchiveCompress, OnSuccess, Route};
 use crate::durable;
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Event, Job, Name, State, numbered};
 use crate::naming;
 
@@ -69,8 +69,14 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
             };
             let to = folder.join(name.path());
             let to = if claimed.exists() { to } else { archived_before(w, job, &now).unwrap_or(to) };
-            archive_one(w, &claimed, &to, w.config.archive_compress, &mut folders)?;
-            to.display().to_string()
+            match archive_one(w, &claimed, &to, w.config.archive_compress, &mut folders) {
+                // B has it all the same, and somebody has taken A's original away.
+                Err(e) if e.kind() == Kind::NotFound && e.blame() == Blame::File => {
+                    tracing::warn!(job = job.id, route = job.route, file = %job.file, "delivered, and not archived: {e}");
+                    String::new()
+                }
+                archived => archived.map(|()| to.display().to_string())?,
+            }
         };
         for companion in companions(route, job) {
             let from = claimed.with_file_name(companion.path());

@@ -16,9 +16,65 @@ fn h3_a_claimed_file_that_somebody_removes_is_told_as_vanished() {
     let out = w.once();
     assert!(!out.stderr.contains("panicked"), "{}", out.stderr);
     // What was sent and verified before is B's: only the original is gone.
-    let note = w.files("relay/errors/r");
-    let said = note.values().map(|b| String::from_utf8_lossy(b).into_owned()).collect::<String>() + &out.stderr;
-    assert!(said.contains("1_x.csv") && said.contains("is gone: somebody removed it") && said.contains("export the file again"), "{said}");
+    out.ok().says("delivered, and not archived").says("is gone: somebody removed it");
+    assert_eq!((w.read("b/x.csv"), w.states(), w.names("relay/errors")), ("1".into(), vec!["delivered".to_owned()], vec![]));
+    // Before anything was sent, the file can't be delivered.
+    let w = World::new(&World::route("r", "a", "later"));
+    w.write("a/x.csv", "1");
+    w.once().code(3);
+    fs::remove_file(w.path("a/.passerelle/1_x.csv")).unwrap();
+    fs::create_dir(w.path("later")).unwrap();
+    w.once().code(1).says("is gone: somebody removed it").says("export the file again");
+}
+
+#[test]
+fn a_marker_of_a_failed_file_is_dragged_back_with_it() {
+    let w = World::new(
+        &format!("{}[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"x | integer\"\n", World::route("r", "a", "b"))
+            .replace("[routes.r.destination]", "done_file = \"{stem}.ok\"\n[routes.r.destination]")
+            .replace("[routes.r.source]", "[routes.r]\nrejects = \"fail\"\n[routes.r.source]"),
+    );
+    fs::create_dir_all(w.path("b")).unwrap();
+    w.write("a/k.csv", "x\nz\n");
+    w.write("a/k.ok", "");
+    w.once().code(1);
+    assert_eq!(w.names("relay/errors/r"), ["k.csv", "k.csv.error.json", "k.ok"]);
+    // A retry takes both; so does who drags them back.
+    w.run(&["retry", "1"]).ok();
+    w.once().code(1);
+    fs::remove_file(w.path("relay/errors/r/k.csv")).unwrap();
+    w.write("a/k.csv", "x\n1\n");
+    fs::rename(w.path("relay/errors/r/k.ok"), w.path("a/k.ok")).unwrap();
+    w.once().ok();
+    assert_eq!((w.states(), w.names("relay/errors/r")), (vec!["resubmitted".to_owned(), "delivered".to_owned()], vec![]));
+}
+
+#[test]
+fn what_is_written_into_a_claimed_file_while_it_waits_is_told_and_no_half_is_delivered() {
+    let w = World::local("");
+    w.write("a/x.csv", "half");
+    w.write("b/x.csv", "not taken yet");
+    w.once().code(3);
+    w.write("a/.passerelle/1_x.csv", "half and the rest");
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    w.once().code(1).says("somebody has written into the claimed file since it was sealed");
+    assert!(!w.path("b/x.csv").exists());
+    w.run(&["retry", "1"]).ok();
+    w.once().ok();
+    assert_eq!(w.read("b/x.csv"), "half and the rest");
+}
+
+#[test]
+fn what_was_made_and_is_gone_from_work_is_made_again_by_a_retry() {
+    let w = World::new(&format!("{}[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"x\"\n", World::route("r", "a", "later")));
+    w.write("a/x.csv", "x\n1\n");
+    w.once().code(3);
+    fs::remove_dir_all(w.path("relay/work/1")).unwrap();
+    fs::create_dir(w.path("later")).unwrap();
+    w.once().code(1).says("retry makes it again");
+    w.run(&["retry", "1"]).ok();
+    w.once().ok();
+    assert_eq!(w.read("later/x.csv"), "x\n1\n");
 }
 
 #[test]
