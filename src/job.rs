@@ -201,6 +201,9 @@ impl Job {
             }
             Event::Uploaded { delivery } => {
                 self.set_progress(*delivery, Progress::Uploaded);
+                if let Some(d) = self.deliveries.get_mut(*delivery) {
+                    d.error = None;
+                }
                 self.succeeded();
             }
             Event::Publishing { delivery, name, .. } => {
@@ -250,7 +253,12 @@ impl Job {
                     self.succeeded();
                 }
             }
-            Event::Postponed { error } => {
+            Event::Postponed { destination, error } => {
+                // What one of several came to is still told when another one has it.
+                let several = self.deliveries.iter().any(|d| Some(d.destination) != *destination);
+                for d in self.deliveries.iter_mut().filter(|d| several && Some(d.destination) == *destination && d.progress.is_open()) {
+                    d.error = Some(error.clone());
+                }
                 // Waiting for B to take its last file is no failure, however long it lasts.
                 if error.kind() == Kind::Exists {
                     self.failing_since = None;
@@ -321,7 +329,12 @@ impl Job {
     fn state_with(&self, ended: impl Fn(usize) -> Option<Progress>) -> State {
         let progress = || self.deliveries.iter().enumerate().map(|(i, d)| ended(i).unwrap_or(d.progress));
         let question = progress().all(|p| !p.is_open()) && progress().any(|p| p == Progress::Unconfirmed);
-        if question { State::Unconfirmed } else { State::Delivering }
+        let waits = self.deliveries.iter().enumerate().any(|(i, d)| ended(i).is_none() && d.progress.is_open() && d.error.is_some());
+        match (question, waits) {
+            (true, _) => State::Unconfirmed,
+            (false, true) => State::Waiting,
+            (false, false) => State::Delivering,
+        }
     }
 
     fn state_after(&self, event: &Event) -> Option<State> {
@@ -362,7 +375,9 @@ impl Job {
     }
 
     fn succeeded(&mut self) {
-        self.failing_since = None;
+        if !self.deliveries.iter().any(|d| d.progress.is_open() && d.error.is_some()) {
+            self.failing_since = None;
+        }
         // What another destination came to is still to be told.
         self.error = self.deliveries.iter().find_map(|d| d.error.clone());
         self.reason = self.error.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -321,7 +321,7 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
         }
         Event::Refused { records } => format!("{records} records, in the server's words"),
         Event::Archived { path } | Event::Failed { path } => path.clone(),
-        Event::Held { error } | Event::Postponed { error } | Event::Failing { error } | Event::GivenUp { error, .. } | Event::Unconfirmed { error, .. } => {
+        Event::Held { error } | Event::Postponed { error, .. } | Event::Failing { error } | Event::GivenUp { error, .. } | Event::Unconfirmed { error, .. } => {
             error.to_string()
         }
         Event::Superseded { by } => format!("by the later full export of job {by}"),

@@ -218,6 +218,9 @@ pub enum Event {
     },
     /// A destination can't take it now.
     Postponed {
+        /// The destination's number; none: it waits as a whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination: Option<usize>,
         /// Why.
         error: Error,
     },

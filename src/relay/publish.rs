@@ -241,7 +241,7 @@ mod tests {
                 Next::Fail | Next::Rest => {}
             }
             if fate == Fate::Refused && !self.job.state.at_rest() && next != Next::Rest {
-                self.record(Event::Postponed { error: Error::endpoint("away") });
+                self.record(Event::Postponed { destination: None, error: Error::endpoint("away") });
             }
             if fate == Fate::CrashAfter {
                 self.crash();

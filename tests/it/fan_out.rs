@@ -103,3 +103,24 @@ fn where_failures_halt_a_route_nothing_overtakes_a_file_that_one_destination_ref
     w.once().ok();
     assert_eq!((w.names("b"), w.names("c")), (vec!["1".to_owned(), "2".to_owned()], vec!["1".to_owned(), "2".to_owned()]));
 }
+
+#[test]
+fn one_destination_that_has_it_hides_not_why_another_one_waits() {
+    for (first, second) in [("missing", "b"), ("b", "missing")] {
+        let w = World::new(&format!(
+            "[routes.r.source]\npath = \"a\"\nsettle = \"0s\"\n[[routes.r.destination]]\npath = \"{first}\"\n[[routes.r.destination]]\npath = \"{second}\"\n"
+        ));
+        fs::create_dir_all(w.path("a")).unwrap();
+        fs::create_dir_all(w.path("b")).unwrap();
+        w.write("a/x.csv", "1");
+        w.once().code(3);
+        let job = &w.history()[0];
+        assert_eq!((job["state"].as_str(), w.read("b/x.csv")), (Some("waiting"), "1".into()), "{first}");
+        assert!(job["reason"].as_str().is_some_and(|r| r.contains("missing")), "{job}");
+        w.once().code(3);
+        fs::create_dir(w.path("missing")).unwrap();
+        w.once().ok();
+        assert_eq!((w.states(), w.read("missing/x.csv")), (vec!["delivered".to_owned()], "1".into()));
+        assert!(w.history()[0]["reason"].is_null(), "{}", w.history()[0]);
+    }
+}

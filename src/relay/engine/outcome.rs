@@ -43,7 +43,7 @@ impl Engine {
             return Ok(());
         }
         tracing::warn!(job = job.id, route = job.route, file = %job.file, "waiting: {e}{}", e.remedy());
-        self.world.record_one(job, Event::Postponed { error: e.clone() })
+        self.world.record_one(job, Event::Postponed { destination, error: e.clone() })
     }
 
     /// Tells how a job ended, and counts it.
