@@ -121,6 +121,8 @@ impl std::fmt::Debug for Journal {
     }
 }
 
+const AS_ITS_USER: &str = "run this as the relay's own user, who needs the right to write there";
+
 fn broken(path: &Path) -> impl Fn(rusqlite::Error) -> Error + '_ {
     move |e| {
         let hint = match e.sqlite_error_code() {
@@ -129,7 +131,7 @@ fn broken(path: &Path) -> impl Fn(rusqlite::Error) -> Error + '_ {
             }
             Some(rusqlite::ErrorCode::DiskFull) => "free some space there, then start again",
             Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied) => {
-                "give the relay's user the right to write there"
+                AS_ITS_USER
             }
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 "move it aside and start again: the relay rebuilds it from the folders"
@@ -203,8 +205,12 @@ impl Journal {
     /// Opens it for reading alone; none before the first run.
     pub fn read(home: &Path) -> Result<Option<Reader>> {
         let path = home.join("journal.db");
-        if !path.exists() {
-            return Ok(None);
+        match path.symlink_metadata() {
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => {
+                return Err(Error::relay(format!("the journal {} can't be read: {}", path.display(), crate::error::reason(&e))).hint(AS_ITS_USER));
+            }
         }
         let reader = Reader::open(&path)?;
         // A relay that starts now has made the file, and not its tables yet.

@@ -31,6 +31,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     }
     let source = folder(args.source.clone(), "The folder where A leaves its exports: ")?;
     let destination = folder(args.destination.clone(), "The folder where B takes its imports: ")?;
+    if source.canonicalize().is_ok_and(|s| destination.canonicalize().is_ok_and(|d| s == d)) {
+        let why = format!("{} is both where A leaves its exports and where B takes its imports: what was relayed would be taken again", shown(&source));
+        return Err(Error::config(why).hint("name two folders"));
+    }
     let kinds = kinds(&source)?;
     let imports = files(&destination)?;
     let mut text = format!("{} init`. Every guess has its confidence beside it: look at each before you run it.\n", draft::MARK);

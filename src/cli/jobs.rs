@@ -242,7 +242,14 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
         out.push_str(&format!("  lies in   {path}\n"));
     }
     if let Some(c) = counts(j) {
-        out.push_str(&format!("  records   {} read, {} written, {} skipped, {} rejected\n", c.read, c.written, c.skipped, c.rejected));
+        out.push_str(&format!("  records   {} read, {} written, {} skipped, {} rejected", c.read, c.written, c.skipped, c.rejected));
+        if j.made.as_ref().is_some_and(|m| m.staged) {
+            out.push_str(&format!(", {} unchanged, {} in conflict; {} sent as deleted", c.unchanged, c.parked, c.deleted));
+        }
+        out.push('\n');
+    }
+    if let Some(count) = j.made.as_ref().map(|m| m.conflicts).filter(|n| *n > 0) {
+        out.push_str(&format!("  conflicts {count}: passerelle resolve {} --take a|b|FILE, where they are still open\n", j.id));
     }
     for remark in j.made.as_ref().map(|m| m.remarks.as_slice()).unwrap_or_default() {
         out.push_str(&format!("            {remark}\n"));

@@ -33,7 +33,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
         return Ok(0);
     }
     let rejected = if tally.rejected > 0 { format!(", {} records rejected", tally.rejected) } else { String::new() };
-    eprintln!("{} delivered, {} failed, {} waiting{rejected}", tally.delivered, tally.failed, tally.waiting);
+    let conflicts = if tally.conflicts > 0 { format!(", {} conflicts to resolve", tally.conflicts) } else { String::new() };
+    eprintln!("{} delivered, {} failed, {} waiting{rejected}{conflicts}", tally.delivered, tally.failed, tally.waiting);
     Ok(tally.exit_status())
 }
 

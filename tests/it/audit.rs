@@ -493,6 +493,14 @@ fn a_password_is_never_shown() {
 }
 
 #[test]
+fn init_needs_two_folders() {
+    let w = World::new("");
+    std::fs::remove_file(w.path("passerelle.toml")).unwrap();
+    std::fs::create_dir_all(w.path("a")).unwrap();
+    w.run(&["init", "a", "a"]).code(2).says("name two folders");
+}
+
+#[test]
 fn init_asks_for_two_folders_and_lays_out_what_lies_there() {
     use std::io::Write;
     let w = World::new("");

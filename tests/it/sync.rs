@@ -254,7 +254,10 @@ fn in_conflict(there: &str, back: &str) -> (Exchange, Output) {
 #[test]
 fn a_column_that_both_have_changed_is_parked_for_an_operator() {
     let (x, out) = in_conflict("", "");
-    out.code(1);
+    let job = x.last().to_string();
+    out.code(1).says("1 conflicts wait for you").says(&format!("passerelle resolve {job} --take a|b|FILE")).says("1 conflicts to resolve");
+    let shown = x.w.run(&["show", &job]).ok();
+    assert!(shown.stdout.contains("2 read, 1 written, 0 skipped, 0 rejected, 0 unchanged, 1 in conflict"), "{}", shown.stdout);
     assert_eq!(x.to_a(), ["002;martin;6;modified"], "the others go on");
     let r = x.records();
     assert_eq!((r["read"].as_u64(), r["written"].as_u64(), r["parked"].as_u64()), (Some(2), Some(1), Some(1)));

@@ -210,6 +210,10 @@ impl Builder<'_> {
             _ => IfExists::Wait,
         };
         let temp_name = self.template(o, "temp_name", &["name", "stem", "ext", "id", "job"])?;
+        if temp_name.text().contains('/') {
+            let hint = "temp_path names another folder".to_owned();
+            self.mistake(o.span_of("temp_name"), "`temp_name` is a name, and leads to no other folder", "a name without /", Some(hint));
+        }
         if !temp_name.text().contains("{id}") && !http_direct {
             self.mistake(o.span_of("temp_name"), "`temp_name` needs {id}, which tells deliveries apart", "needs {id}", None);
         }

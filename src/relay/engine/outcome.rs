@@ -64,6 +64,11 @@ impl Engine {
                     }
                     None => tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} bytes", made.map_or(0, |m| m.size)),
                 }
+                if let Some(count) = made.map(|m| m.conflicts).filter(|n| *n > 0) {
+                    let file = self.world.errors(&job.route, &job.file).join(format!("{}.conflicts.csv", String::from_utf8_lossy(job.file.last())));
+                    let file = crate::error::shown(&file);
+                    tracing::warn!(job = job.id, route = job.route, file = %job.file, "{count} conflicts wait for you: see {file}, then: passerelle resolve {} --take a|b|FILE", job.id);
+                }
                 if self.mode == Mode::Daemon {
                     self.late.follow(&self.world, job);
                 }

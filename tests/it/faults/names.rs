@@ -46,6 +46,7 @@ fn b6_a_template_that_leads_out_of_the_folder_is_refused_by_its_name() {
         w.once().code(2).says("output.name").says("passerelle.toml:");
         assert!(w.names("b").is_empty() && w.names("a") == ["x.csv"]);
     }
+    World::local("temp_name = \"../{name}.{id}\"\n").run(&["config", "check"]).code(2).says("temp_name");
     // What only a file's own facts show is that file's error.
     let w = World::local("[routes.r.output]\nname = \"{date:%Y/%m}_{name}\"\n");
     w.write("a/x.csv", "1");
