@@ -82,6 +82,11 @@ impl Reader {
         rows.collect::<rusqlite::Result<Vec<_>>>().map_err(self.fail())
     }
 
+    /// The job that relays another one's file once more just now.
+    pub fn open_replay(&self, of: JobId) -> Result<Option<JobId>> {
+        Ok(self.ids("SELECT id FROM jobs WHERE replay_of = ? AND at_rest = 0 LIMIT 1", [of])?.into_iter().next())
+    }
+
     /// The jobs that are not at rest, oldest first, from a number on.
     pub fn open_jobs(&self) -> Result<Vec<Job>> {
         // A job at rest with `failing` set was cut between its event and its file's move; it is open by its state.

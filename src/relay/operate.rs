@@ -122,6 +122,9 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
     if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {
         return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
     }
+    if let Some(open) = reader.open_replay(job.replay_of.unwrap_or(id))? {
+        return Ok(Err(format!("job {id}: job {open} relays it once more already")));
+    }
     once_more(w, &job).map(Ok)
 }
 

@@ -160,10 +160,10 @@ impl Listing {
     }
 }
 
-/// Whether a name is that of a table in text, which a rejects file is.
+/// Whether a name may be that of a table in text, which a rejects file is.
 fn is_sheet(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
-    name.ends_with(b".csv") || name.ends_with(b".txt") || memchr::memmem::find(&name, b".rejects").is_some()
+    !name.contains(&b'.') || name.ends_with(b".csv") || name.ends_with(b".txt") || memchr::memmem::find(&name, b".rejects").is_some()
 }
 
 /// Whether a file is a rejects file of ours, corrected and put back.

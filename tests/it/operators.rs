@@ -220,6 +220,7 @@ fn an_archived_file_is_delivered_once_more_as_a_new_job() {
     w.once().ok();
     fs::remove_file(w.path("b/x.csv")).unwrap();
     w.run(&["replay", "1"]).ok().says("as job 2");
+    w.run(&["replay", "1"]).code(2).says("job 2 relays it once more already");
     w.once().ok();
     assert_eq!((w.read("b/x.csv"), w.states(), w.archived("r")), ("1".into(), vec!["delivered".to_owned(); 2], vec!["1_x.csv".to_owned()]));
     fs::remove_file(w.path("b/x.csv")).unwrap();
