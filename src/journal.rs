@@ -130,9 +130,7 @@ fn broken(path: &Path) -> impl Fn(rusqlite::Error) -> Error + '_ {
                 "another program holds it locked: end that program, then start again"
             }
             Some(rusqlite::ErrorCode::DiskFull) => "free some space there, then start again",
-            Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied) => {
-                AS_ITS_USER
-            }
+            Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied) => AS_ITS_USER,
             Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                 "move it aside and start again: the relay rebuilds it from the folders"
             }

@@ -8,14 +8,14 @@ mod exact;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use minijinja::value::{Kwargs, Object, Rest, ValueKind};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectExt, Rest, ValueKind};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
 use super::text::Style;
 use super::{Format, Input, RecordReader, RecordWriter, Room, Tools, Writing};
 use crate::error::{Error, Result};
 use crate::options::{Kind, Opt, Options, Side};
-use crate::record::{Reject, Value};
+use crate::record::{Key, Reject, Value};
 
 /// The format.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Format for Template {
     fn writer(&self, o: &Options, writing: Writing) -> Result<Box<dyn RecordWriter>> {
         // Its own line ends and mark are those of whoever wrote it; B's are set by `line_ending`.
         let text = o.word(TEXT).trim_start_matches('\u{feff}').replace("\r\n", "\n");
-        Ok(Box::new(Writer { text, ending: o.word("line_ending"), records: Vec::new(), bytes: 0, writing }))
+        Ok(Box::new(Writer { text, ending: o.word("line_ending"), records: Vec::new(), names: Arc::default(), bytes: 0, writing }))
     }
 }
 
@@ -108,8 +108,26 @@ struct Writer {
     text: String,
     ending: String,
     records: Vec<minijinja::Value>,
+    names: Arc<[Key]>,
     bytes: u64,
     writing: Writing,
+}
+
+/// A record or a map, its parts in the order that they have; the names are those of all records.
+#[derive(Debug)]
+struct Fields {
+    names: Arc<[Key]>,
+    values: Vec<minijinja::Value>,
+}
+
+impl Object for Fields {
+    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
+        let name = key.as_str()?;
+        self.values.get(self.names.iter().rposition(|n| **n == *name)?).cloned()
+    }
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        self.mapped_enumerator(|this| Box::new(this.names.iter().map(|name| minijinja::Value::from(name.clone()))))
+    }
 }
 
 /// One of our values that Jinja has no kind for: it shows itself as `output` writes it.
@@ -159,7 +177,10 @@ fn theirs(value: Value<'static>, style: &Arc<Style>) -> minijinja::Value {
         Value::Bool(b) => b.into(),
         Value::Text(t) => t.into_owned().into(),
         Value::List(items) => items.iter().map(|v| theirs(v.clone(), style)).collect::<Vec<_>>().into(),
-        Value::Map(entries) => entries.iter().map(|(k, v)| (k.to_string(), theirs(v.clone(), style))).collect::<BTreeMap<String, minijinja::Value>>().into(),
+        Value::Map(entries) => {
+            let values = entries.iter().map(|(_, v)| theirs(v.clone(), style)).collect();
+            minijinja::Value::from_object(Fields { names: entries.iter().map(|(k, _)| k.clone()).collect(), values })
+        }
         // What it is by its type; an element with others in it keeps them.
         Value::Nodes(nodes) if nodes.first().is_some_and(|n| n.typed.is_some() && n.children.is_empty() && n.attributes.is_empty()) => {
             theirs(nodes.scalar().into_owned(), style)
@@ -307,8 +328,11 @@ impl RecordWriter for Writer {
                     }
                     self.bytes += encoded.len() as u64 + 96;
                 }
-                let entries = self.writing.columns.iter().zip(values).map(|(n, v)| (n.clone(), theirs(v.clone().into_owned(), &style)));
-                entries.collect::<BTreeMap<String, minijinja::Value>>().into()
+                if self.names.len() != self.writing.columns.len() {
+                    self.names = self.writing.columns.iter().map(|n| Key::from(n.as_str())).collect();
+                }
+                let values = values.iter().map(|v| theirs(v.clone().into_owned(), &style)).collect();
+                minijinja::Value::from_object(Fields { names: self.names.clone(), values })
             }
         };
         self.bytes += 128;
@@ -325,6 +349,7 @@ impl RecordWriter for Writer {
         let mut context: Vec<(String, minijinja::Value)> =
             self.writing.tools.facts().into_iter().map(|(name, v)| (name.to_string(), theirs(v, &style))).collect();
         context.push(("records".into(), std::mem::take(&mut self.records).into()));
+        context.push(("null".into(), ().into()));
         let context: BTreeMap<String, minijinja::Value> = context.into_iter().collect();
         let wrong = |e: minijinja::Error| Error::file(format!("the template: {}", told(&e))).hint("correct output.file");
         let (root, blocks) = exact::compiled(&self.text).map_err(wrong)?;

@@ -32,7 +32,7 @@ const PIECE_BYTES: usize = 2 * 1024 * 1024;
 /// that is too small to be parted has this number itself.
 const ALL_PARTS: i64 = 64;
 /// Leaves that are held while an export goes by.
-const CACHE_BYTES: usize = 24 * 1024 * 1024;
+const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// An entry, or that there is none any more.
 type Change = (Id, Option<Vec<u8>>);

@@ -18,13 +18,13 @@ pub(super) struct Index {
     pub(super) held: u64,
 }
 
-/// What is known of a key, side by side and in 19 bytes: one look into memory for each record, and ten million of them
+/// What is known of a key, side by side and in 18 bytes: one look into memory for each record, and ten million of them
 /// beside all else in 256 MiB.
 struct Slot {
     /// The id behind its first byte, which the bucket tells.
     rest: [u8; REST],
-    /// The mark without its highest byte.
-    quiet: [u8; 7],
+    /// The mark without its two highest bytes: one of 2^48 changed records looks as it was.
+    quiet: [u8; 6],
     flags: AtomicU8,
 }
 
@@ -72,8 +72,8 @@ impl Index {
     /// All keys are there.
     pub(super) fn close(&mut self) {
         add_up(&mut self.starts);
-        // About four keys a bucket.
-        let bits = (self.slots.len() / 4).max(1).ilog2().clamp(FIRST_BITS, 28);
+        // About eight keys a bucket.
+        let bits = (self.slots.len() / 8).max(1).ilog2().clamp(FIRST_BITS, 28);
         if bits > FIRST_BITS {
             let mut starts = vec![0; (1 << bits) + 1];
             self.each().for_each(|(id, _)| starts[bucket(&id, bits) + 1] += 1);
@@ -110,7 +110,7 @@ impl Index {
     /// Whether a record with this mark needs no look: it is as it was.
     pub(super) fn is_quiet(&self, at: usize, mark: u64) -> bool {
         let known = self.slots[at].quiet;
-        known != [0; 7] && known == short(mark)
+        known != [0; 6] && known == short(mark)
     }
     /// Whether its records are kept.
     pub(super) fn has_rows(&self, at: usize) -> bool {
@@ -154,8 +154,8 @@ fn add_up(starts: &mut [u32]) {
 }
 
 /// A mark in the room that a slot has for it.
-fn short(mark: u64) -> [u8; 7] {
-    let [short @ .., _] = mark.to_le_bytes();
+fn short(mark: u64) -> [u8; 6] {
+    let [short @ .., _, _] = mark.to_le_bytes();
     short
 }
 

@@ -408,3 +408,16 @@ fn what_is_no_plain_file_is_written_to_and_never_replaced() {
     assert!(std::fs::symlink_metadata(w.path("link.csv")).unwrap().is_symlink());
     assert_eq!(w.read("real.csv"), "a\n1\n");
 }
+
+#[test]
+fn a_template_sees_the_parts_of_a_record_in_their_order() {
+    let w = World::local(
+        "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nzz = \"a\"\nb = \"a\"\naa = \"a\"\n[routes.r.output]\nformat = \"template\"\nfile = \"t.j2\"\n",
+    );
+    w.write(
+        "t.j2",
+        "{% for k, v in records[0] | items %}{{ k }}={{ v }} {% endfor %}{{ records[0] | tojson }} {{ null is none }} {{ records[0].b == null }}\n",
+    );
+    w.write("in.csv", "a\n1\n");
+    assert_eq!(w.run(&["transform", "r", "in.csv"]).ok().stdout, "zz=1 b=1 aa=1 {\"zz\":\"1\",\"b\":\"1\",\"aa\":\"1\"} true false\n");
+}

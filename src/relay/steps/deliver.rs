@@ -270,7 +270,9 @@ fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &
 fn meddled(w: &World, route: &Route, delivery: &Delivery) -> Result<Error> {
     let t = target(w, route, delivery)?;
     let message = format!("the temporary file {} was removed or changed again after it was verified", shown(&t.temp));
-    Ok(Error::endpoint(message).at("publish").hint("somebody at the destination clears such names: exclude them there, or set temp_path to a folder that nobody looks at"))
+    Ok(Error::endpoint(message)
+        .at("publish")
+        .hint("somebody at the destination clears such names: exclude them there, or set temp_path to a folder that nobody looks at"))
 }
 
 /// The jobs of a run with their deliveries; those that were renamed, and how B's own command failed.
