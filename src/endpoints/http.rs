@@ -5,6 +5,7 @@
 
 mod answer;
 mod propfind;
+mod stream;
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -21,6 +22,7 @@ use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
 use answer::{Answer, Head, answer_error, curl_error};
+use stream::{Counted, Sink};
 
 /// How often a server may send on to another address.
 const REDIRECTS_MAX: usize = 5;
@@ -304,7 +306,11 @@ impl HttpSession {
             let url = format!("{}/", self.url(Path::new(&folder)).trim_end_matches('/'));
             let gone = self.request("HEAD", &url, &[], None, None).is_ok_and(|a| a.code == 404);
             if gone && self.folder_at(&url).is_ok_and(|found| found.is_none()) {
-                return missing_folder(Path::new(&url));
+                let missing = missing_folder(Path::new(&url));
+                let hint = missing.advice().unwrap_or_default().to_owned();
+                // An interface that has no folders says here what it dislikes.
+                let words = self.fail(answer, what, path).message().to_owned();
+                return Error::endpoint(format!("{}; {words}", missing.message())).kind_of(missing.kind()).hint(hint);
             }
         }
         self.fail(answer, what, path)
@@ -468,34 +474,5 @@ impl Session for HttpSession {
             _ if how.content == Content::Records => Err(self.fail(&answer, &method, path)),
             _ => Err(self.refused(&answer, &method, path)),
         }
-    }
-}
-
-struct Counted<'c> {
-    inner: &'c mut dyn Read,
-    total: u64,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(to)?;
-        self.total += n as u64;
-        Ok(n)
-    }
-}
-
-struct Sink<'s> {
-    inner: &'s mut dyn Write,
-    total: u64,
-}
-
-impl Write for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n = self.inner.write(bytes)?;
-        self.total += n as u64;
-        Ok(n)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
     }
 }

@@ -1,21 +1,21 @@
 //! Compares an export with the memory, record by record, and stages what the memory becomes.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::cell::{Cell, Marker, Row};
 use super::deleted::Deletes;
 use super::entry::{Entry, Head, Held, Id, Marks, Side, id_of};
 use super::export::{CHANGED, DELETED, Export, Purpose, Told, WHOLE};
-use super::index::Index;
+use super::index::{Index, NewKeys};
 use super::judge::{self, Conflict, EXPORTS_MAX, Policy, Verdict};
 use super::prepared::{Prepared, Scratch};
 use super::{Exports, Keeps, LastExport, Memory, Meta, Send, Spec, one_way};
 use crate::error::{Error, Kind, Result};
 use crate::record::{Reject, Value};
 use crate::transform::Transformation;
-use crate::transform::changes::{Change, Changes, Decision, Deletion, Op, Scout};
+use crate::transform::changes::{Change, Changes, Decision, Deletion, Op, Scout, Sighting};
 use crate::transform::eval::Env;
 use crate::transform::plan::{Plan, Values};
 
@@ -31,7 +31,7 @@ pub struct Compare<'c> {
     pub(super) side: Side,
     pub(super) index: Arc<Index>,
     /// The keys of this export that the memory does not know.
-    new: HashSet<Id>,
+    new: NewKeys,
     pub(super) prepared: Option<Arc<Prepared>>,
     /// What the memory becomes if the record in hand is sent.
     decided: Option<(Id, Entry)>,
@@ -95,7 +95,7 @@ impl<'c> Compare<'c> {
             meta,
             side,
             index: Arc::new(index),
-            new: HashSet::new(),
+            new: NewKeys::default(),
             prepared: None,
             decided: None,
             newly_skipped: Vec::new(),
@@ -121,7 +121,7 @@ impl<'c> Compare<'c> {
     fn see(&mut self, id: &Id, at: Option<usize>) -> bool {
         match at {
             Some(at) => self.index.see(at),
-            None => self.new.insert(*id),
+            None => self.new.add(id),
         }
     }
 
@@ -465,24 +465,24 @@ struct Lookout {
 }
 
 impl Scout for Lookout {
-    fn unchanged(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>]) -> Option<usize> {
-        SCRATCH.with_borrow_mut(|scratch| self.place(plan, env, values, scratch))
+    fn sight(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>]) -> Option<Sighting> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let key = self.prepared.id_of(plan, env, values, scratch)?;
+            let mark = match &self.prepared.shown {
+                Some(_) => self.prepared.shown_mark(env, scratch),
+                None => self.prepared.mapped_mark(values, scratch),
+            };
+            Some(Sighting { key, mark })
+        })
+    }
+
+    fn unchanged(&self, sighting: &Sighting) -> Option<usize> {
+        let at = self.index.find(&sighting.key)?;
+        let known = self.index.is_quiet(at, sighting.mark) && (self.prepared.shown.is_some() || self.keeps == Keeps::Marks || self.index.has_rows(at));
+        known.then_some(at)
     }
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-impl Lookout {
-    fn place(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>], scratch: &mut Scratch) -> Option<usize> {
-        let id = self.prepared.id_of(plan, env, values, scratch)?;
-        let at = self.index.find(&id)?;
-        let mark = match &self.prepared.shown {
-            Some(_) => self.prepared.shown_mark(env, scratch),
-            None if self.keeps == Keeps::Rows && !self.index.has_rows(at) => return None,
-            None => self.prepared.mapped_mark(values, scratch),
-        };
-        self.index.is_quiet(at, mark).then_some(at)
-    }
 }

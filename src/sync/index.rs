@@ -1,6 +1,8 @@
 //! What of a group's memory is at hand while an export goes by: a few bytes a key, so that a million unchanged records
 //! need no look into the journal.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -122,11 +124,18 @@ impl Index {
     }
     /// Notes that the export has the key; false: it had it already.
     pub(super) fn see(&self, at: usize) -> bool {
-        self.slots[at].flags.fetch_or(SEEN, Relaxed) & SEEN == 0
+        self.note(at, SEEN) & SEEN == 0
     }
     /// Notes that the export has the key in a record that is left out; false: it had it already.
     pub(super) fn skip(&self, at: usize) -> bool {
-        self.slots[at].flags.fetch_or(SKIPPED, Relaxed) & (SEEN | SKIPPED) == 0
+        self.note(at, SKIPPED) & (SEEN | SKIPPED) == 0
+    }
+    /// Sets a flag; gives those that were set before. One thread alone notes: others read what it never changes.
+    fn note(&self, at: usize, flag: u8) -> u8 {
+        let flags = &self.slots[at].flags;
+        let before = flags.load(Relaxed);
+        flags.store(before | flag, Relaxed);
+        before
     }
     /// Whether the export has the key in records that are left out alone.
     pub(super) fn only_skipped(&self, at: usize) -> bool {
@@ -138,6 +147,42 @@ impl Index {
         let wanted = if deletes == Deletes::Send { HOLDS | AWAITS } else { AWAITS };
         let flags = self.each().map(|(id, slot)| (id, slot.flags.load(Relaxed)));
         flags.filter(move |(_, f)| f & (SEEN | SKIPPED) == 0 && f & wanted != 0).map(|(id, f)| Missing { id, holds: f & HOLDS != 0, awaits: f & AWAITS != 0 })
+    }
+}
+
+/// The keys of an export that the memory does not know: at the first one, all. In parts, of which one after the other
+/// grows: a table that grows stands twice in memory.
+pub(super) struct NewKeys(Vec<HashSet<Id, BuildHasherDefault<OfId>>>);
+
+const NEW_PARTS: usize = 64;
+
+impl Default for NewKeys {
+    fn default() -> Self {
+        Self((0..NEW_PARTS).map(|_| HashSet::default()).collect())
+    }
+}
+
+impl NewKeys {
+    /// Adds a key; false: it is there already.
+    pub(super) fn add(&mut self, id: &Id) -> bool {
+        self.0[usize::from(id[0]) * NEW_PARTS / 256].insert(*id)
+    }
+}
+
+/// An id is a hash already: some of it is taken.
+#[derive(Default)]
+pub(super) struct OfId(u64);
+
+impl Hasher for OfId {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*last);
+        }
+    }
+    // The length, which all have in common.
+    fn write_usize(&mut self, _: usize) {}
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -163,6 +208,13 @@ fn short(mark: u64) -> [u8; 6] {
 mod tests {
     use super::super::entry::id_of;
     use super::*;
+
+    #[test]
+    fn a_new_key_is_new_once() {
+        let mut new = NewKeys::default();
+        let ids: Vec<Id> = (0..10_000).map(|i| id_of(&[format!("C{i}")])).collect();
+        assert!(ids.iter().all(|id| new.add(id)) && !ids.iter().any(|id| new.add(id)));
+    }
 
     #[test]
     fn every_key_is_found_and_no_other() {

@@ -93,10 +93,21 @@ pub struct Deletion {
     pub change: Change,
 }
 
+/// What tells a record from others, and from itself as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting {
+    /// The hash of its key.
+    pub key: [u8; 12],
+    /// That of what is compared.
+    pub mark: u64,
+}
+
 /// Tells, on any thread, which records need no look: the other side holds them as they are.
 pub trait Scout: Send + Sync {
+    /// What is seen of a record; none: it must be judged.
+    fn sight(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>]) -> Option<Sighting>;
     /// The place of an unchanged record among what is known; none: it must be judged.
-    fn unchanged(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>]) -> Option<usize>;
+    fn unchanged(&self, sighting: &Sighting) -> Option<usize>;
 }
 
 /// Decides for each record whether it is sent.

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bumpalo::Bump;
 
 use super::Transformation;
-use super::changes::Scout;
+use super::changes::{Scout, Sighting};
 use super::eval::{Context, Env, State};
 use super::lookup::Lookups;
 use super::plan::{Plan, Unique, Values, Verdict};
@@ -26,6 +26,9 @@ use crate::stop::Stop;
 const PIECE_BYTES: usize = 1024 * 1024;
 /// A piece that finds no end within so many bytes is left to the reading in one go.
 const PIECE_BYTES_MAX: usize = 16 * PIECE_BYTES;
+
+/// So many records are looked at together.
+const BLOCK: usize = 16;
 
 /// A piece on its way.
 struct Piece {
@@ -52,14 +55,14 @@ pub(super) struct Done {
     failed: bool,
 }
 
-/// What a scout has seen of a record.
+/// What a scout has seen of a record. Small: there is one for each record of a piece.
 pub(super) enum Scouted {
     /// It is unchanged, and stands there among what is known.
     Unchanged(usize),
     /// It must be judged.
-    Judge(Record),
+    Judge(Box<Record>),
     /// It could not be read.
-    Bad(Record, Reject),
+    Bad(Box<(Record, Reject)>),
 }
 
 /// What is left to be read in one go.
@@ -275,8 +278,60 @@ impl Hand<'_> {
         done
     }
 
+    /// Looks at records in blocks: the looks into what is known wait for memory, and many of them can wait at once.
+    fn scout(&mut self, scout: &dyn Scout, reader: &mut dyn RecordReader, done: &mut Done) -> Result<()> {
+        let Shop { spec, plan, context, lookups, .. } = *self.shop;
+        let mut unique = Unique::new(0);
+        let mut block: Vec<Record> = std::iter::repeat_with(Record::default).take(BLOCK).collect();
+        let mut seen: Vec<Result<Option<Sighting>, Reject>> = Vec::with_capacity(BLOCK);
+        let mut places = [None; BLOCK];
+        let mut end = false;
+        while !end {
+            while seen.len() < BLOCK && !end {
+                self.arena.reset();
+                let record = &mut block[seen.len()];
+                match reader.read(record)? {
+                    Next::End => end = true,
+                    Next::Bad(reject) => seen.push(Err(reject)),
+                    Next::Record => {
+                        let env = Env {
+                            record,
+                            columns: &plan.columns,
+                            reading: &spec.reading,
+                            style: &spec.style,
+                            lookups,
+                            context,
+                            turn: None,
+                            change: None,
+                            state: &self.state,
+                            arena: &self.arena,
+                        };
+                        let mut values = Values::with_capacity_in(plan.targets.len(), &self.arena);
+                        let verdict = plan.apply(&env, &mut unique, &mut values);
+                        let written = verdict.is_ok_and(|v| v == Verdict::Write);
+                        seen.push(Ok(written.then(|| scout.sight(plan, &env, &values)).flatten()));
+                    }
+                }
+            }
+            for (place, seen) in places.iter_mut().zip(&seen) {
+                *place = seen.as_ref().ok().and_then(Option::as_ref).and_then(|sighting| scout.unchanged(sighting));
+            }
+            for ((record, seen), place) in block.iter_mut().zip(seen.drain(..)).zip(places) {
+                done.scouted.push(match (seen, place) {
+                    (Err(reject), _) => Scouted::Bad(Box::new((std::mem::take(record), reject))),
+                    (Ok(_), Some(place)) => Scouted::Unchanged(place),
+                    (Ok(_), None) => Scouted::Judge(Box::new(std::mem::take(record))),
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn records(&mut self, reader: &mut dyn RecordReader, done: &mut Done) -> Result<()> {
         let Shop { spec, plan, context, lookups, scout, .. } = *self.shop;
+        if let Some(scout) = scout {
+            return self.scout(scout, reader, done);
+        }
         let mut unique = Unique::new(0);
         loop {
             self.arena.reset();
@@ -293,22 +348,12 @@ impl Hand<'_> {
                         lookups,
                         context,
                         turn: None,
-                        change: scout.is_none().then_some(&super::changes::ADDED),
+                        change: Some(&super::changes::ADDED),
                         state: &self.state,
                         arena: &self.arena,
                     };
                     let mut values = Values::with_capacity_in(plan.targets.len(), &self.arena);
-                    let verdict = plan.apply(&env, &mut unique, &mut values);
-                    if let Some(scout) = scout {
-                        let known = verdict.is_ok_and(|v| v == Verdict::Write).then(|| scout.unchanged(plan, &env, &values)).flatten();
-                        drop(values);
-                        done.scouted.push(match known {
-                            Some(place) => Scouted::Unchanged(place),
-                            None => Scouted::Judge(std::mem::take(&mut self.record)),
-                        });
-                        continue;
-                    }
-                    match verdict {
+                    match plan.apply(&env, &mut unique, &mut values) {
                         Err(reject) => Err(reject),
                         Ok(Verdict::Skip) => {
                             done.skipped += 1;
@@ -322,9 +367,7 @@ impl Hand<'_> {
                     }
                 }
             };
-            if let (Err(reject), Some(_)) = (&reject, scout) {
-                done.scouted.push(Scouted::Bad(std::mem::take(&mut self.record), reject.clone()));
-            } else if let Err(reject) = reject {
+            if let Err(reject) = reject {
                 done.rejects.push((std::mem::take(&mut self.record), reject));
             }
         }

@@ -212,8 +212,9 @@ impl<'w> Run<'w> {
                 }
                 // Its key stands twice: the record itself is wanted now.
                 Scouted::Unchanged(_) => nth(reader, done, at)?,
-                Scouted::Judge(record) => record,
-                Scouted::Bad(record, reject) => {
+                Scouted::Judge(record) => *record,
+                Scouted::Bad(bad) => {
+                    let (record, reject) = *bad;
                     if let Some(changes) = &mut self.work.changes {
                         changes.rejected(None)?;
                     }

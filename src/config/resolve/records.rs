@@ -255,7 +255,7 @@ impl Builder<'_> {
             self.mistake(input.span_of("bools"), format!("`bools`: {both:?} stands for true and for false"), "each text for one of them", None);
         }
         for (options, key) in [(input, "records"), (output, "wrap")] {
-            if options.text(key).is_some_and(|p| !p.is_empty() && !p.starts_with('/')) {
+            if matches!(options.text("format").as_deref(), None | Some("json")) && options.text(key).is_some_and(|p| !p.is_empty() && !p.starts_with('/')) {
                 self.mistake(options.span_of(key), format!("`{key}` is a JSON Pointer, which begins with /"), "expected a pointer as in \"/data/rows\"", None);
             }
         }
