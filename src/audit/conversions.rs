@@ -333,10 +333,18 @@ pub fn dates(at: usize, a: &Profile, b: &Profile, signs_a: &Signs, signs_b: &Sig
     out
 }
 
-/// Digits that are days where B says so: `241007`, `07102024`, `10/2024`.
+/// Digits that are days where B says so: `241007`, `07102024`, `10/2024`; a spreadsheet's numbers of days; months by name.
 pub fn bare_dates(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
     let e = bracketed(&a.expr);
-    let mut out = Vec::new();
+    let mut out = named_months(at, a, b);
+    // From 1927 to 2118; a day of digits is larger or smaller.
+    let serial = |x: &String| x.trim().replace(',', ".").parse::<f64>().is_ok_and(|n| (10_000.0..80_000.0).contains(&n));
+    if a.kind.is_number() && !a.examples.is_empty() && a.examples.iter().all(serial) {
+        let (filter, iso) = if b.kind == Kind::Date { ("date", "%Y-%m-%d") } else { ("datetime", "%Y-%m-%dT%H:%M:%S") };
+        let pattern = b.pattern.as_deref().unwrap_or(iso);
+        let read = format!("{e} | {filter}('excel') | strftime({})", literal(pattern));
+        out.push(Candidate::new(at, read, "as a spreadsheet's number of a day", 4));
+    }
     if a.lengths.0 != a.lengths.1 && !(a.kind == Kind::Integer && a.lengths.1 <= 8) {
         return out;
     }
@@ -350,6 +358,37 @@ pub fn bare_dates(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
         // Zeros before are lost in a number.
         let text = if a.lengths.0 < a.lengths.1 { format!("('%0{}d' | format({e} | integer))", a.lengths.1) } else { e.clone() };
         out.push(Candidate::new(at, format!("{text} | date({}) | strftime({})", literal(own), literal(pattern)), "as a date of digits", 4));
+    }
+    out
+}
+
+/// The months as French and German programs write them, in small letters without accents.
+const MONTHS: [[&str; 12]; 2] = [
+    ["janvier", "fevrier", "mars", "avril", "mai", "juin", "juillet", "aout", "septembre", "octobre", "novembre", "decembre"],
+    ["januar", "februar", "marz", "april", "mai", "juni", "juli", "august", "september", "oktober", "november", "dezember"],
+];
+
+/// Days with their month by its name: `12 janvier 2025`, `12. März 2025`, `12-Jan-2025`.
+fn named_months(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
+    let e = bracketed(&a.expr);
+    let pattern = b.pattern.as_deref().unwrap_or("%Y-%m-%d");
+    let mut out = Vec::new();
+    if !a.examples.iter().any(|x| x.chars().any(char::is_alphabetic) && x.chars().any(|c| c.is_ascii_digit())) {
+        return out;
+    }
+    for own in ["%d %B %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y"] {
+        let read = format!("{e} | date({}) | strftime({})", literal(own), literal(pattern));
+        out.push(Candidate::new(at, read, "as a date with its month by name", 4));
+    }
+    let plain =
+        |x: &String| x.chars().map(|c| if c == 'é' || c == 'É' { 'e' } else { c }).collect::<String>().to_lowercase().replace('û', "u").replace('ä', "a");
+    for months in MONTHS.iter().filter(|months| a.examples.iter().all(|x| plain(x).split(' ').nth(1).is_some_and(|m| months.contains(&m)))) {
+        let numbers: Vec<String> = months.iter().enumerate().map(|(n, name)| format!("'{name}': '{:02}'", n + 1)).collect();
+        let parts = format!("({e} | split(' '))");
+        let month = format!("{{{}}}[{parts}[1] | ascii | lower]", numbers.join(", "));
+        let day = format!("({parts}[2] ~ '-' ~ {month} ~ '-' ~ ('%02d' | format({parts}[0] | replace('.', '') | integer)))");
+        let does = "as a date with its month by name";
+        out.push(Candidate::new(at, format!("{day} | date('%Y-%m-%d') | strftime({})", literal(pattern)), does, 5));
     }
     out
 }

@@ -11,6 +11,7 @@ mod large;
 mod late;
 mod prepare;
 mod records;
+mod seal;
 mod sent;
 mod sync;
 mod upload;

@@ -551,6 +551,10 @@ fn conversions_that_only_the_shared_records_show_are_found() {
         // Days without a year, days of digits, a month before its year.
         ("id;d\nA1x;07.10.2024\nA2x;31.12.2024\nA3x;15.03.2024\n", "id,d\nA1x,0710\nA2x,3112\nA3x,1503\n", "d", "strftime('%d%m')"),
         ("id;p\nA1x;10/2024\nA2x;12/2023\nA3x;03/2025\n", "id,p\nA1x,2024-10\nA2x,2023-12\nA3x,2025-03\n", "p", "p[3:] ~ '-' ~ p[:2]"),
+        // A spreadsheet's number of a day, months by name.
+        ("id;d\nA1x;45658\nA2x;45690\nA3x;45701\n", "id,d\nA1x,2025-01-01\nA2x,2025-02-02\nA3x,2025-02-13\n", "d", "date('excel')"),
+        ("id;d\nA1x;12 janvier 2025\nA2x;3 août 2025\nA3x;14 mars 2025\n", "id,d\nA1x,12/01/2025\nA2x,03/08/2025\nA3x,14/03/2025\n", "d", "'juillet': '07'"),
+        ("id;d\nA1x;12-Jan-2025\nA2x;03-Aug-2025\nA3x;14-Mar-2025\n", "id,d\nA1x,2025-01-12\nA2x,2025-08-03\nA3x,2025-03-14\n", "d", "%d-%b-%Y"),
         // A part of a name in capitals, an initial.
         ("id;n\nA1x;Luc Roux\nA2x;Zoé Faure\nA3x;Marie Colin\n", "id,n\nA1x,ROUX\nA2x,FAURE\nA3x,COLIN\n", "n", "split(' ') | last | trim | upper"),
         ("id;p;n\nA1x;Luc;Roux\nA2x;Zoé;Faure\nA3x;Marie;Colin\n", "id,c\nA1x,L. Roux\nA2x,Z. Faure\nA3x,M. Colin\n", "c", "p[:1] ~ '. ' ~ n"),

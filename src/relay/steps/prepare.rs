@@ -1,25 +1,26 @@
 //! Seal the original and make B's file: what is true of a job before anything is sent.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::{Timestamp, Zoned};
+use jiff::Zoned;
 
 use super::super::dispatch::{Failure, Reach};
 use super::super::intents::Line;
 use super::super::{World, take_ahead};
 use super::deliver::part_name;
 use super::finish::packed_name;
+use super::local;
+use super::seal;
 use super::sync::{self, Conflicts};
 use super::upload::{is_direct, send, send_run};
-use super::{local, vanished};
 use crate::config::{Empty, IfExists, LookupConfig, OnSuccess, Route};
 use crate::durable;
 use crate::endpoints::Followed;
-use crate::error::{Blame, Error, Kind, Result, shown};
+use crate::error::{Blame, Error, Kind, Result};
 use crate::formats::packed::unpack;
 use crate::formats::text::Type;
 use crate::formats::{Output, Room};
@@ -30,7 +31,7 @@ use crate::points;
 use crate::sync::Compare;
 use crate::sync::deleted::Deletes;
 use crate::sync::export::Told;
-use crate::sys::{Writers, writers};
+
 use crate::transform::changes::Changes;
 use crate::transform::corrected;
 use crate::transform::group::{Grouping, Groups};
@@ -41,6 +42,8 @@ use crate::watch::digest_of;
 
 /// What is made of a run of small files may be larger; beyond this its files are sent one by one.
 const TOGETHER_BYTES: u64 = 16 * 1024 * 1024;
+/// A larger file is hashed while its records are made.
+const HASHED_BESIDE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Seals the originals and makes the files for B; goes on as far as it may with what is small work for one destination: a
 /// run goes there together. Gives the destination it came to, and what failed there or before.
@@ -125,8 +128,14 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
         fetch_original(w, &route, job, &original).map_err(|e| e.at("seal"))?;
     }
     let kind = export_of(&route, &original);
-    let mut seal = seal(&original, job, w).map_err(|e| e.at("seal"))?;
-    seal.partial = kind == Export::Corrected || job.replay_of.is_some();
+    let opened = seal::open(&original, job, w).map_err(|e| e.at("seal"))?;
+    let mut seal = Seal { partial: kind == Export::Corrected || job.replay_of.is_some(), ..opened.unhashed(job) };
+    // Of a large file, the hash is made while its records are, unless it is wanted before.
+    let wanted = route.transformation.is_none() || route.source.skip_duplicates || job.seal.is_some();
+    let mut unhashed = Some(opened);
+    if wanted || seal.size < HASHED_BESIDE_BYTES {
+        seal.hash = unhashed.take().map_or_else(|| Ok(String::new()), |opened| opened.hash(w)).map_err(|e| e.at("seal"))?;
+    }
     if let Some(before) = job.seal.as_ref().filter(|b| b.hash != seal.hash) {
         let message = format!("the claimed file has changed since it was sealed ({} bytes then, {} now)", before.size, seal.size);
         return Err(Error::file(message).at("seal").hint("somebody writes into .passerelle: nothing but the relay may; retry delivers it as it is now"));
@@ -148,16 +157,31 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
     if let Some(spec) = &route.sync
         && let Some(by) = sync::superseded_by(w, spec, job, &seal)?
     {
+        if let Some(opened) = unhashed {
+            seal.hash = opened.hash(w).map_err(|e| e.at("seal"))?;
+        }
         return Ok(vec![Event::Sealed(seal), Event::Superseded { by }]);
     }
     let made = match &route.transformation {
         None => {
             Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new(), staged: false, conflicts: 0, parts: Vec::new() }
         }
-        Some(_) => {
-            w.record_one(job, Event::Sealed(seal.clone()))?;
-            transform(w, &route, job, &original, &seal, kind)?
-        }
+        Some(_) => match unhashed {
+            None => {
+                w.record_one(job, Event::Sealed(seal.clone()))?;
+                transform(w, &route, job, &original, &seal, kind)?
+            }
+            Some(opened) => {
+                let (hash, made) = std::thread::scope(|scope| {
+                    let hash = scope.spawn(|| opened.hash(w));
+                    let made = transform(w, &route, job, &original, &seal, kind);
+                    (hash.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault)), made)
+                });
+                seal.hash = hash.map_err(|e| e.at("seal"))?;
+                w.record_one(job, Event::Sealed(seal.clone()))?;
+                made?
+            }
+        },
     };
     let nothing = made.staged && made.counts.is_some_and(|c| c.written + c.deleted == 0);
     let deliveries = if nothing { Vec::new() } else { plan(w, &route, job, made.parts.len().max(1), kind)? };
@@ -245,34 +269,6 @@ pub(super) fn fetch_original(w: &World, route: &Route, job: &Job, to: &Path) -> 
         return Err(Error::endpoint("the file changed while it was read").hint("it is read again by itself"));
     }
     Ok(())
-}
-
-/// Makes the original safe and knows it: nobody writes, its bytes are synced, its digest is taken, nobody wrote meanwhile.
-pub(super) fn seal(path: &Path, job: &Job, w: &World) -> Result<Seal> {
-    let mut file = durable::open_file(path).map_err(|e| if e.kind() == Kind::NotFound { vanished(path) } else { e })?;
-    if writers(&file) == Writers::Some {
-        return Err(Error::endpoint("another program still has the file open for writing").hint("it is taken as soon as that program closes it"));
-    }
-    let look = |file: &File| file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", path, &e));
-    let unsynced = |e: &Error| e.kind() == Kind::Unsynced;
-    if job.error.as_ref().is_some_and(unsynced) || durable::sync_file(&file, path).is_err_and(|e| unsynced(&e)) {
-        tracing::warn!(job = job.id, "{} could not be synced: it is written anew", shown(path));
-        durable::rewrite(path, &w.stop).map_err(|e| e.kind_of(Kind::Unsynced))?;
-        file = durable::open_file(path)?;
-    }
-    let before = look(&file)?;
-    if before.len() < job.found.size && !job.retried && job.replay_of.is_none() {
-        let message = format!("the file had {} bytes when it was claimed, and has {} now", job.found.size, before.len());
-        return Err(Error::file(message).hint("its last bytes were lost with the power, or somebody cut it: export it again; retry delivers it as it is now"));
-    }
-    let hash = digest_of::<sha2::Sha256>(&mut Followed::new(&mut file, &w.stop, None)).map_err(|e| read_failed(&e, path))?;
-    let after = look(&file)?;
-    if durable::found(&before) != durable::found(&after) {
-        return Err(Error::endpoint("the file changed while it was read").hint("it is read again by itself"));
-    }
-    let ns = durable::found(&after).modified_ns;
-    let modified = Timestamp::from_nanosecond(ns).unwrap_or(job.received_at);
-    Ok(Seal { size: before.len(), hash, modified, partial: false })
 }
 
 pub(super) fn read_failed(e: &std::io::Error, path: &Path) -> Error {

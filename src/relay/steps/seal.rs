@@ -1,0 +1,71 @@
+//! The seal of an original: its size, time and hash, once nobody writes into it and it is synced.
+
+use std::fs::{File, Metadata};
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::super::World;
+use super::prepare::read_failed;
+use super::vanished;
+use crate::durable;
+use crate::endpoints::Followed;
+use crate::error::{Blame, Error, Kind, Result, shown};
+use crate::job::{Job, Seal};
+use crate::sys::{Writers, writers};
+use crate::watch::digest_of;
+
+/// A claimed file that nobody writes into, synced.
+pub(super) struct Opened<'o> {
+    file: File,
+    path: &'o Path,
+    before: Metadata,
+}
+
+fn look(file: &File, path: &Path) -> Result<Metadata> {
+    file.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", path, &e))
+}
+
+/// Opens a claimed file, syncs it, and sees that it is whole.
+pub(super) fn open<'o>(path: &'o Path, job: &Job, w: &World) -> Result<Opened<'o>> {
+    let mut file = durable::open_file(path).map_err(|e| if e.kind() == Kind::NotFound { vanished(path) } else { e })?;
+    if writers(&file) == Writers::Some {
+        return Err(Error::endpoint("another program still has the file open for writing").hint("it is taken as soon as that program closes it"));
+    }
+    let unsynced = |e: &Error| e.kind() == Kind::Unsynced;
+    if job.error.as_ref().is_some_and(unsynced) || durable::sync_file(&file, path).is_err_and(|e| unsynced(&e)) {
+        tracing::warn!(job = job.id, "{} could not be synced: it is written anew", shown(path));
+        durable::rewrite(path, &w.stop).map_err(|e| e.kind_of(Kind::Unsynced))?;
+        file = durable::open_file(path)?;
+    }
+    let before = look(&file, path)?;
+    if before.len() < job.found.size && !job.retried && job.replay_of.is_none() {
+        let message = format!("the file had {} bytes when it was claimed, and has {} now", job.found.size, before.len());
+        return Err(Error::file(message).hint("its last bytes were lost with the power, or somebody cut it: export it again; retry delivers it as it is now"));
+    }
+    Ok(Opened { file, path, before })
+}
+
+impl Opened<'_> {
+    /// The seal, without the hash.
+    pub(super) fn unhashed(&self, job: &Job) -> Seal {
+        let modified = Timestamp::from_nanosecond(durable::found(&self.before).modified_ns).unwrap_or(job.received_at);
+        Seal { size: self.before.len(), hash: String::new(), modified, partial: false }
+    }
+
+    /// The hash of the file, which nobody has changed meanwhile.
+    pub(super) fn hash(mut self, w: &World) -> Result<String> {
+        let hash = digest_of::<sha2::Sha256>(&mut Followed::new(&mut self.file, &w.stop, None)).map_err(|e| read_failed(&e, self.path))?;
+        if durable::found(&self.before) != durable::found(&look(&self.file, self.path)?) {
+            return Err(Error::endpoint("the file changed while it was read").hint("it is read again by itself"));
+        }
+        Ok(hash)
+    }
+}
+
+/// Seals a claimed file.
+pub(super) fn seal(path: &Path, job: &Job, w: &World) -> Result<Seal> {
+    let opened = open(path, job, w)?;
+    let seal = opened.unhashed(job);
+    Ok(Seal { hash: opened.hash(w)?, ..seal })
+}
