@@ -104,12 +104,14 @@ impl Side {
             Ok(true)
         })?;
         let total = totals.line(reading.complete);
-        if let Some(line) = total.filter(|_| dialect.delimited.is_some()) {
+        let tried = dialect.extra.iter().any(|(key, _)| *key == "skip_last");
+        if let Some(line) = total.filter(|_| dialect.delimited.is_some() && !tried) {
             let mut without = dialect.clone();
             without.extra.push(("skip_last", "1".to_owned()));
-            let mut side = Self::examine(sample, &without, each, room)?;
             // A total in several lines, or with blank lines behind it, goes otherwise.
-            if side.reading.records + 1 == reading.records {
+            if let Ok(mut side) = Self::examine(sample, &without, each, room)
+                && side.reading.records + 1 == reading.records
+            {
                 side.notes.push(Note::new("the last record is a total: skip_last = 1 leaves it out", line));
                 return Ok(side);
             }

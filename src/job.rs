@@ -375,7 +375,8 @@ impl Job {
     }
 
     fn succeeded(&mut self) {
-        if !self.deliveries.iter().any(|d| d.progress.is_open() && d.error.is_some()) {
+        // Waiting for B to take its last file is no failure.
+        if !self.deliveries.iter().any(|d| d.progress.is_open() && d.error.as_ref().is_some_and(|e| e.kind() != Kind::Exists)) {
             self.failing_since = None;
         }
         // What another destination came to is still to be told.

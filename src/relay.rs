@@ -36,7 +36,7 @@ use crate::config::{Config, DestinationConfig, Route};
 use crate::endpoints::Session;
 use crate::endpoints::pool::Pool;
 use crate::error::{Error, Kind, Result};
-use crate::job::{Event, Job, Name};
+use crate::job::{Event, Job, JobId, Name};
 use crate::journal::{self, Fact, Journal, NewJob};
 use crate::points;
 use crate::stop::Stop;
@@ -74,6 +74,8 @@ pub struct World {
     pub stop: Stop,
     /// What looks remember, by route.
     pub watches: HashMap<String, Arc<Mutex<Memory>>>,
+    /// The times that originals have got on their shares since they were sealed, though their bytes are the same.
+    pub other_times: Mutex<HashMap<JobId, i128>>,
     /// Code tables read from files, and what the file was like then.
     pub lookups: steps::LookupCache,
     /// Told about each step of long work: the job and the bytes moved.
@@ -115,7 +117,20 @@ impl World {
             None => Arc::new(Intents::open(&config.home)?),
         };
         let progress = before.map_or_else(|| Arc::new(|_: &Job, _: u64| {}) as Progress, |b| b.progress.clone());
-        Ok(Self { config, journal, intents, pools, refusals, began, unsynced, stop, watches, lookups: steps::LookupCache::default(), progress })
+        Ok(Self {
+            config,
+            journal,
+            intents,
+            pools,
+            refusals,
+            began,
+            unsynced,
+            stop,
+            watches,
+            other_times: Mutex::default(),
+            lookups: steps::LookupCache::default(),
+            progress,
+        })
     }
 
     /// The route of that name.

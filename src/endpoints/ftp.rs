@@ -23,7 +23,7 @@ use listing::{LINE_BYTES_MAX, Line, entry, listed_by_looks, pasv_address};
 use secure::{Tls, TlsData};
 
 use super::reach::{Told, connect_tcp};
-use super::{Direct, Endpoint, Entry, Listed, Rename, Resumes, Session, Stat, Transport, lost, missing_folder, pump, source_error};
+use super::{Direct, Endpoint, Listed, Rename, Resumes, Session, Stat, Transport, lost, missing_folder, pump, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -173,20 +173,20 @@ impl FtpSession {
         Ok(entered)
     }
 
-    /// A file as the list of its folder has it, for servers without SIZE.
-    fn listed(&mut self, path: &Path) -> Result<Option<Stat>> {
-        let mut found = None;
-        let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return Ok(None) };
-        let listed = self.list(path.parent().unwrap_or(Path::new("")), &mut |entry| {
-            if entry.name == name {
-                found = Some(Stat { size: entry.size, folder: entry.entry == Entry::Folder });
+    /// The size of a file as a list of it alone tells, for servers without SIZE.
+    fn listed(&mut self, path: &Path) -> Result<Option<u64>> {
+        let mut size = None;
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let listed = self.list(path, &mut |entry| {
+            if entry.name.rsplit(|b| *b == b'/').next() == Some(name) {
+                size = entry.size;
             }
             Ok(())
         });
         match listed {
             Err(e) if e.kind() == Kind::Lost => Err(e),
             // A server may list nothing at all.
-            _ => Ok(found),
+            _ => Ok(size),
         }
     }
 
@@ -303,20 +303,17 @@ impl Session for FtpSession {
                 // 550 is also the answer for a folder, and of servers that refuse SIZE.
                 Ok(self.is_folder(&name)?.then_some(Stat { size: None, folder: true }))
             }
-            Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504) => {
-                if self.is_folder(&name)? {
-                    return Ok(Some(Stat { size: None, folder: true }));
+            // Without SIZE, the list of that name alone tells; of a folder, it is what it holds.
+            Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504) => match self.stream.nlst(Some(&name)) {
+                Ok(names) if names.is_empty() => Ok(None),
+                Ok(names) => {
+                    let own = latin(path.file_name().unwrap_or_default().as_bytes());
+                    let file = names.len() == 1 && names[0].trim_end().rsplit('/').next() == Some(own.as_str());
+                    Ok(Some(if file { Stat { size: self.listed(path)?, folder: false } } else { Stat { size: None, folder: true } }))
                 }
-                if let Some(listed) = self.listed(path)? {
-                    return Ok(Some(listed));
-                }
-                match self.stream.nlst(Some(&name)) {
-                    Ok(names) if names.is_empty() => Ok(None),
-                    Ok(_) => Ok(Some(Stat { size: None, folder: false })),
-                    Err(FtpError::UnexpectedResponse(_)) => Ok(None),
-                    Err(e) => Err(ftp_error(&e, "stat")),
-                }
-            }
+                Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 450 | 500..=504 | 550) => Ok(None),
+                Err(e) => Err(ftp_error(&e, "stat")),
+            },
             Err(e) => Err(ftp_error(&e, "stat")),
         }
     }

@@ -305,7 +305,9 @@ impl HttpSession {
             folder.push("/");
             let url = format!("{}/", self.url(Path::new(&folder)).trim_end_matches('/'));
             let gone = self.request("HEAD", &url, &[], None, None).is_ok_and(|a| a.code == 404);
-            if gone && self.folder_at(&url).is_ok_and(|found| found.is_none()) {
+            // An interface may hold what it has no folder for.
+            let held = answer.code == 500 && self.plain("HEAD", path, &[]).is_ok_and(|a| a.code == 200);
+            if gone && !held && self.folder_at(&url).is_ok_and(|found| found.is_none()) {
                 let missing = missing_folder(Path::new(&url));
                 let hint = missing.advice().unwrap_or_default().to_owned();
                 // An interface that has no folders says here what it dislikes.

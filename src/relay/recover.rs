@@ -388,7 +388,7 @@ pub fn reclaim(w: &World, job: &Job) -> Result<()> {
     }
     for companion in steps::companions(&route, job) {
         let numbered = path.with_file_name(companion.path());
-        let from = steps::own_companion(job, &companion, path).into_iter().chain([numbered]).find(|from| from.exists());
+        let from = std::iter::once(numbered).chain(steps::own_companion(job, &companion, path)).find(|from| from.exists());
         if let Some(from) = from {
             durable::move_new(&from, &claimed.with_file_name(companion.path()), &w.stop)?;
         }

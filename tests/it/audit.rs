@@ -493,6 +493,20 @@ fn a_password_is_never_shown() {
 }
 
 #[test]
+fn a_total_at_the_end_is_left_out_and_told() {
+    for (end, records, key) in [("", 4, true), ("\n\n", 5, false)] {
+        let w = World::local("");
+        w.write("a.csv", &format!("Code;Nom;Montant\n001;Ann;1 234,50\n002;Bob;12,00\n003;Cid;7,25\n004;Dan;100,00\nTOTAL;;1 353,75\n{end}"));
+        let found = audited(&w, &[&w.path("a.csv")]);
+        assert_eq!(found["a"]["records"].as_u64().or(found["records"].as_u64()), Some(records), "{found}");
+        assert!(found.to_string().contains("the last record is a total"), "{found}");
+        w.write("b.csv", "id\n001\n");
+        w.run(&["audit", "a.csv", "b.csv", "--draft", "draft.toml"]).ok();
+        assert_eq!(w.read("draft.toml").contains("skip_last = 1\n"), key, "{}", w.read("draft.toml"));
+    }
+}
+
+#[test]
 fn init_needs_two_folders() {
     let w = World::new("");
     std::fs::remove_file(w.path("passerelle.toml")).unwrap();
@@ -554,7 +568,7 @@ fn conversions_that_only_the_shared_records_show_are_found() {
         // A spreadsheet's number of a day, months by name.
         ("id;d\nA1x;45658\nA2x;45690\nA3x;45701\n", "id,d\nA1x,2025-01-01\nA2x,2025-02-02\nA3x,2025-02-13\n", "d", "date('excel')"),
         ("id;d\nA1x;12 janvier 2025\nA2x;3 août 2025\nA3x;14 mars 2025\n", "id,d\nA1x,12/01/2025\nA2x,03/08/2025\nA3x,14/03/2025\n", "d", "'juillet': '07'"),
-        ("id;d\nA1x;12-Jan-2025\nA2x;03-Aug-2025\nA3x;14-Mar-2025\n", "id,d\nA1x,2025-01-12\nA2x,2025-08-03\nA3x,2025-03-14\n", "d", "%d-%b-%Y"),
+        ("id;d\nA1x;12-Jan-2025\nA2x;03-Aug-2025\nA3x;14-Mar-2025\n", "id,d\nA1x,2025-01-12\nA2x,2025-08-03\nA3x,2025-03-14\n", "d", "d | date"),
         // A part of a name in capitals, an initial.
         ("id;n\nA1x;Luc Roux\nA2x;Zoé Faure\nA3x;Marie Colin\n", "id,n\nA1x,ROUX\nA2x,FAURE\nA3x,COLIN\n", "n", "split(' ') | last | trim | upper"),
         ("id;p;n\nA1x;Luc;Roux\nA2x;Zoé;Faure\nA3x;Marie;Colin\n", "id,c\nA1x,L. Roux\nA2x,Z. Faure\nA3x,M. Colin\n", "c", "p[:1] ~ '. ' ~ n"),

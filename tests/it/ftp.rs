@@ -196,3 +196,13 @@ fn an_address_without_a_folder_is_the_login_s_own() {
     w.once().ok();
     assert_eq!(std::fs::read(server.dir.path().join("root/x.csv")).unwrap(), b"1");
 }
+
+#[test]
+fn a_rename_that_was_done_and_denied_is_no_second_delivery() {
+    let server = OldFtp::start(Lists::WithSizes);
+    let w = world(&format!("[endpoints.b]\nurl = \"ftp://u@127.0.0.1:{}/in\"\npassword = \"p\"\n", server.port), "if_exists = \"rename\"\n");
+    server.denies.store(true, std::sync::atomic::Ordering::Relaxed);
+    w.write("a/x.csv", "whole\n");
+    w.once().ok();
+    assert_eq!((w.states(), server.files.lock().unwrap().keys().cloned().collect::<Vec<_>>()), (vec!["delivered".to_owned()], vec!["in/x.csv".to_owned()]));
+}

@@ -450,6 +450,11 @@ fn a_marker_is_written_beside_a_plain_put_and_refused_for_a_post() {
     w.write("a/x.csv", "a;b\n");
     w.once().ok();
     assert_eq!(files.lock().unwrap().keys().cloned().collect::<Vec<_>>(), ["/in/x.csv", "/in/x.csv.ok"]);
+    // A marker that would empty a file is none.
+    let empties = world(&format!("http://127.0.0.1:{port}/in"), "", "done_file = \"{stem}.csv\"\n");
+    empties.write("a/z", "a;b\n");
+    empties.config(&empties.read("passerelle.toml").replace("[routes.r.destination]", "[routes.r.output]\nname = \"{stem}.csv\"\n[routes.r.destination]"));
+    empties.once().code(1).says("the name of the file itself");
     let post = world("http://127.0.0.1:9/in", "method = \"POST\"\n", "done_file = \"{name}.ok\"\n");
     post.run(&["config", "check"]).code(2).says("what is posted has none");
 }
@@ -462,4 +467,50 @@ fn a_put_that_is_answered_with_an_error_and_stands_there_is_delivered() {
     w.once().code(3);
     w.once().ok();
     assert_eq!((w.states(), files.lock().unwrap().len()), (vec!["delivered".to_owned()], 1));
+}
+
+#[test]
+fn a_put_that_is_verified_is_sent_once_also_where_b_takes_it_at_once_or_shows_nothing() {
+    for refused in [false, true] {
+        let puts = Arc::new(Mutex::new(0));
+        let counted = puts.clone();
+        let (port, _) = odd(move |method, files| {
+            *counted.lock().unwrap() += usize::from(method == "PUT");
+            if method == "PUT" && !refused {
+                files.clear();
+            }
+            (method == "GET" && refused).then_some("403 Forbidden")
+        });
+        let w = world(&format!("http://127.0.0.1:{port}/in"), "", "verify = \"hash\"\n");
+        w.write("a/x.csv", "a;b\n");
+        w.once().ok();
+        assert_eq!((w.states(), *puts.lock().unwrap()), (vec!["delivered".to_owned()], 1), "{refused}");
+    }
+    // What was cut is removed, and sent again.
+    let mut cuts = 0;
+    let (port, files) = odd(move |method, files| {
+        if method == "PUT" && cuts == 0 {
+            cuts += 1;
+            files.values_mut().for_each(|v| v.truncate(2));
+        }
+        None
+    });
+    let w = world(&format!("http://127.0.0.1:{port}/in"), "", "verify = \"hash\"\n");
+    w.write("a/x.csv", "a;b\n");
+    w.once().code(3).says("other bytes");
+    w.once().ok();
+    assert_eq!(files.lock().unwrap().get("/in/x.csv").map(String::as_str), Some("a;b\n"));
+}
+
+#[test]
+fn a_server_that_tells_no_size_and_lets_nothing_be_read_is_taken_at_its_word() {
+    let (port, files) = odd(|method, files| match method {
+        "HEAD" if !files.is_empty() => Some("200 OK\r\nTransfer-Encoding: chunked"),
+        "GET" => Some("403 Forbidden"),
+        _ => None,
+    });
+    let w = moving(port);
+    w.config(&w.read("passerelle.toml").replace("[routes.r.destination]", "[routes.r.destination]\nif_exists = \"replace\""));
+    w.once().ok().says("is taken as it was answered");
+    assert!(files.lock().unwrap().contains_key("/in/x.csv"));
 }

@@ -84,7 +84,7 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
         // No part of a file was asked for, and one that is still made is none.
         200..=299 => Error::endpoint(text).hint("that is no whole file: it is asked for again by itself"),
         // A server that fails while it takes a file may have it all the same.
-        500 if what == "PUT" => Error::endpoint(text).kind_of(Kind::Lost).hint("the file waits and is tried again by itself"),
+        500 if what == "PUT" => Error::endpoint(text).kind_of(Kind::Doubtful).hint("the file waits and is tried again by itself"),
         507 => Error::endpoint(text).kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
         // Who posted has posted: such an answer may come after the work is done.
         300..=303 if matches!(what, "POST" | "multipart") => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
@@ -16,7 +16,7 @@ use super::vanished;
 use crate::config::{DestinationConfig, IfExists, Route, Verify};
 use crate::durable;
 use crate::endpoints::pool::Pool;
-use crate::endpoints::{Rename, Session, Stat};
+use crate::endpoints::{Followed, Rename, Session, Stat};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Delivery, Event, Job, Made, Name, PartMade};
 use crate::journal::Fact;
@@ -207,8 +207,9 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         // A clear answer: nothing was renamed. (Unless an earlier attempt was carried out late: its outcome is found out.)
         let again = e.kind() == Kind::NotFound;
         let delivery = &run[i].deliveries[numbers[i]];
-        // What a server did and then answered with an error is found by its evidence.
-        if !again && w.with_session(d, |session| may_be_done(session, &target(w, &route, delivery)?, &run[i], delivery)).unwrap_or(true) {
+        // What a server did and then answered with an error is found by its evidence. That a name is taken is a clear answer.
+        let looked = w.with_session(d, |session| may_be_done(session, &target(w, &route, delivery)?, &run[i], delivery, again));
+        if e.kind() != Kind::Exists && looked.unwrap_or_else(|e| e.kind() == Kind::Lost) {
             if let Some(unresolved) = resolve_delivery(w, &mut run[i], numbers[i])? {
                 failed.push((i, unresolved));
             } else if run[i].deliveries[numbers[i]].progress.is_open() {
@@ -242,20 +243,35 @@ fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
         return Ok(None);
     }
     // A share may tell another time than it did, and the bytes are the same.
-    if found.size == seal.size && crate::watch::digest_of::<sha2::Sha256>(&mut durable::open_file(&original)?).is_ok_and(|hash| hash == seal.hash) {
-        return Ok(None);
+    if found.size == seal.size {
+        let known = || w.other_times.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().get(&job.id) == Some(&found.modified_ns) {
+            return Ok(None);
+        }
+        let hash = durable::open_file(&original).and_then(|mut file| {
+            crate::watch::digest_of::<sha2::Sha256>(&mut Followed::new(&mut file, &w.stop, None)).map_err(|e| crate::endpoints::source_error(&e))
+        });
+        match hash {
+            Ok(hash) if hash == seal.hash => {
+                known().insert(job.id, found.modified_ns);
+                return Ok(None);
+            }
+            Ok(_) => {}
+            Err(e) => return Ok(Some(e)),
+        }
     }
     let message = format!("somebody has written into the claimed file since it was sealed ({} bytes then, {} now)", seal.size, found.size);
     Ok(Some(Error::file(message).hint("look at it in errors: if it is whole now, retry delivers it as it is")))
 }
 
 /// Whether a rename that was answered with an error may have been carried out: the temporary file is gone, or stands under
-/// both names.
-fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<bool> {
-    if session.stat(&t.temp)?.is_none() {
+/// both names; where the answer is that it was not there, only what stands under the final name tells.
+fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery, was_gone: bool) -> Result<bool> {
+    let gone = session.stat(&t.temp)?.is_none();
+    if gone && !was_gone {
         return Ok(true);
     }
-    if t.d.if_exists == IfExists::Replace {
+    if !gone && t.d.if_exists == IfExists::Replace {
         return Ok(false);
     }
     let Some(made) = job.made.as_ref() else { return Ok(false) };

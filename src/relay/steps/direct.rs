@@ -4,7 +4,7 @@ use std::io::Seek;
 use std::path::Path;
 
 use super::super::World;
-use super::after::{announce, run_after};
+use super::after::{announce, marker, run_after};
 use super::deliver::{Target, free_name, made_for, payload, target};
 use super::records::send_records;
 use super::upload::{Progressing, hash_at};
@@ -25,7 +25,14 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     if fresh {
         // A PUT has a name that may be taken; a POST has none.
         if t.pool.repeatable() {
-            match w.with_session(t.d, |session| free_name(session, &t, &name)) {
+            let free = w.with_session(t.d, |session| {
+                let free = free_name(session, &t, &name)?;
+                if let Ok(name) = &free {
+                    marker(session, &t, job, &job.deliveries[delivery], name)?;
+                }
+                Ok(free)
+            });
+            match free {
                 Ok(Ok(free)) => name = free,
                 Ok(Err(e)) | Err(e) => return Ok(Some(e.at("publish"))),
             }
@@ -65,8 +72,9 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     });
     let e = match sent {
         Ok(()) => {
-            if t.d.verify == Verify::Hash && t.pool.repeatable() && !w.with_session(t.d, |session| stands(session, &t, job, delivery))? {
-                let message = format!("{} has other bytes at the server than were sent", shown(&t.final_path));
+            if t.d.verify == Verify::Hash && t.pool.repeatable() && w.with_session(t.d, |session| spoilt(session, &t, job, delivery))? {
+                let message = format!("{} had other bytes at the server than were sent", shown(&t.final_path));
+                w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
                 return Ok(Some(Error::endpoint(message).at("verify").hint("the connection or the server cut it: it is sent again by itself")));
             }
             let after = match announced(w, &t, job, delivery) {
@@ -85,7 +93,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
             w.record_one(job, Event::Unconfirmed { delivery, error })?;
             Ok(None)
         }
-        (Kind::Lost, true) => Ok(Some(e)),
+        (Kind::Lost | Kind::Doubtful, true) => Ok(Some(e)),
         // The relay stops while the answer is awaited: what became of it is unknown, and found out at the next start.
         _ if e.blame() == Blame::Stopped && bytes >= size => Ok(Some(e)),
         // An attempt before this one is still unknown: an attempt that never began does not change that.
@@ -93,6 +101,25 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         _ => {
             w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
             Ok(Some(e))
+        }
+    }
+}
+
+/// Whether the server has made something else of what it took a moment ago; that is removed. Where it is gone B has taken it,
+/// and where it can't be read the server's word stands.
+fn spoilt(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize) -> Result<bool> {
+    let same = match session.stat(&t.final_path) {
+        Ok(Some(_)) => stands(session, t, job, delivery),
+        Ok(None) => Ok(true),
+        Err(e) => Err(e),
+    };
+    match same {
+        Ok(true) => Ok(false),
+        Ok(false) => session.remove(&t.final_path).map(|()| true),
+        Err(e) if e.kind() == Kind::Lost || e.blame() == Blame::Stopped => Err(e),
+        Err(e) => {
+            tracing::warn!(job = job.id, "{} can't be read back, and is taken as it was answered: {e}", shown(&t.final_path));
+            Ok(false)
         }
     }
 }

@@ -70,9 +70,10 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
             let to = folder.join(name.path());
             let to = if claimed.exists() { to } else { archived_before(w, job, &now).unwrap_or(to) };
             match archive_one(w, &claimed, &to, w.config.archive_compress, &mut folders) {
-                // B has it all the same, and somebody has taken A's original away.
+                // Somebody has taken A's original away; what B was to have of it, it has.
                 Err(e) if e.kind() == Kind::NotFound && e.blame() == Blame::File => {
-                    tracing::warn!(job = job.id, route = job.route, file = %job.file, "delivered, and not archived: {e}");
+                    let what = if job.deliveries.is_empty() { "not archived" } else { "delivered, and not archived" };
+                    tracing::warn!(job = job.id, route = job.route, file = %job.file, "{what}: {e}");
                     String::new()
                 }
                 archived => archived.map(|()| to.display().to_string())?,

@@ -28,9 +28,9 @@ use crate::job::{Delivery, Event, Job, Made, Name, Next, PartMade, Progress, Sea
 use crate::journal::memory::GroupMemory;
 use crate::naming::{self, Facts};
 use crate::points;
-use crate::sync::Compare;
 use crate::sync::deleted::Deletes;
 use crate::sync::export::Told;
+use crate::sync::{Compare, Exports};
 
 use crate::transform::changes::Changes;
 use crate::transform::corrected;
@@ -150,7 +150,7 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
         && job.replay_of.is_none()
         && let Some(of) = w.journal.reader()?.duplicate_of(&job.route, &job.file, &seal.hash, job.id)?
         // Of full exports, the state before the last one is a change like any other.
-        && (route.sync.is_none() || !w.journal.reader()?.relayed_between(&job.route, of, job.id)?)
+        && (route.sync.as_ref().is_none_or(|s| s.exports == Exports::Incremental) || !w.journal.reader()?.relayed_between(&job.route, of, job.id)?)
     {
         return Ok(vec![Event::Sealed(seal), Event::Duplicate { of }]);
     }

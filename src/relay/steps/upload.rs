@@ -10,7 +10,7 @@ use super::deliver::{Target, made_for, payload, target};
 use super::large::{self, Large, is_large};
 use crate::config::Verify;
 use crate::endpoints::{Followed, Outgoing, Session, Stat, is_present, make_missing};
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Event, Job};
 use crate::points;
 
@@ -119,14 +119,13 @@ fn compare(session: &mut dyn Session, t: &Target<'_>, (size, hash): (u64, &str),
     };
     // A server that tells no size may have cut it and said that all is well: it is read back.
     if t.d.verify == Verify::Hash || told.is_none() {
-        let back = hash_at(session, &t.temp).map_err(|e| match told {
-            Some(_) => e,
-            None => Error::endpoint(format!("the server tells no size of {}, and it can't be read back: {}", shown(&t.temp), e.message()))
-                .kind_of(e.kind())
-                .hint("ask its keeper for one of both; verify = \"none\" takes its word that all was received"),
-        })?;
-        if back != hash {
-            return wrong("has other bytes at the server than were sent".into());
+        match hash_at(session, &t.temp) {
+            Ok(back) if back != hash => return wrong("has other bytes at the server than were sent".into()),
+            // There is nothing but its word.
+            Err(e) if t.d.verify == Verify::Size && !matches!(e.kind(), Kind::Lost | Kind::NotFound) && e.blame() == Blame::Endpoint => {
+                tracing::warn!("the server tells no size of {}, and it can't be read back: it is taken as it was answered ({e})", shown(&t.temp));
+            }
+            read => drop(read?),
         }
     }
     Ok(())

@@ -148,7 +148,9 @@ pub(super) fn map<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let name = c.text(0, "").unwrap_or_default();
     if is_default(&name) {
         let default = c.get(1, "default_value").cloned().map_or(Value::Null, Value::into_owned);
-        return Ok(Value::list(items.into_iter().map(|item| if matches!(item, Value::Null) { default.clone() } else { item }).collect()));
+        let empty_too = c.get(2, "boolean").is_some_and(truth);
+        let lacks = |item: &Value<'static>| matches!(item, Value::Null) || (empty_too && !truth(item));
+        return Ok(Value::list(items.into_iter().map(|item| if lacks(&item) { default.clone() } else { item }).collect()));
     }
     let filter = named(&name).ok_or_else(|| Fault::Message(format!("there is no filter {name}")))?;
     let rest = Call { env: c.env, positional: c.positional.iter().skip(1).cloned().collect(), named: c.named.clone() };

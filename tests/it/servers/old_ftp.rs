@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
@@ -12,18 +13,20 @@ pub struct OldFtp {
     pub files: Files,
     /// Of the next file that is sent, so many bytes are kept.
     pub keeps: Arc<Mutex<Option<usize>>>,
+    /// It renames, and says that it does not.
+    pub denies: Arc<AtomicBool>,
 }
 
 impl OldFtp {
     /// `lists`: whether LIST and NLST show anything.
     pub fn start(lists: Lists) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self { port: listener.local_addr().unwrap().port(), files: Files::default(), keeps: Arc::default() };
-        let (files, keeps) = (server.files.clone(), server.keeps.clone());
+        let server = Self { port: listener.local_addr().unwrap().port(), files: Files::default(), keeps: Arc::default(), denies: Arc::default() };
+        let (files, keeps, denies) = (server.files.clone(), server.keeps.clone(), server.denies.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (files, keeps) = (files.clone(), keeps.clone());
-                std::thread::spawn(move || talk(stream, lists, &files, &keeps));
+                let (files, keeps, denies) = (files.clone(), keeps.clone(), denies.clone());
+                std::thread::spawn(move || talk(stream, lists, &files, &keeps, &denies));
             }
         });
         server
@@ -36,7 +39,7 @@ pub enum Lists {
     Nothing,
 }
 
-fn talk(mut stream: TcpStream, lists: Lists, files: &Files, keeps: &Mutex<Option<usize>>) {
+fn talk(mut stream: TcpStream, lists: Lists, files: &Files, keeps: &Mutex<Option<usize>>, denies: &AtomicBool) {
     let mut data: Option<TcpListener> = None;
     let mut from = String::new();
     let mut say = |line: &str| stream.write_all(format!("{line}\r\n").as_bytes());
@@ -77,7 +80,9 @@ fn talk(mut stream: TcpStream, lists: Lists, files: &Files, keeps: &Mutex<Option
                     "RETR" => channel.write_all(&files.lock().unwrap()[&name]).unwrap(),
                     _ if lists == Lists::Nothing => {}
                     _ => {
-                        for (path, bytes) in files.lock().unwrap().iter() {
+                        // Of a file that one, of a folder what it holds.
+                        let asked = |path: &str| path == name || path.rsplit_once('/').is_some_and(|(folder, _)| folder == name);
+                        for (path, bytes) in files.lock().unwrap().iter().filter(|(path, _)| asked(path)) {
                             let base = path.rsplit('/').next().unwrap();
                             let line = if verb == "NLST" { format!("{base}\r\n") } else { format!("-rw-r--r-- 1 u g {} Nov 27 2026 {base}\r\n", bytes.len()) };
                             channel.write_all(line.as_bytes()).unwrap();
@@ -93,7 +98,7 @@ fn talk(mut stream: TcpStream, lists: Lists, files: &Files, keeps: &Mutex<Option
             }
             "RNTO" => {
                 let moved = files.lock().unwrap().remove(&from);
-                let answer = if moved.is_some() { "250 done" } else { "550 no such file" };
+                let answer = if moved.is_some() && !denies.load(Relaxed) { "250 done" } else { "550 no such file" };
                 files.lock().unwrap().extend(moved.map(|bytes| (name, bytes)));
                 say(answer)
             }
