@@ -122,6 +122,10 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
     if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {
         return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
     }
+    // Of records that are compared, the values of an old export are changes back to what they were.
+    if w.route(&job.route).is_some_and(|r| r.sync.is_some()) && reader.relayed_between(&job.route, id, i64::MAX.unsigned_abs())? && !force {
+        return Ok(Err(format!("job {id}: later exports of {} were relayed, and its old values would go to B; --force overrides", job.route)));
+    }
     if let Some(open) = reader.open_replay(job.replay_of.unwrap_or(id))? {
         return Ok(Err(format!("job {id}: job {open} relays it once more already")));
     }

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bumpalo::Bump;
 
 use super::Transformation;
-use super::changes::{Scout, Sighting};
+use super::changes::{Change, Scout, Sighting};
 use super::eval::{Context, Env, State};
 use super::lookup::Lookups;
 use super::plan::{Plan, Unique, Values, Verdict};
@@ -266,6 +266,12 @@ struct Hand<'h> {
     arena: Bump,
 }
 
+/// Where expressions find a record of a piece.
+fn env<'e>(shop: &Shop<'e>, state: &'e State, arena: &'e Bump, record: &'e Record, change: Option<&'e Change>) -> Env<'e> {
+    let Shop { spec, plan, context, lookups, .. } = *shop;
+    Env { record, columns: &plan.columns, reading: &spec.reading, style: &spec.style, lookups, context, turn: None, change, state, arena }
+}
+
 impl Hand<'_> {
     fn piece(&mut self, piece: Piece) -> Done {
         let line = piece.line;
@@ -280,7 +286,7 @@ impl Hand<'_> {
 
     /// Looks at records in blocks: the looks into what is known wait for memory, and many of them can wait at once.
     fn scout(&mut self, scout: &dyn Scout, reader: &mut dyn RecordReader, done: &mut Done) -> Result<()> {
-        let Shop { spec, plan, context, lookups, .. } = *self.shop;
+        let plan = self.shop.plan;
         let mut unique = Unique::new(0);
         let mut block: Vec<Record> = std::iter::repeat_with(Record::default).take(BLOCK).collect();
         let mut seen: Vec<Result<Option<Sighting>, Reject>> = Vec::with_capacity(BLOCK);
@@ -294,18 +300,7 @@ impl Hand<'_> {
                     Next::End => end = true,
                     Next::Bad(reject) => seen.push(Err(reject)),
                     Next::Record => {
-                        let env = Env {
-                            record,
-                            columns: &plan.columns,
-                            reading: &spec.reading,
-                            style: &spec.style,
-                            lookups,
-                            context,
-                            turn: None,
-                            change: None,
-                            state: &self.state,
-                            arena: &self.arena,
-                        };
+                        let env = env(self.shop, &self.state, &self.arena, record, None);
                         let mut values = Values::with_capacity_in(plan.targets.len(), &self.arena);
                         let verdict = plan.apply(&env, &mut unique, &mut values);
                         let written = verdict.is_ok_and(|v| v == Verdict::Write);
@@ -328,8 +323,8 @@ impl Hand<'_> {
     }
 
     fn records(&mut self, reader: &mut dyn RecordReader, done: &mut Done) -> Result<()> {
-        let Shop { spec, plan, context, lookups, scout, .. } = *self.shop;
-        if let Some(scout) = scout {
+        let plan = self.shop.plan;
+        if let Some(scout) = self.shop.scout {
             return self.scout(scout, reader, done);
         }
         let mut unique = Unique::new(0);
@@ -340,18 +335,7 @@ impl Hand<'_> {
                 Next::End => return Ok(()),
                 Next::Bad(reject) => Err(reject),
                 Next::Record => {
-                    let env = Env {
-                        record: &self.record,
-                        columns: &plan.columns,
-                        reading: &spec.reading,
-                        style: &spec.style,
-                        lookups,
-                        context,
-                        turn: None,
-                        change: Some(&super::changes::ADDED),
-                        state: &self.state,
-                        arena: &self.arena,
-                    };
+                    let env = env(self.shop, &self.state, &self.arena, &self.record, Some(&super::changes::ADDED));
                     let mut values = Values::with_capacity_in(plan.targets.len(), &self.arena);
                     match plan.apply(&env, &mut unique, &mut values) {
                         Err(reject) => Err(reject),

@@ -496,7 +496,7 @@ fn a_password_is_never_shown() {
 fn a_total_at_the_end_is_left_out_and_told() {
     for (end, records, key) in [("", 4, true), ("\n\n", 5, false)] {
         let w = World::local("");
-        w.write("a.csv", &format!("Code;Nom;Montant\n001;Ann;1 234,50\n002;Bob;12,00\n003;Cid;7,25\n004;Dan;100,00\nTOTAL;;1 353,75\n{end}"));
+        w.write("a.csv", format!("Code;Nom;Montant\n001;Ann;1 234,50\n002;Bob;12,00\n003;Cid;7,25\n004;Dan;100,00\nTOTAL;;1 353,75\n{end}"));
         let found = audited(&w, &[&w.path("a.csv")]);
         assert_eq!(found["a"]["records"].as_u64().or(found["records"].as_u64()), Some(records), "{found}");
         assert!(found.to_string().contains("the last record is a total"), "{found}");

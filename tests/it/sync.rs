@@ -153,11 +153,27 @@ fn the_same_export_twice_sends_nothing_and_is_delivered_with_nothing_written() {
 }
 
 #[test]
+fn an_old_export_is_relayed_once_more_only_where_that_is_meant() {
+    let x = Exchange::one("");
+    x.a("001;dupont;1\n").ok();
+    let old = x.last().to_string();
+    x.a("001;dupont;2\n").ok();
+    x.to_b();
+    x.w.run(&["replay", &old]).code(2).says("its old values would go to B");
+    x.w.run(&["replay", &x.last().to_string()]).ok();
+    x.w.once().ok();
+    assert_eq!(x.to_b(), nothing());
+    x.w.run(&["replay", &old, "--force"]).ok();
+    x.w.once().ok();
+    assert_eq!(x.to_b(), ["001,DUPONT,1,modified"]);
+}
+
+#[test]
 fn an_export_that_returns_to_an_earlier_state_is_no_duplicate() {
     let x = Exchange::of(&THERE.replace("settle = \"20ms\"", "settle = \"20ms\"\nduplicates = \"skip\""));
     let export = |rows: &str| {
         std::thread::sleep(Duration::from_millis(5));
-        x.w.write("a_out/export.csv", &format!("CodeClient;Nom;Solde\n{rows}"));
+        x.w.write("a_out/export.csv", format!("CodeClient;Nom;Solde\n{rows}"));
         x.w.once().ok();
         x.to_b()
     };
