@@ -4,6 +4,7 @@
 //! Nothing here opens a file or a journal: what is known comes through [`Memory`], and what a job would change of it is
 //! staged there, to become true with the job's publication. It never sends a record back to the side that it came from.
 
+mod alike;
 pub mod cell;
 pub mod compare;
 pub mod deleted;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::alike::Alike;
 use super::cell::{Cell, Marker, Row};
 use super::deleted::Deletes;
 use super::entry::{Entry, Head, Held, Id, Marks, Side, id_of};
@@ -32,6 +33,7 @@ pub struct Compare<'c> {
     pub(super) index: Arc<Index>,
     /// The keys of this export that the memory does not know.
     new: NewKeys,
+    alike: Alike,
     pub(super) prepared: Option<Arc<Prepared>>,
     /// What the memory becomes if the record in hand is sent.
     decided: Option<(Id, Entry)>,
@@ -96,6 +98,7 @@ impl<'c> Compare<'c> {
             side,
             index: Arc::new(index),
             new: NewKeys::default(),
+            alike: Alike::default(),
             prepared: None,
             decided: None,
             newly_skipped: Vec::new(),
@@ -366,6 +369,9 @@ impl Changes for Compare<'_> {
     }
 
     fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
+        if self.export.purpose == Purpose::Send {
+            self.alike.allowed(&self.spec.group)?;
+        }
         if self.export.holds == Exports::Full && self.export.purpose == Purpose::Send {
             let key = self.transformation.mapping.key.clone().unwrap_or_default();
             let other = self.side.other();
@@ -412,6 +418,9 @@ impl Compare<'_> {
             let name = plan.key().first().map_or("", |at| plan.targets[*at].as_str());
             let shown = crate::formats::text::quoted(&key.join(" "));
             return Ok(Decision::Reject(Reject::new(name, format!("the key {shown} stands in an earlier record of this export"))));
+        }
+        if at.is_none() && !self.index.is_empty() {
+            self.alike.see(&key, |id| self.index.find(id).is_some());
         }
         if self.export.purpose == Purpose::Learn {
             self.learn(prepared, env, (&id, at), key, values)?;

@@ -153,6 +153,23 @@ fn the_same_export_twice_sends_nothing_and_is_delivered_with_nothing_written() {
 }
 
 #[test]
+fn keys_that_lost_their_zeros_are_no_new_records() {
+    let x = Exchange::one("");
+    x.a("001;dupont;1\n002;martin;2\n003;durand;3\n").ok();
+    x.to_b();
+    x.a("1;dupont;1\n2;martin;2\n3;durand;3\n").code(1).says("by zeros before or blanks around alone").says("\"1\" for \"001\"");
+    assert_eq!((x.to_b(), x.w.history().last().unwrap()["state"].as_str()), (nothing(), Some("held")));
+    // One of many may be a record of its own.
+    x.a("001;dupont;1\n002;martin;2\n003;durand;3\n3;petit;4\n040;roux;5\n").ok();
+    assert_eq!(x.to_b(), ["3,PETIT,4,added", "040,ROUX,5,added"]);
+    // A program that imports keys as numbers gives them back so.
+    let x = Exchange::both("", "");
+    x.a("001;dupont;1\n002;martin;2\n").ok();
+    x.b("1,DUPONT,1\n2,MARTIN,2\n").code(1).says("nothing is sent");
+    assert_eq!(x.to_a(), nothing());
+}
+
+#[test]
 fn an_old_export_is_relayed_once_more_only_where_that_is_meant() {
     let x = Exchange::one("");
     x.a("001;dupont;1\n").ok();
