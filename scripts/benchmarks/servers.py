@@ -49,7 +49,7 @@ def sshd(where):
         os.makedirs("/run/sshd", exist_ok=True)
     with open(f"{where}/sshd_config", "w") as f:
         f.write(
-            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {where}/host\nAuthorizedKeysFile {where}/authorized\nPidFile none\nStrictModes no\nUsePAM no\n"
+            f"Port {port}\nListenAddress 127.0.0.1\nSetEnv SHLVL=2\nHostKey {where}/host\nAuthorizedKeysFile {where}/authorized\nPidFile none\nStrictModes no\nUsePAM no\n"
             f"PermitRootLogin yes\nMaxStartups 100\nSubsystem sftp /usr/lib/openssh/sftp-server\n"
         )
     server = Server(["/usr/sbin/sshd", "-D", "-f", f"{where}/sshd_config"], port, where)

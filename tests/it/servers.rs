@@ -108,8 +108,10 @@ impl Sshd {
             Some(command) => command.to_owned(),
             None => program(&["/usr/lib/openssh/sftp-server"]).display().to_string(),
         };
+        // A login shell of the second level (bash) reads no start-up files: they may wait for each other's locks, of shells that
+        // a test has killed.
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {d}/host\nAuthorizedKeysFile {d}/authorized\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nPerSourcePenalties no\nSubsystem sftp {server} {sftp}\n{options}\n"
+            "Port {port}\nListenAddress 127.0.0.1\nSetEnv SHLVL=2\nHostKey {d}/host\nAuthorizedKeysFile {d}/authorized\nPidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nPerSourcePenalties no\nSubsystem sftp {server} {sftp}\n{options}\n"
         );
         // Older versions do not know penalties for repeated failures.
         let file = dir.join("sshd_config");
