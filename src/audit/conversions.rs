@@ -4,6 +4,7 @@ use super::money;
 use super::profile::{Kind, Profile};
 use super::signs::Signs;
 use super::spellings;
+use crate::transform::filters::ascii;
 
 /// An expression that could give a target.
 #[derive(Clone, Debug, PartialEq)]
@@ -380,8 +381,7 @@ fn named_months(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
         let read = format!("{e} | date({}) | strftime({})", literal(own), literal(pattern));
         out.push(Candidate::new(at, read, "as a date with its month by name", 4));
     }
-    let plain =
-        |x: &String| x.chars().map(|c| if c == 'é' || c == 'É' { 'e' } else { c }).collect::<String>().to_lowercase().replace('û', "u").replace('ä', "a");
+    let plain = |x: &String| ascii(x).to_lowercase();
     for months in MONTHS.iter().filter(|months| a.examples.iter().all(|x| plain(x).split(' ').nth(1).is_some_and(|m| months.contains(&m)))) {
         let numbers: Vec<String> = months.iter().enumerate().map(|(n, name)| format!("'{name}': '{:02}'", n + 1)).collect();
         let parts = format!("({e} | split(' '))");

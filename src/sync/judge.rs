@@ -245,18 +245,17 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
         entry.parked.as_ref().is_some_and(of)
     };
     // What the other side has won is sent to this one whatever it shows: nothing of its own is to be given back.
-    let there = entry.sides[1 - at].clone();
-    let lost = |column: u16| {
-        let lacks = |c: u16| there.exported.as_ref().is_some_and(|e| e.get(c).is_some()) && there.base.as_ref().is_none_or(|b| b.get(c).is_none());
-        !waits(column) && turn.compared.iter().any(|(c, reads)| reads.contains(&column) && lacks(*c))
-    };
+    let there = &entry.sides[1 - at];
+    let lacks = |c: u16| there.exported.as_ref().is_some_and(|e| e.get(c).is_some()) && there.base.as_ref().is_none_or(|b| b.get(c).is_none());
+    let won = turn.compared.iter().filter(|(c, _)| !taken.is_empty() && lacks(*c));
+    let lost: Vec<u16> = won.flat_map(|(_, reads)| reads).copied().filter(|c| !waits(*c)).collect();
     let carried_behind = |behind: usize| taken[behind..].iter().flat_map(|p| p.carried.iter()).map(|(c, _)| c).filter(|c| waits(*c)).collect();
     let overruled: Vec<Vec<u16>> = (1..=taken.len()).map(carried_behind).collect();
     for (pending, overruled) in taken.into_iter().zip(overruled) {
         let changed = |c: u16, cell: &Cell| was.and_then(|was| was.get(c)).is_some_and(|was| !(turn.same)(was, cell));
         let mut stale: Vec<u16> =
             pending.carried.iter().filter(|(c, cell)| shows(*c, cell) && changed(*c, cell) && !explained.contains(c)).map(|(c, _)| c).collect();
-        for column in stale.extract_if(.., |c| lost(*c)) {
+        for column in stale.extract_if(.., |c| lost.contains(c)) {
             if let Some(cell) = turn.shown.get(column) {
                 entry.sides[at].base.get_or_insert_default().set(column, cell.clone());
             }

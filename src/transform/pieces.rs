@@ -267,7 +267,7 @@ struct Hand<'h> {
 }
 
 /// Where expressions find a record of a piece.
-fn env<'e>(shop: &Shop<'e>, state: &'e State, arena: &'e Bump, record: &'e Record, change: Option<&'e Change>) -> Env<'e> {
+pub(super) fn env<'e>(shop: &Shop<'e>, state: &'e State, arena: &'e Bump, record: &'e Record, change: Option<&'e Change>) -> Env<'e> {
     let Shop { spec, plan, context, lookups, .. } = *shop;
     Env { record, columns: &plan.columns, reading: &spec.reading, style: &spec.style, lookups, context, turn: None, change, state, arena }
 }

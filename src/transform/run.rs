@@ -223,18 +223,7 @@ impl<'w> Run<'w> {
                 }
             };
             arena.reset();
-            let env = Env {
-                record: &record,
-                columns: &shop.plan.columns,
-                reading: &shop.spec.reading,
-                style: &shop.spec.style,
-                lookups: shop.lookups,
-                context: shop.context,
-                turn: None,
-                change: None,
-                state,
-                arena: &arena,
-            };
+            let env = pieces::env(shop, state, &arena, &record, None);
             self.record(mapping, shop.plan, &env)?;
         }
         Ok(())

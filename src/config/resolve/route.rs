@@ -226,11 +226,11 @@ impl Builder<'_> {
                 Some("`after` runs one on this host".into()),
             );
         }
-        if o.has("confirm") && http_direct && endpoint.as_ref().is_some_and(|e| e.method != "PUT") {
-            self.mistake(o.span_of("confirm"), "`confirm` looks whether the file's name is gone: what is posted has none", "needs a folder or a PUT", None);
-        }
-        if o.has("done_file") && http_direct && endpoint.as_ref().is_some_and(|e| e.method != "PUT") {
-            self.mistake(o.span_of("done_file"), "`done_file` stands beside a file that has a name: what is posted has none", "needs a folder or a PUT", None);
+        let posted = http_direct && endpoint.as_ref().is_some_and(|e| e.method != "PUT");
+        for (key, why) in [("confirm", "looks whether the file's name is gone"), ("done_file", "stands beside a file that has a name")] {
+            if posted && o.has(key) {
+                self.mistake(o.span_of(key), format!("`{key}` {why}: what is posted has none"), "needs a folder or a PUT", None);
+            }
         }
         let temp_path = o.text("temp_path").map(|p| if endpoint.is_some() { p } else { normal(&self.base.join(p)).display().to_string() });
         Some(DestinationConfig {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Engine, Mode};
 use crate::error::{Error, Result};
-use crate::job::{Event, Job, State};
+use crate::job::{Event, Job, Name, State};
+use crate::naming;
 
 impl Engine {
     /// A destination, or the way to all of them, does not take a job: the others, if there are any, are seen to first.
@@ -65,8 +66,8 @@ impl Engine {
                     None => tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} bytes", made.map_or(0, |m| m.size)),
                 }
                 if let Some(count) = made.map(|m| m.conflicts).filter(|n| *n > 0) {
-                    let file = self.world.errors(&job.route, &job.file).join(format!("{}.conflicts.csv", String::from_utf8_lossy(job.file.last())));
-                    let file = crate::error::shown(&file);
+                    let name = Name(naming::about(job.file.last(), naming::CONFLICTS));
+                    let file = crate::error::shown(&self.world.errors(&job.route, &job.file).join(name.path()));
                     tracing::warn!(job = job.id, route = job.route, file = %job.file, "{count} conflicts wait for you: see {file}, then: passerelle resolve {} --take a|b|FILE", job.id);
                 }
                 if self.mode == Mode::Daemon {

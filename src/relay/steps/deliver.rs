@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, marker};
 use super::direct::{announced, send_direct, stands, unconfirmed};
 use super::records::send_records;
+use super::seal::written_since;
 use super::upload::{hash_at, looks};
 use super::vanished;
 use crate::config::{DestinationConfig, IfExists, Route, Verify};
 use crate::durable;
 use crate::endpoints::pool::Pool;
-use crate::endpoints::{Followed, Rename, Session, Stat};
+use crate::endpoints::{Rename, Session, Stat};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Delivery, Event, Job, Made, Name, PartMade};
 use crate::journal::Fact;
@@ -208,9 +209,9 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         let again = e.kind() == Kind::NotFound;
         let delivery = &run[i].deliveries[numbers[i]];
         // What a server did and then answered with an error is found by its evidence. That a name is taken is a clear answer.
-        let looked = w.with_session(d, |session| may_be_done(session, &target(w, &route, delivery)?, &run[i], delivery, again));
         let clear = e.kind() == Kind::Exists || points::planted("lost-is-failed");
-        if !clear && looked.unwrap_or_else(|e| e.kind() == Kind::Lost) {
+        let done = || w.with_session(d, |session| may_be_done(session, &target(w, &route, delivery)?, &run[i], numbers[i], again));
+        if !clear && done().unwrap_or_else(|e| e.kind() == Kind::Lost) {
             if let Some(unresolved) = resolve_delivery(w, &mut run[i], numbers[i])? {
                 failed.push((i, unresolved));
             } else if run[i].deliveries[numbers[i]].progress.is_open() {
@@ -235,39 +236,9 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     Ok(failed)
 }
 
-/// What is wrong where somebody has written into a claimed file since it was sealed: what was made of it is a half.
-fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
-    let (Some(seal), original) = (&job.seal, w.original(job)?) else { return Ok(None) };
-    let Ok(now) = original.metadata() else { return Ok(None) };
-    let found = durable::found(&now);
-    if found.size == seal.size && found.modified_ns == seal.modified.as_nanosecond() {
-        return Ok(None);
-    }
-    // A share may tell another time than it did, and the bytes are the same.
-    if found.size == seal.size {
-        let known = || w.other_times.lock().unwrap_or_else(PoisonError::into_inner);
-        if known().get(&job.id) == Some(&found.modified_ns) {
-            return Ok(None);
-        }
-        let hash = durable::open_file(&original).and_then(|mut file| {
-            crate::watch::digest_of::<sha2::Sha256>(&mut Followed::new(&mut file, &w.stop, None)).map_err(|e| crate::endpoints::source_error(&e))
-        });
-        match hash {
-            Ok(hash) if hash == seal.hash => {
-                known().insert(job.id, found.modified_ns);
-                return Ok(None);
-            }
-            Ok(_) => {}
-            Err(e) => return Ok(Some(e)),
-        }
-    }
-    let message = format!("somebody has written into the claimed file since it was sealed ({} bytes then, {} now)", seal.size, found.size);
-    Ok(Some(Error::file(message).hint("look at it in errors: if it is whole now, retry delivers it as it is")))
-}
-
 /// Whether a rename that was answered with an error may have been carried out: the temporary file is gone, or stands under
 /// both names; where the answer is that it was not there, only what stands under the final name tells.
-fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery, was_gone: bool) -> Result<bool> {
+fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize, was_gone: bool) -> Result<bool> {
     let gone = session.stat(&t.temp)?.is_none();
     if gone && !was_gone {
         return Ok(true);
@@ -275,12 +246,7 @@ fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &
     if !gone && t.d.if_exists == IfExists::Replace {
         return Ok(false);
     }
-    let Some(made) = job.made.as_ref() else { return Ok(false) };
-    let (size, hash) = made.parts.get(delivery.part).map_or((made.size, &made.hash), |p| (p.size, &p.hash));
-    match session.stat(&t.final_path)? {
-        Some(found) if found.size.is_none_or(|n| n == size) => Ok(hash_at(session, &t.final_path)? == *hash),
-        _ => Ok(false),
-    }
+    stands(session, t, job, delivery)
 }
 
 /// A temporary file that was sent a second time is gone or changed again.

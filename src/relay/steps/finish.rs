@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use jiff::{Timestamp, Zoned};
 
@@ -99,6 +100,7 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     for job in jobs.iter() {
         durable::remove_folder(&w.work(job))?;
         forget(w, job)?;
+        w.other_times.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
         super::sync::fold(w, w.route_of(job)?)?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::path::Path;
+use std::sync::PoisonError;
 
 use jiff::Timestamp;
 
@@ -9,7 +10,7 @@ use super::super::World;
 use super::prepare::read_failed;
 use super::vanished;
 use crate::durable;
-use crate::endpoints::Followed;
+use crate::endpoints::{Followed, source_error};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Job, Seal};
 use crate::sys::{Writers, writers};
@@ -55,12 +56,40 @@ impl Opened<'_> {
 
     /// The hash of the file, which nobody has changed meanwhile.
     pub(super) fn hash(mut self, w: &World) -> Result<String> {
-        let hash = digest_of::<sha2::Sha256>(&mut Followed::new(&mut self.file, &w.stop, None)).map_err(|e| read_failed(&e, self.path))?;
+        let hash = digest(&mut self.file, w).map_err(|e| read_failed(&e, self.path))?;
         if durable::found(&self.before) != durable::found(&look(&self.file, self.path)?) {
             return Err(Error::endpoint("the file changed while it was read").hint("it is read again by itself"));
         }
         Ok(hash)
     }
+}
+
+fn digest(file: &mut File, w: &World) -> std::io::Result<String> {
+    digest_of::<sha2::Sha256>(&mut Followed::new(file, &w.stop, None))
+}
+
+/// What is wrong where somebody has written into a claimed file since it was sealed: what was made of it is a half.
+pub(super) fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
+    let (Some(seal), original) = (&job.seal, w.original(job)?) else { return Ok(None) };
+    let Ok(now) = original.metadata() else { return Ok(None) };
+    let found = durable::found(&now);
+    if found.size == seal.size {
+        let known = || w.other_times.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.modified_ns == seal.modified.as_nanosecond() || known().get(&job.id) == Some(&found.modified_ns) {
+            return Ok(None);
+        }
+        // A share may tell another time than it did, and the bytes are the same.
+        match durable::open_file(&original).and_then(|mut file| digest(&mut file, w).map_err(|e| source_error(&e))) {
+            Ok(hash) if hash == seal.hash => {
+                known().insert(job.id, found.modified_ns);
+                return Ok(None);
+            }
+            Ok(_) => {}
+            Err(e) => return Ok(Some(e)),
+        }
+    }
+    let message = format!("somebody has written into the claimed file since it was sealed ({} bytes then, {} now)", seal.size, found.size);
+    Ok(Some(Error::file(message).hint("look at it in errors: if it is whole now, retry delivers it as it is")))
 }
 
 /// Seals a claimed file.
