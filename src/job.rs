@@ -199,6 +199,13 @@ impl Job {
                 self.deliveries.clone_from(deliveries);
                 self.succeeded();
             }
+            Event::Hashed { hash } => {
+                if let (Some(seal), Some(made)) = (&mut self.seal, &mut self.made) {
+                    seal.hash.clone_from(hash);
+                    // Only of an original that is delivered itself the hash may come late.
+                    made.hash.clone_from(hash);
+                }
+            }
             Event::Uploaded { delivery } => {
                 self.set_progress(*delivery, Progress::Uploaded);
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
@@ -352,7 +359,7 @@ impl Job {
             Event::Archived { .. } if matches!(self.state, State::Duplicate | State::Superseded) => self.state,
             Event::Restored { .. } | Event::Taken { .. } | Event::NotTaken { .. } if self.state == State::Delivered => State::Delivered,
             Event::Postponed { .. } if open => State::Waiting,
-            Event::Failing { .. } if open => self.state,
+            Event::Hashed { .. } | Event::Failing { .. } if open => self.state,
             Event::Failed { .. } if self.failing => State::Failed,
             Event::Duplicate { .. } if open => State::Duplicate,
             Event::Unconfirmed { delivery, .. } if open || self.state == State::Unconfirmed => {

@@ -17,6 +17,10 @@ impl Stop {
     pub fn new() -> Self {
         Self::default()
     }
+    /// One that is set with this one, and may be set alone.
+    pub fn child(&self) -> Self {
+        Self(self.0.child_token())
+    }
     /// Tells all holders to stop.
     pub fn set(&self) {
         self.0.cancel();

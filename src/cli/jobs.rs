@@ -7,7 +7,7 @@ use super::behind::Behind;
 use super::{Context, print_bytes, print_line};
 use crate::config::{Config, OnSuccess, Route};
 use crate::error::{Error, Result};
-use crate::job::{Event, Job, State};
+use crate::job::{Event, Job, Seal, State};
 use crate::journal::{Journal, Query, Reader, Row, counts};
 use crate::relay::steps::rfc3339;
 use crate::watch::{self, Candidate, Lying};
@@ -236,7 +236,7 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
     let j = &row.job;
     let mut out = format!("job {}  {}  {}\n  route     {}\n  received  {}\n", j.id, j.file, j.state.word(), j.route, rfc3339(j.received_at));
     if let Some(seal) = &j.seal {
-        out.push_str(&format!("  original  {} bytes, sha256:{}\n", seal.size, seal.hash));
+        out.push_str(&format!("  original  {}\n", sealed(seal)));
     }
     if let Some(path) = &j.path {
         out.push_str(&format!("  lies in   {path}\n"));
@@ -291,12 +291,18 @@ pub(crate) fn job_json(config: &Config, j: &Job) -> Value {
         .collect();
     json!({
         "job": j.id, "route": j.route, "file": j.file.to_string(),
-        "size": j.seal.as_ref().map(|s| s.size), "hash": j.seal.as_ref().map(|s| format!("sha256:{}", s.hash)),
+        "size": j.seal.as_ref().map(|s| s.size), "hash": j.seal.as_ref().filter(|s| !s.hash.is_empty()).map(|s| format!("sha256:{}", s.hash)),
         "state": j.state.word(), "reason": if j.reason.is_empty() { Value::Null } else { json!(j.reason) }, "attempts": j.attempts,
         "received_at": rfc3339(j.received_at), "delivered_at": j.delivered_at.map(rfc3339),
         "records": counts(j).map(|c| json!({ "read": c.read, "skipped": c.skipped, "written": c.written, "rejected": c.rejected, "unchanged": c.unchanged, "parked": c.parked, "deleted": c.deleted })),
         "deliveries": deliveries, "error": j.error.as_ref().map(ToString::to_string),
     })
+}
+
+/// An original's size and, once it is known, its hash.
+fn sealed(seal: &Seal) -> String {
+    let hash = if seal.hash.is_empty() { String::new() } else { format!(", sha256:{}", seal.hash) };
+    format!("{} bytes{hash}", seal.size)
 }
 
 fn steps(row: &Row) -> Vec<Value> {
@@ -310,7 +316,8 @@ fn steps(row: &Row) -> Vec<Value> {
 fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
     let to = |d: &usize| job.deliveries.get(*d).map(|d| format!("{} {}", d.endpoint, d.name)).unwrap_or_default();
     let detail = match event {
-        Event::Sealed(s) => format!("{} bytes, sha256:{}", s.size, s.hash),
+        Event::Sealed(s) => sealed(s),
+        Event::Hashed { hash } => format!("sha256:{hash}"),
         Event::Transformed { made, .. } => format!("{} bytes", made.size),
         Event::Published { delivery, after: Some(e), .. } => format!("{}; but {e}", to(delivery)),
         Event::Uploaded { delivery }

@@ -13,7 +13,7 @@ use crate::transform::Counts;
 pub struct Seal {
     /// Its size in bytes.
     pub size: u64,
-    /// Its SHA-256 in hexadecimal digits.
+    /// Its SHA-256 in hexadecimal digits; empty while a large file is not hashed yet.
     pub hash: String,
     /// When A changed it last.
     pub modified: Timestamp,
@@ -155,6 +155,11 @@ pub enum Event {
         made: Made,
         /// Where it goes; none where nothing is published.
         deliveries: Vec<Delivery>,
+    },
+    /// A large original was hashed while it was sent.
+    Hashed {
+        /// Its SHA-256.
+        hash: String,
     },
     /// The temporary file is complete at this delivery's destination.
     Uploaded {
@@ -298,6 +303,7 @@ impl Event {
         match self {
             Event::Sealed(_) => "sealed",
             Event::Transformed { .. } => "transformed",
+            Event::Hashed { .. } => "hashed",
             Event::Uploaded { .. } => "uploaded",
             Event::Publishing { .. } => "publishing",
             Event::NotPublished { .. } => "not_published",

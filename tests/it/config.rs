@@ -127,6 +127,21 @@ fn loops_and_routes_that_fight_for_files_are_refused() {
     assert!(code == 2 && text.contains("its own source"), "{text}");
     let (code, text) = check(&format!("{}{}", World::route("r", "a", "b"), World::route("s", "a", "c")));
     assert!(code == 2 && text.contains("take the same files"), "{text}");
+    let both = |one: &str, other: &str| {
+        let with = |name: &str, to: &str, keys: &str| World::route(name, "a", to).replace("settle", &format!("{keys}\nsettle"));
+        check(&format!("{}{}", with("r", "b", one), with("s", "c", other)))
+    };
+    let (code, text) = both("include = [\"*.csv\"]", "include = [\"clients*.csv\"]");
+    assert!(code == 2 && text.contains("take the same files of the same folder, as `clientsx.csv`"), "{text}");
+    for (one, other) in [
+        ("include = [\"*.csv\"]\nexclude = [\"clients*\"]", "include = [\"clients*.csv\"]"),
+        ("include = [\"*.csv\"]", "include = [\"*.xml\"]"),
+        ("include = [\"FAC*\"]", "include = [\"*.xml\"]"),
+        ("on_success = \"keep\"", "on_success = \"keep\""),
+    ] {
+        let (code, text) = both(one, other);
+        assert!(code == 0, "{one} and {other}: {text}");
+    }
     let (code, text) = check(&World::route("r", "a", "b").replace("path = \"a\"", "path = \"relay\""));
     assert!(code == 2 && text.contains("home lies in the source"), "{text}");
     for (from, to, why) in [

@@ -26,6 +26,28 @@ fn a_file_goes_byte_for_byte_to_b_and_its_original_into_the_archive() {
 }
 
 #[test]
+fn a_large_file_is_hashed_while_it_is_sent() {
+    let w = World::local("");
+    let bytes: Vec<u8> = (0..40_000_000u32).map(|i| (i % 253) as u8).collect();
+    let hash = format!("sha256:{}", passerelle::job::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes)));
+    w.write("a/x.bin", &bytes);
+    w.once().ok();
+    assert!(w.files("b")["x.bin"] == bytes);
+    let shown = w.json(&["show", "1", "--json"]);
+    let steps: Vec<&str> = shown["steps"].as_array().unwrap().iter().map(|s| s["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["claimed", "sealed", "transformed", "hashed", "uploaded", "publishing", "published", "archived"]);
+    assert_eq!(shown["hash"].as_str(), Some(hash.as_str()));
+    // A second one with the same content is known by it.
+    let w = World::new(&World::route("r", "a", "b").replace("settle", "duplicates = \"skip\"\nsettle"));
+    for _ in 0..2 {
+        w.write("a/x.bin", &bytes);
+        w.once().ok();
+        let _ = fs::remove_file(w.path("b/x.bin"));
+    }
+    assert_eq!(w.states(), ["delivered", "duplicate"]);
+}
+
+#[test]
 fn the_relays_folders_are_private_and_the_operators_are_readable() {
     let w = World::local("");
     w.write("a/x", "1");

@@ -748,6 +748,9 @@ fn what_cannot_be_meant_is_told_by_config_check() {
     check(&THERE.replace("[routes.ab.destination]\npath = \"b_in\"", "[[routes.ab.destination]]\npath = \"b_in\"\n[[routes.ab.destination]]\npath = \"c_in\""))
         .code(2)
         .says("has one destination");
+    check(&THERE.replace("[routes.ab.output]", "[routes.ab.output]\ngroup_by = [\"nom\"]\ngroup_into = \"lignes\""))
+        .code(2)
+        .says("without the others of its group");
     check(&THERE.replace("key = [\"code\"]", "key = [\"cod\"]")).code(2).says("did you mean code");
     check(&two("conflict = \"newest:nom2\"")).code(2).says("there is no target nom2");
     check(&two("conflict = \"later\"")).code(2).says("newest:COLUMN");

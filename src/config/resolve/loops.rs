@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::{DestinationConfig, Route, real};
+use super::super::{DestinationConfig, Leave, OnSuccess, Route, real};
 use super::{Builder, EndpointConfig};
 use crate::naming::{self, CLAIMED, Facts};
 use crate::options::{Options, Val};
@@ -68,12 +68,17 @@ impl Builder<'_> {
                 }
             }
             for other in &routes[..i] {
-                if Place::of_source(other) == Place::of_source(route) && includes(options, other) == includes(options, route) {
+                if Place::of_source(other) == Place::of_source(route)
+                    && let Some(file) = fought_for(options, other, route)
+                {
                     self.mistake(
                         span(route),
-                        format!("the routes `{}` and `{}` take the same files of the same folder", other.name, route.name),
+                        format!("the routes `{}` and `{}` take the same files of the same folder{file}", other.name, route.name),
                         "takes the same files",
-                        Some("one route with two destinations, or different `include`".into()),
+                        Some(
+                            "one route with two destinations; `include` or `exclude` that leave each file to one of them; or on_success = \"keep\" in both"
+                                .into(),
+                        ),
                     );
                 }
             }
@@ -117,11 +122,34 @@ fn includes(options: &Options, route: &Route) -> Vec<String> {
     source.and_then(|s| s.texts("include")).unwrap_or_else(|| vec!["*".into()])
 }
 
-/// Names that a route takes; of patterns with choices, none.
-fn samples(options: &Options, route: &Route) -> Vec<Vec<u8>> {
+/// Whether one of two routes of a folder takes what the other would, with an example where that is not plain to see. Where
+/// both leave files in their place, both may have them.
+fn fought_for(options: &Options, one: &Route, other: &Route) -> Option<String> {
+    let leaves = |route: &Route| match &route.source.remote {
+        Some(remote) => matches!(remote.leave, Leave::Keep),
+        None => route.source.on_success == OnSuccess::Keep,
+    };
+    if leaves(one) && leaves(other) {
+        return None;
+    }
+    if includes(options, one) == includes(options, other) {
+        return Some(String::new());
+    }
+    let mut names = instances(options, one).into_iter().chain(instances(options, other));
+    let name = names.find(|name| [one, other].iter().all(|route| route.source.wants(name.as_bytes())))?;
+    Some(format!(", as `{name}`"))
+}
+
+/// A name for each pattern of a route's `include`; for those with choices, none.
+fn instances(options: &Options, route: &Route) -> Vec<String> {
     let plain = includes(options, route).into_iter().filter(|p| !p.contains(['[', '{']));
-    let names = plain.filter_map(|p| p.rsplit('/').next().map(|last| last.replace(['*', '?'], "x")));
-    names.flat_map(|name| [format!("{name}.csv"), name]).map(String::into_bytes).filter(|name| route.source.wants(name)).collect()
+    plain.filter_map(|p| p.rsplit('/').next().map(|last| last.replace(['*', '?'], "x"))).collect()
+}
+
+/// Names that a route takes.
+fn samples(options: &Options, route: &Route) -> Vec<Vec<u8>> {
+    let names = instances(options, route).into_iter().flat_map(|name| [format!("{name}.csv"), name]);
+    names.map(String::into_bytes).filter(|name| route.source.wants(name)).collect()
 }
 
 /// The routes through which a file of this one comes back to it again and again; none: it does not.

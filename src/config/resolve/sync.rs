@@ -90,7 +90,8 @@ impl Builder<'_> {
         })
     }
 
-    /// A file of changes that replaces another, or that goes to two places of which one may fail, loses changes.
+    /// A file of changes that replaces another, or that goes to two places of which one may fail, loses changes; and a group
+    /// of which only some lines changed is none.
     fn sends_changes(&mut self, o: &Options, destinations: &[DestinationConfig]) {
         let tables = o.tables("destination");
         if destinations.len() > 1 {
@@ -100,6 +101,14 @@ impl Builder<'_> {
                 "a route that sends changes has one destination: the memory holds what one other side has",
                 "a second destination",
                 Some("give it a route of its own, from the same source with on_success = \"keep\", and another sync group".into()),
+            );
+        }
+        if let Some(output) = o.table("output").filter(|output| output.has("group_by")) {
+            self.mistake(
+                output.span_of("group_by"),
+                "`output.group_by` on a route that sends changes would send a changed line without the others of its group",
+                "a part of a group would be sent",
+                Some("group what is read, with input.group_by, so that a whole group is compared and sent; or send = \"all\"".into()),
             );
         }
         for (d, table) in destinations.iter().zip(tables) {

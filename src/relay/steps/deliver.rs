@@ -210,7 +210,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         let delivery = &run[i].deliveries[numbers[i]];
         // What a server did and then answered with an error is found by its evidence. That a name is taken is a clear answer.
         let clear = e.kind() == Kind::Exists || points::planted("lost-is-failed");
-        let done = || w.with_session(d, |session| may_be_done(session, &target(w, &route, delivery)?, &run[i], numbers[i], again));
+        let done = || w.with_session(d, |session| may_be_done(w, session, &target(w, &route, delivery)?, &run[i], numbers[i], again));
         if !clear && done().unwrap_or_else(|e| e.kind() == Kind::Lost) {
             if let Some(unresolved) = resolve_delivery(w, &mut run[i], numbers[i])? {
                 failed.push((i, unresolved));
@@ -238,7 +238,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
 
 /// Whether a rename that was answered with an error may have been carried out: the temporary file is gone, or stands under
 /// both names; where the answer is that it was not there, only what stands under the final name tells.
-fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize, was_gone: bool) -> Result<bool> {
+fn may_be_done(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize, was_gone: bool) -> Result<bool> {
     let gone = session.stat(&t.temp)?.is_none();
     if gone && !was_gone {
         return Ok(true);
@@ -246,7 +246,7 @@ fn may_be_done(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: u
     if !gone && t.d.if_exists == IfExists::Replace {
         return Ok(false);
     }
-    stands(session, t, job, delivery)
+    stands(w, session, t, job, delivery)
 }
 
 /// A temporary file that was sent a second time is gone or changed again.
@@ -409,7 +409,7 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         return send_records(w, &route, job, delivery, batch);
     }
     if t.pool.direct() && t.pool.repeatable() {
-        return match w.with_session(t.d, |session| stands(session, &t, job, delivery)) {
+        return match w.with_session(t.d, |session| stands(w, session, &t, job, delivery)) {
             Ok(true) => {
                 let after = announced(w, &t, job, delivery)?;
                 w.record_one(job, Event::Published { delivery, synced: true, after }).map(|()| None)

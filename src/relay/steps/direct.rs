@@ -7,6 +7,7 @@ use super::super::World;
 use super::after::{announce, marker, run_after};
 use super::deliver::{Target, free_name, made_for, payload, target};
 use super::records::send_records;
+use super::seal::{beside, hash_of};
 use super::upload::{Progressing, hash_at};
 use crate::config::{IfExists, Route, Verify};
 use crate::endpoints::{Content, Direct, Followed, Rename, Session};
@@ -48,31 +49,36 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         content: Content::File,
     };
     let mut bytes = 0;
-    let sent = w.with_session(t.d, |session| {
-        let mut send = |session: &mut dyn Session| {
-            file.rewind().map_err(|e| Error::io(Blame::Endpoint, "read", &made_path, &e))?;
-            let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
-            let sent = session.send(&t.final_path, &mut from, &how);
-            bytes = from.inner.bytes;
-            sent
-        };
-        match send(session) {
-            // A clear answer: nothing of it is there.
-            Err(e) if e.kind() == Kind::NotFound && t.pool.repeatable() && (t.d.create || t.folder != Path::new(&t.d.path)) => {
-                // Those below B's own, as `recursive` needs them, and that one too if it may.
-                let own = |folder: &&Path| t.d.create || folder.starts_with(&t.d.path) && *folder != Path::new(&t.d.path);
-                let folders: Vec<&Path> = t.folder.ancestors().filter(|f| !f.as_os_str().is_empty()).filter(own).collect();
-                if folders.iter().rev().try_for_each(|folder| session.make_folder(folder)).is_err() {
-                    return Err(e);
+    let sent = beside(w, job, || {
+        w.with_session(t.d, |session| {
+            let mut send = |session: &mut dyn Session| {
+                file.rewind().map_err(|e| Error::io(Blame::Endpoint, "read", &made_path, &e))?;
+                let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
+                let sent = session.send(&t.final_path, &mut from, &how);
+                bytes = from.inner.bytes;
+                sent
+            };
+            match send(session) {
+                // A clear answer: nothing of it is there.
+                Err(e) if e.kind() == Kind::NotFound && t.pool.repeatable() && (t.d.create || t.folder != Path::new(&t.d.path)) => {
+                    // Those below B's own, as `recursive` needs them, and that one too if it may.
+                    let own = |folder: &&Path| t.d.create || folder.starts_with(&t.d.path) && *folder != Path::new(&t.d.path);
+                    let folders: Vec<&Path> = t.folder.ancestors().filter(|f| !f.as_os_str().is_empty()).filter(own).collect();
+                    if folders.iter().rev().try_for_each(|folder| session.make_folder(folder)).is_err() {
+                        return Err(e);
+                    }
+                    send(session)
                 }
-                send(session)
+                sent => sent,
             }
-            sent => sent,
-        }
+        })
     });
     let e = match sent {
-        Ok(()) => {
-            if t.d.verify == Verify::Hash && t.pool.repeatable() && w.with_session(t.d, |session| spoilt(session, &t, job, delivery))? {
+        Ok(((), hashed)) => {
+            if let Some(hashed) = hashed {
+                w.record_one(job, hashed)?;
+            }
+            if t.d.verify == Verify::Hash && t.pool.repeatable() && w.with_session(t.d, |session| spoilt(w, session, &t, job, delivery))? {
                 let message = format!("{} had other bytes at the server than were sent", shown(&t.final_path));
                 w.record_one(job, Event::NotPublished { delivery, again: false, unknown: false })?;
                 return Ok(Some(Error::endpoint(message).at("verify").hint("the connection or the server cut it: it is sent again by itself")));
@@ -107,9 +113,9 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
 
 /// Whether the server has made something else of what it took a moment ago; that is removed. Where it is gone B has taken it,
 /// and where it can't be read the server's word stands.
-fn spoilt(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize) -> Result<bool> {
+fn spoilt(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize) -> Result<bool> {
     let same = match session.stat(&t.final_path) {
-        Ok(Some(_)) => stands(session, t, job, delivery),
+        Ok(Some(_)) => stands(w, session, t, job, delivery),
         Ok(None) => Ok(true),
         Err(e) => Err(e),
     };
@@ -125,10 +131,10 @@ fn spoilt(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize)
 }
 
 /// Whether what was sent stands under the final name.
-pub(super) fn stands(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize) -> Result<bool> {
+pub(super) fn stands(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: usize) -> Result<bool> {
     let made = made_for(job, delivery)?;
     let same_size = session.stat(&t.final_path)?.is_some_and(|s| s.size.is_none_or(|n| n == made.size));
-    Ok(same_size && hash_at(session, &t.final_path)? == made.hash)
+    Ok(same_size && hash_at(session, &t.final_path)? == hash_of(w, job, &made)?)
 }
 
 /// B's marker, where files have names, and B's own import function.

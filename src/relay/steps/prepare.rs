@@ -13,6 +13,7 @@ use super::super::intents::Line;
 use super::super::{World, take_ahead};
 use super::deliver::part_name;
 use super::finish::packed_name;
+use super::large::is_large;
 use super::local;
 use super::seal;
 use super::sync::{self, Conflicts};
@@ -70,7 +71,8 @@ pub fn prepare(w: &World, run: &mut [Job], reach: Reach) -> Result<(Option<usize
                 continue;
             }
         }
-        if !stop && next.deliveries.len() == 1 && next.next() == Next::Upload(0) && !is_direct(w, &next, 0)? {
+        let hashed = next.seal.as_ref().is_some_and(|seal| !seal.hash.is_empty());
+        if !stop && hashed && next.deliveries.len() == 1 && next.next() == Next::Upload(0) && !is_direct(w, &next, 0)? {
             sending.push(at);
         }
         ahead.push(Some(next));
@@ -112,7 +114,7 @@ fn send_together(w: &World, ahead: &[Option<Job>], sending: &[usize]) -> Vec<Res
     }
     let mut sent = Vec::with_capacity(jobs.len());
     for job in jobs {
-        sent.push(send(w, job, 0, 1));
+        sent.push(send(w, job, 0, 1).map(drop));
         if sent.last().and_then(|s| s.as_ref().err()).is_some_and(|e| e.blame() != Blame::File) {
             break;
         }
@@ -131,12 +133,14 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
     let opened = seal::open(&original, job, w).map_err(|e| e.at("seal"))?;
     let mut seal = Seal { partial: kind == Export::Corrected || job.replay_of.is_some(), ..opened.unhashed(job) };
     // Of a large file, the hash is made while its records are, unless it is wanted before.
-    let wanted = route.transformation.is_none() || route.source.skip_duplicates || job.seal.is_some();
+    // Of what is sent as it is, while it is sent.
+    let raw = route.transformation.is_none() && (route.destinations.len() > 1 || job.replay_of.is_some() || !is_large(seal.size));
+    let wanted = raw || route.source.skip_duplicates || job.seal.is_some();
     let mut unhashed = Some(opened);
     if wanted || seal.size < HASHED_BESIDE_BYTES {
-        seal.hash = unhashed.take().map_or_else(|| Ok(String::new()), |opened| opened.hash(w)).map_err(|e| e.at("seal"))?;
+        seal.hash = unhashed.take().map_or_else(|| Ok(String::new()), |opened| opened.hash(&w.stop)).map_err(|e| e.at("seal"))?;
     }
-    if let Some(before) = job.seal.as_ref().filter(|b| b.hash != seal.hash) {
+    if let Some(before) = job.seal.as_ref().filter(|b| b.hash != seal.hash && !b.hash.is_empty()) {
         let message = format!("the claimed file has changed since it was sealed ({} bytes then, {} now)", before.size, seal.size);
         return Err(Error::file(message).at("seal").hint("somebody writes into .passerelle: nothing but the relay may; retry delivers it as it is now"));
     }
@@ -158,7 +162,7 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
         && let Some(by) = sync::superseded_by(w, spec, job, &seal)?
     {
         if let Some(opened) = unhashed {
-            seal.hash = opened.hash(w).map_err(|e| e.at("seal"))?;
+            seal.hash = opened.hash(&w.stop).map_err(|e| e.at("seal"))?;
         }
         return Ok(vec![Event::Sealed(seal), Event::Superseded { by }]);
     }
@@ -173,7 +177,7 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
             }
             Some(opened) => {
                 let (hash, made) = std::thread::scope(|scope| {
-                    let hash = scope.spawn(|| opened.hash(w));
+                    let hash = scope.spawn(|| opened.hash(&w.stop));
                     let made = transform(w, &route, job, &original, &seal, kind);
                     (hash.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault)), made)
                 });

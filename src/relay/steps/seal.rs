@@ -12,7 +12,8 @@ use super::vanished;
 use crate::durable;
 use crate::endpoints::{Followed, source_error};
 use crate::error::{Blame, Error, Kind, Result, shown};
-use crate::job::{Job, Seal};
+use crate::job::{Event, Job, Made, Seal};
+use crate::stop::Stop;
 use crate::sys::{Writers, writers};
 use crate::watch::digest_of;
 
@@ -55,8 +56,8 @@ impl Opened<'_> {
     }
 
     /// The hash of the file, which nobody has changed meanwhile.
-    pub(super) fn hash(mut self, w: &World) -> Result<String> {
-        let hash = digest(&mut self.file, w).map_err(|e| read_failed(&e, self.path))?;
+    pub(super) fn hash(mut self, stop: &Stop) -> Result<String> {
+        let hash = digest(&mut self.file, stop).map_err(|e| read_failed(&e, self.path))?;
         if durable::found(&self.before) != durable::found(&look(&self.file, self.path)?) {
             return Err(Error::endpoint("the file changed while it was read").hint("it is read again by itself"));
         }
@@ -64,8 +65,8 @@ impl Opened<'_> {
     }
 }
 
-fn digest(file: &mut File, w: &World) -> std::io::Result<String> {
-    digest_of::<sha2::Sha256>(&mut Followed::new(file, &w.stop, None))
+fn digest(file: &mut File, stop: &Stop) -> std::io::Result<String> {
+    digest_of::<sha2::Sha256>(&mut Followed::new(file, stop, None))
 }
 
 /// What is wrong where somebody has written into a claimed file since it was sealed: what was made of it is a half.
@@ -74,12 +75,16 @@ pub(super) fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
     let Ok(now) = original.metadata() else { return Ok(None) };
     let found = durable::found(&now);
     if found.size == seal.size {
+        // What is sent is what is hashed.
+        if seal.hash.is_empty() {
+            return Ok(None);
+        }
         let known = || w.other_times.lock().unwrap_or_else(PoisonError::into_inner);
         if found.modified_ns == seal.modified.as_nanosecond() || known().get(&job.id) == Some(&found.modified_ns) {
             return Ok(None);
         }
         // A share may tell another time than it did, and the bytes are the same.
-        match durable::open_file(&original).and_then(|mut file| digest(&mut file, w).map_err(|e| source_error(&e))) {
+        match durable::open_file(&original).and_then(|mut file| digest(&mut file, &w.stop).map_err(|e| source_error(&e))) {
             Ok(hash) if hash == seal.hash => {
                 known().insert(job.id, found.modified_ns);
                 return Ok(None);
@@ -92,9 +97,39 @@ pub(super) fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
     Ok(Some(Error::file(message).hint("look at it in errors: if it is whole now, retry delivers it as it is")))
 }
 
+/// Does what needs an original's hash only at its end, and hashes it meanwhile where its seal has none yet. Gives the hash, and
+/// the fact that is to be recorded with what was done.
+pub(super) fn beside<T>(w: &World, job: &Job, act: impl FnOnce() -> Result<T>) -> Result<(T, Option<Event>)> {
+    if job.seal.as_ref().is_none_or(|seal| !seal.hash.is_empty()) {
+        return act().map(|done| (done, None));
+    }
+    std::thread::scope(|scope| {
+        let stop = w.stop.child();
+        let hash = scope.spawn({
+            let stop = stop.clone();
+            move || hash_now(w, job, &stop)
+        });
+        let done = act().inspect_err(|_| stop.set())?;
+        let hash = hash.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault))?;
+        Ok((done, Some(Event::Hashed { hash })))
+    })
+}
+
+/// The hash of what is delivered, as it is known, or of the original that was sealed without.
+pub(super) fn hash_of(w: &World, job: &Job, made: &Made) -> Result<String> {
+    if made.hash.is_empty() && !made.in_work { hash_now(w, job, &w.stop) } else { Ok(made.hash.clone()) }
+}
+
+fn hash_now(w: &World, job: &Job, stop: &Stop) -> Result<String> {
+    let path = w.original(job)?;
+    let file = durable::open_file(&path).map_err(|e| if e.kind() == Kind::NotFound { vanished(&path) } else { e })?;
+    let before = look(&file, &path)?;
+    Opened { file, path: &path, before }.hash(stop)
+}
+
 /// Seals a claimed file.
 pub(super) fn seal(path: &Path, job: &Job, w: &World) -> Result<Seal> {
     let opened = open(path, job, w)?;
     let seal = opened.unhashed(job);
-    Ok(Seal { hash: opened.hash(w)?, ..seal })
+    Ok(Seal { hash: opened.hash(&w.stop)?, ..seal })
 }

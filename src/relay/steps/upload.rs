@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::super::World;
 use super::super::hashing::Hashing;
+use super::super::{World, take_ahead};
 use super::deliver::{Target, made_for, payload, target};
 use super::large::{self, Large, is_large};
+use super::seal::{beside, hash_of};
 use crate::config::Verify;
 use crate::endpoints::{Followed, Outgoing, Session, Stat, is_present, make_missing};
 use crate::error::{Blame, Error, Kind, Result, shown};
@@ -16,10 +17,11 @@ use crate::points;
 
 /// Sends a delivery's temporary file over so many connections at most, and verifies it.
 pub fn upload(w: &World, job: &mut Job, delivery: usize, connections: usize) -> Result<()> {
-    if !is_direct(w, job, delivery)? {
-        send(w, job, delivery, connections)?;
-    }
-    w.record_one(job, Event::Uploaded { delivery })
+    let hashed = if is_direct(w, job, delivery)? { None } else { send(w, job, delivery, connections)? };
+    let mut next = job.clone();
+    w.record_after(take_ahead(&mut next, hashed.into_iter().chain([Event::Uploaded { delivery }]).collect())?, Vec::new())?;
+    *job = next;
+    Ok(())
 }
 
 /// Whether a delivery's destination takes a file under its final name alone.
@@ -28,16 +30,22 @@ pub(super) fn is_direct(w: &World, job: &Job, delivery: usize) -> Result<bool> {
     Ok(target(w, &route, &job.deliveries[delivery])?.pool.direct())
 }
 
-/// Sends and verifies, and records nothing.
-pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) -> Result<()> {
+/// Sends and verifies, and records nothing. Gives what is to be recorded before that it is uploaded.
+pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) -> Result<Option<Event>> {
     let route = w.route_of(job)?.clone();
     let t = target(w, &route, &job.deliveries[delivery])?;
     let (mut file, size, _) = payload(w, job, delivery)?;
-    let hash = made_for(job, delivery)?.hash;
+    let made = made_for(job, delivery)?;
     if is_large(size) {
-        let sent = large::write(w, &t, Large { job, file: &file, size, connections });
-        return sent.and_then(|()| w.with_session(t.d, |session| verify(session, &t, size, &hash))).map_err(|e| e.at("upload"));
+        let sent = beside(w, job, || large::write(w, &t, Large { job, file: &file, size, connections }));
+        return sent
+            .and_then(|((), hashed)| {
+                let hash = if let Some(Event::Hashed { hash }) = &hashed { hash } else { &made.hash };
+                w.with_session(t.d, |session| verify(session, &t, size, hash)).map(|()| hashed)
+            })
+            .map_err(|e| e.at("upload"));
     }
+    let hash = hash_of(w, job, &made)?;
     let result = w.with_session(t.d, |session| {
         ensure_folders(session, &t)?;
         let mut from = Progressing { inner: Followed::new(&mut file, &w.stop, t.pool.rate()), tell: &|n| (w.progress)(job, n) };
@@ -47,7 +55,7 @@ pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) ->
         }
         verify(session, &t, size, &hash)
     });
-    result.map_err(|e| e.at("upload"))
+    result.map(|()| None).map_err(|e| e.at("upload"))
 }
 
 pub(super) fn cut(sent: u64, size: u64) -> Error {
