@@ -3,6 +3,7 @@
 //! A sample is read by the product's own readers, and what is proposed is tried by its own evaluator, so that a draft
 //! does what the audit says. Every guess carries what tells for it; none is ever made in silence.
 
+pub mod codes;
 pub mod combine;
 mod computed;
 pub mod conversions;
@@ -12,6 +13,7 @@ pub mod draft;
 pub mod encoding;
 pub mod fixed;
 pub mod grade;
+mod guard;
 pub mod likeness;
 pub mod mapping;
 mod money;

@@ -297,9 +297,15 @@ fn table(sample: &Sample, text: &str, with: impl Fn(Dialect) -> Dialect, cut: bo
             if found.skip > 8 { "they may be another table: two exports in one file can't be relayed by one route" } else { "they are no rows of the table" };
         notes.push(Note::new(format!("the first {} lines are passed over: {other}", found.skip), 1));
     }
-    if let Some((i, _)) =
-        text.lines().enumerate().find(|(_, l)| (l.starts_with('<') && l.ends_with('>') && l.len() > 3) || (l.starts_with("{\"") && l.ends_with('}')))
-    {
+    // A line within quotes is a part of a text, whatever stands in it.
+    let mut quoted = false;
+    let another = |line: &str| (line.starts_with('<') && line.ends_with('>') && line.len() > 3) || (line.starts_with("{\"") && line.ends_with('}'));
+    let begins = |line: &str| {
+        let within = quoted;
+        quoted ^= found.quote.is_some_and(|quote| line.matches(quote).count() % 2 == 1);
+        !within && another(line)
+    };
+    if let Some(i) = text.lines().position(begins) {
         notes.push(Note::new("another format begins here: a file of two formats can't be relayed by one route", i as u64 + 1));
     }
     if found.names.len() == 1 && text.lines().count() > 2 {

@@ -8,7 +8,6 @@ use std::hash::BuildHasher;
 
 use xxhash_rust::xxh3::Xxh3Builder;
 
-use super::combine;
 pub use super::conversions::Tried;
 use super::conversions::{self, Candidate, sort};
 use super::near::Near;
@@ -17,6 +16,7 @@ use super::profile::{Kind, Profile};
 use super::read;
 use super::sample::Sample;
 use super::{Side, unmatched};
+use super::{codes, combine};
 use crate::config::Route;
 use crate::error::Result;
 use crate::formats::Room;
@@ -160,7 +160,9 @@ impl<'s> Search<'s> {
             conditions[target] = combine::conditions(self, target, &all[target]);
         }
         self.add(&mut all, self.tried(conditions, sample, spec, room)?);
-        Ok(targets.map(|target| self.judge(target, &all[target])).collect())
+        let mut found: Vec<Match> = targets.map(|target| self.judge(target, &all[target])).collect();
+        super::guard::guarded(self, &mut found, sample, spec, room)?;
+        Ok(found)
     }
 
     fn is_open(&self, target: usize, tried: &[Tried]) -> bool {
@@ -375,6 +377,9 @@ impl<'s> Search<'s> {
         }
         let best = tried.first();
         if self.is_constant(target) && best.is_none_or(|t| t.share < EXACT || self.likeness(&t.candidate, target) < 0.75) {
+            if let Some(table) = codes::one_value(self, target) {
+                return table;
+            }
             let value = b.examples.first().map_or("", String::as_str);
             let confidence = if records >= 10 {
                 0.8
@@ -386,14 +391,14 @@ impl<'s> Search<'s> {
             return unmatched(target, &conversions::literal_of(b, value), Found::Constant, confidence, format!("the same in all {records} records of B"));
         }
         if best.is_none_or(|t| t.share < EXACT)
-            && let Some(table) = combine::table(self, target)
+            && let Some(table) = codes::table(self, target)
         {
             return table;
         }
         match best {
             Some(best) if best.share >= 0.5 => self.believed(target, best, tried),
             _ => super::likeness::one(self, target).unwrap_or_else(|| {
-                let others = combine::telling(self, target);
+                let others = codes::telling(self, target);
                 let reason = if others.is_empty() {
                     "no column of A holds it".to_owned()
                 } else {
