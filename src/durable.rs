@@ -39,6 +39,12 @@ pub fn sync_file(file: &File, path: &Path) -> Result<()> {
     points::act("sync-file", path, || file.sync_all()).map_err(|e| endpoint("sync", path)(e).kind_of(Kind::Unsynced))
 }
 
+/// The same for a file of A's that was only renamed: its times and rights need not survive, and where A has synced it
+/// itself this costs no commit of the file system's journal.
+pub fn sync_bytes(file: &File, path: &Path) -> Result<()> {
+    points::act("sync-file", path, || file.sync_data()).map_err(|e| endpoint("sync", path)(e).kind_of(Kind::Unsynced))
+}
+
 /// Makes a folder and those above it, with these permissions, durably.
 pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     if path.is_dir() {

@@ -290,8 +290,13 @@ impl Dispatcher {
             let ids = self.in_turn(name, now, &halted)?;
             return self.take(name, &ids, take, group::compare);
         }
-        let key = self.keys.get(&(name.to_owned(), 0)).filter(|k| destinations == 1 && self.endpoint_free(k, now)).cloned();
-        let way = key.as_ref().map_or(Way::Closed, |k| self.free(k).map_or(Way::Folder, Way::Server));
+        let only = self.keys.get(&(name.to_owned(), 0)).filter(|_| destinations == 1).cloned();
+        let way = match &only {
+            Some(key) if self.endpoint_free(key, now) => self.free(key).map_or(Way::Folder, Way::Server),
+            Some(key) if self.endpoints.get(key).is_some_and(|e| e.down_until.is_none()) => Way::Busy,
+            _ => Way::Closed,
+        };
+        let key = only.filter(|_| matches!(way, Way::Folder | Way::Server(_)));
         let (ids, sent) = prepare_run(r, now, &halted, way)?;
         let reach = match key.filter(|_| sent) {
             None => Reach::Prepared,

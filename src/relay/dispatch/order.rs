@@ -16,6 +16,8 @@ const RUN_BYTES: u64 = 4 * 1024 * 1024;
 pub(super) enum Way {
     /// There is none, or there are several destinations.
     Closed,
+    /// A server whose connections are all in use: what is small waits for one of them, and then goes there together.
+    Busy,
     /// A folder of this host: one file after the other, nothing is waited for there.
     Folder,
     /// A server with so many free connections.
@@ -24,9 +26,11 @@ pub(super) enum Way {
 
 /// The jobs that are prepared next, and whether they are sent at once. What is ready is shared among a server's connections.
 pub(super) fn prepare_run(r: &RouteState, now: Instant, halted: &dyn Fn(JobId) -> bool, way: Way) -> Option<(Vec<JobId>, bool)> {
-    let mut waiting = r.jobs.iter().filter(|(id, s)| s.is_free(None, now) && !halted(**id) && s.job.next() == Next::Prepare);
+    let fits = |slot: &Slot| slot.job.found.size <= SMALL_BYTES && slot.is_free(Some(0), now);
+    let later = |slot: &Slot| matches!(way, Way::Busy) && fits(slot);
+    let mut waiting = r.jobs.iter().filter(|(id, s)| s.is_free(None, now) && !halted(**id) && s.job.next() == Next::Prepare && !later(s));
     let (first, slot) = waiting.next()?;
-    let small = |slot: &Slot| !matches!(way, Way::Closed) && slot.job.found.size <= SMALL_BYTES && slot.is_free(Some(0), now);
+    let small = |slot: &Slot| matches!(way, Way::Folder | Way::Server(_)) && fits(slot);
     let mut run = vec![*first];
     // What failed once goes alone, so that it holds nobody back.
     let joins = |slot: &Slot| small(slot) && slot.failures.is_empty();

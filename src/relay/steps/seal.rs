@@ -35,7 +35,7 @@ pub(super) fn open<'o>(path: &'o Path, job: &Job, w: &World) -> Result<Opened<'o
         return Err(Error::endpoint("another program still has the file open for writing").hint("it is taken as soon as that program closes it"));
     }
     let unsynced = |e: &Error| e.kind() == Kind::Unsynced;
-    if job.error.as_ref().is_some_and(unsynced) || durable::sync_file(&file, path).is_err_and(|e| unsynced(&e)) {
+    if job.error.as_ref().is_some_and(unsynced) || durable::sync_bytes(&file, path).is_err_and(|e| unsynced(&e)) {
         tracing::warn!(job = job.id, "{} could not be synced: it is written anew", shown(path));
         durable::rewrite(path, &w.stop).map_err(|e| e.kind_of(Kind::Unsynced))?;
         file = durable::open_file(path)?;
