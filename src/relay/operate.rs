@@ -109,7 +109,7 @@ fn retry(w: &World, reader: &Reader, id: JobId, force: bool, deletions: Deletion
 fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<Job, String>> {
     let Some(row) = reader.job(id)? else { return Ok(Err(not_in_state(id, None, "delivered"))) };
     let job = row.job;
-    if job.state != State::Delivered {
+    if !matches!(job.state, State::Delivered | State::Superseded) {
         return Ok(Err(not_in_state(id, Some(job.state), "delivered")));
     }
     if w.route(&job.route).is_none() {
@@ -123,7 +123,8 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
         return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
     }
     // Of records that are compared, the values of an old export are changes back to what they were.
-    if w.route(&job.route).is_some_and(|r| r.sync.is_some()) && reader.relayed_between(&job.route, id, i64::MAX.unsigned_abs())? && !force {
+    let later = || if job.state == State::Superseded { Ok(true) } else { reader.relayed_between(&job.route, id, i64::MAX.unsigned_abs()) };
+    if w.route(&job.route).is_some_and(|r| r.sync.is_some()) && !force && later()? {
         return Ok(Err(format!("job {id}: later exports of {} were relayed, and its old values would go to B; --force overrides", job.route)));
     }
     if let Some(open) = reader.open_replay(job.replay_of.unwrap_or(id))? {

@@ -368,25 +368,29 @@ impl Changes for Compare<'_> {
         Ok(())
     }
 
-    fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
+    fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<u64> {
+        let mut parked = 0;
         if self.export.purpose == Purpose::Send {
             self.alike.allowed(&self.spec.group)?;
-        }
-        if self.export.holds == Exports::Full && self.export.purpose == Purpose::Send {
             let key = self.transformation.mapping.key.clone().unwrap_or_default();
             let other = self.side.other();
             let columns: Vec<u16> = key.iter().map(|name| self.meta.column(other, name)).collect();
             let targets = self.prepared.as_ref().map(|p| p.targets.clone()).unwrap_or_default();
             let places: Vec<usize> = columns.iter().filter_map(|c| targets.iter().find(|(_, t)| t == c).map(|(at, _)| *at)).collect();
-            if self.prepared.is_none() {
-                self.allowed(0)?;
+            if self.export.holds == Exports::Full {
+                if self.prepared.is_none() {
+                    self.allowed(0)?;
+                }
+                parked = self.miss(&places, each)?;
+            } else {
+                self.decided_deletions(&places, each)?;
             }
-            self.miss(&places, each)?;
         }
         let last = LastExport { job: self.export.job, modified_ns: self.export.modified_ns, full: self.export.holds == Exports::Full };
         self.meta.last[self.side.at()] = Some(last);
         self.meta.mapping[self.side.at()] = Some(self.spec.mapping);
-        self.memory.close(&self.meta)
+        self.memory.close(&self.meta)?;
+        Ok(parked)
     }
 
     fn remarks(&self) -> Vec<String> {

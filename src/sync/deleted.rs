@@ -128,6 +128,8 @@ pub(super) fn settle_deleted(entry: &mut Entry, winner: Side, deleter: Side) {
         entry.side_mut(editor).base = None;
         *entry.side_mut(deleter) = Held::default();
     } else {
+        // What it exported before it deleted the record is no longer so.
+        *entry.side_mut(deleter) = Held::default();
         delete_again(entry, deleter);
     }
 }

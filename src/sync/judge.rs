@@ -124,6 +124,11 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
         entry.parked = None;
         entry.side_mut(turn.from.other()).pending.retain(|p| p.row.is_some());
     }
+    if entry.parked.as_ref().is_some_and(|p| p.deleted_by == Some(turn.from.other()) && p.from != turn.from) {
+        // The other side lacks what this one has changed, and an operator has not decided yet: whatever this one has now
+        // stands against the deletion.
+        return Verdict::Unchanged;
+    }
     let ours = entry.side(turn.from);
     let deleted_there = ours.is_being_deleted() || entry.side(turn.from.other()).deleting;
     let changed = changed_since(entry.side(turn.from), sent(entry, turn.from).as_ref(), turn.same);

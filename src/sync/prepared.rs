@@ -71,8 +71,12 @@ impl Prepared {
         for name in &theirs {
             of(&Read::Column(name.clone()), &plan.columns);
         }
+        // What an element or a member that is absent means is only known of those that the map reads: a program may export a
+        // record under other names than it imports it, and does not hold nothing under those.
+        let own: Vec<String> = made_of.iter().flat_map(|(_, names): &(u16, Vec<String>)| names).chain(&theirs).cloned().collect();
+        let is_read = |name: &str| own.iter().any(|column| name.strip_prefix(column.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
         for name in spec.opposite.iter().flat_map(|o| &o.targets) {
-            if !plan.columns.closed() || plan.columns.position(name).is_some() {
+            if if plan.columns.closed() { plan.columns.position(name).is_some() } else { is_read(name) } {
                 of(&Read::Column(name.clone()), &plan.columns);
             }
         }

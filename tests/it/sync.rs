@@ -2,6 +2,7 @@
 
 mod crossing;
 mod databases;
+mod decided;
 mod live;
 mod model;
 

@@ -23,7 +23,7 @@ pub const CONFLICT_COLUMNS: [&str; 5] = ["_key", "_column", "_base", "_a", "_b"]
 /// An export, as it is compared.
 pub(super) fn export(spec: &Spec, job: &Job, seal: &Seal) -> Export {
     let holds = if seal.partial { Exports::Incremental } else { spec.exports };
-    Export { job: job.id, modified_ns: seal.modified.as_nanosecond(), holds, purpose: Purpose::Send, deletions: job.deletions }
+    Export { job: job.id, modified_ns: made_ns(job, seal), holds, purpose: Purpose::Send, deletions: job.deletions }
 }
 
 /// The job whose later full export makes this one pointless.
@@ -33,7 +33,19 @@ pub(super) fn superseded_by(w: &World, spec: &Spec, job: &Job, seal: &Seal) -> R
     }
     let Some((_, meta)) = w.journal.reader()?.group(&spec.group)? else { return Ok(None) };
     let last = meta.last[meta.side_of(spec).at()].clone().filter(|last| last.full && last.job != job.id);
-    Ok(last.filter(|last| last.job > job.id || seal.modified.as_nanosecond() < last.modified_ns).map(|last| last.job))
+    let later = last.filter(|last| last.job > job.id || made_ns(job, seal) < last.modified_ns).map(|last| last.job);
+    // Of two that waited, the later one is relayed. One that came later and is older is a surprise.
+    if let Some(by) = later.filter(|by| *by < job.id) {
+        let (id, file) = (job.id, job.file.to_string());
+        tracing::warn!(job = id, %file, "it was written before the export of job {by}, which is relayed: its values are old. If they are not: passerelle replay {id} --force");
+    }
+    Ok(later)
+}
+
+/// When an export was made: as its file says, but not later than it came. A clock that is ahead must not make an export
+/// the last one for ever.
+fn made_ns(job: &Job, seal: &Seal) -> i128 {
+    seal.modified.min(job.received_at).as_nanosecond()
 }
 
 /// The conflicts of a job, written for a spreadsheet as rejects are.
