@@ -11,8 +11,8 @@ pub use reader::{Reader, Row};
 pub use request::{Answer, Decision, Request, Take};
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use crate::error::{Error, Result};
 use crate::job::{Event, Found, Job, JobId, Name, Progress, State};
+use crate::stop::Stop;
 use crate::transform::Counts;
 
 /// The version of the schema; a journal of a later one is refused untouched.
@@ -27,6 +28,9 @@ const VERSION: i64 = 3;
 
 /// How many wishes one transaction takes at most.
 const BATCH_MAX: usize = 512;
+
+/// How often a full disk is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The tables that are checked at the start.
 const CHECKED: &[&str] = &["jobs", "events", "paused", "requests", "status", "sync_groups", "sync_stages"];
@@ -84,7 +88,8 @@ pub struct Query {
     pub limit: Option<u64>,
 }
 
-type Write = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+/// Again and again, as long as the disk is full.
+type Write = Box<dyn FnMut(&Connection) -> rusqlite::Result<()> + Send>;
 
 struct Order {
     write: Write,
@@ -113,6 +118,15 @@ pub struct Journal {
     orders: SyncSender<Order>,
     /// Held while a memory of records is folded: a piece that is folded late would undo what came after it.
     folding: Arc<Mutex<()>>,
+    patience: Patience,
+}
+
+/// Until what is set a full disk is waited for; none: it is told as an error.
+type Patience = Arc<Mutex<Option<Stop>>>;
+
+/// What was given last: a transaction that was rolled back gave what never was.
+fn last<T>(given: &Receiver<T>) -> Result<T> {
+    given.try_iter().last().ok_or_else(|| Error::relay("the journal gave no number"))
 }
 
 impl std::fmt::Debug for Journal {
@@ -173,12 +187,13 @@ impl Journal {
             .and_then(|()| connection.pragma_update(None, "user_version", VERSION))
             .map_err(broken(&path))?;
         let (orders, inbox) = sync_channel(1024);
-        let thread_path = path.clone();
+        let (thread_path, patience) = (path.clone(), Patience::default());
+        let waits = patience.clone();
         std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || write_loop(connection, &inbox, &thread_path))
+            .spawn(move || write_loop(&connection, &inbox, &thread_path, &waits))
             .map_err(|e| Error::relay(format!("can't start a thread: {e}")))?;
-        Ok((Self { path, orders, folding: Arc::default() }, notice))
+        Ok((Self { path, orders, folding: Arc::default(), patience }, notice))
     }
 
     fn prepare(path: &Path) -> rusqlite::Result<Connection> {
@@ -221,11 +236,16 @@ impl Journal {
         Reader::open(&self.path)
     }
 
-    fn write(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<()> {
+    /// While the disk is full, whoever writes waits for room, until told to stop.
+    pub fn wait_for_room(&self, stop: &Stop) {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop.clone());
+    }
+
+    fn write(&self, write: impl FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<()> {
         self.order(write)?.wait()
     }
 
-    fn order(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<Pending> {
+    fn order(&self, write: impl FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static) -> Result<Pending> {
         let (done, wait) = sync_channel(1);
         self.orders.send(Order { write: Box::new(write), done }).map_err(|_| gone())?;
         Ok(Pending(wait))
@@ -233,20 +253,20 @@ impl Journal {
 
     /// Notes jobs that are about to be claimed; gives their numbers.
     pub fn create(&self, new: Vec<NewJob>, at: Timestamp) -> Result<Vec<Job>> {
-        let (give, take) = sync_channel(1);
+        let (give, take) = channel();
         self.write(move |c| {
             let mut jobs = Vec::with_capacity(new.len());
             let mut insert =
                 c.prepare_cached("INSERT INTO jobs(id, route, file, received_at, found, replay_of, state, at_rest) VALUES(?, ?, ?, ?, ?, ?, 'claimed', 0)")?;
-            for n in new {
+            for n in &new {
                 insert.execute(params![n.id, n.route, name_text(&n.file), at.as_millisecond(), to_text(&n.found), n.replay_of])?;
                 let id = u64::try_from(c.last_insert_rowid()).unwrap_or(0);
-                jobs.push(Job::new(id, &n.route, n.file, n.found, at, n.replay_of));
+                jobs.push(Job::new(id, &n.route, n.file.clone(), n.found, at, n.replay_of));
             }
             let _ = give.send(jobs);
             Ok(())
         })?;
-        take.recv().map_err(|_| Error::relay("the journal gave no numbers"))
+        last(&take)
     }
 
     /// Records facts, all in one transaction. They are durable once the wait for them has succeeded.
@@ -285,7 +305,7 @@ impl Journal {
     /// Forgets finished jobs.
     pub fn forget(&self, ids: Vec<JobId>) -> Result<()> {
         self.write(move |c| {
-            for id in ids {
+            for id in &ids {
                 c.prepare_cached("DELETE FROM events WHERE job = ?")?.execute([id])?;
                 c.prepare_cached("DELETE FROM jobs WHERE id = ?")?.execute([id])?;
             }
@@ -296,7 +316,7 @@ impl Journal {
     /// Notes that the originals of finished jobs are gone from where they were left: a file like them is a new one.
     pub fn gone(&self, ids: Vec<JobId>) -> Result<()> {
         self.write(move |c| {
-            for id in ids {
+            for id in &ids {
                 c.prepare_cached("UPDATE jobs SET found = json_set(found, '$.gone', json('true')) WHERE id = ?")?.execute([id])?;
             }
             Ok(())
@@ -319,20 +339,20 @@ impl Journal {
         let route = route.to_owned();
         self.write(move |c| match paused {
             Paused::Yes => c.execute("INSERT OR IGNORE INTO paused(route, at) VALUES(?, ?)", params![route, Timestamp::now().as_millisecond()]).map(|_| ()),
-            Paused::No => c.execute("DELETE FROM paused WHERE route = ?", [route]).map(|_| ()),
+            Paused::No => c.execute("DELETE FROM paused WHERE route = ?", [&route]).map(|_| ()),
         })
     }
 
     /// Leaves a request for the relay that runs; gives its number.
     pub fn ask(&self, request: &Request) -> Result<i64> {
         let text = to_text(request);
-        let (give, take) = sync_channel(1);
+        let (give, take) = channel();
         self.write(move |c| {
             c.execute("INSERT INTO requests(request, at) VALUES(?, ?)", params![text, Timestamp::now().as_millisecond()])?;
             let _ = give.send(c.last_insert_rowid());
             Ok(())
         })?;
-        take.recv().map_err(|_| Error::relay("the journal gave no number"))
+        last(&take)
     }
 
     /// Answers a request.
@@ -372,7 +392,7 @@ fn final_key(d: &crate::job::Delivery) -> String {
     format!("{}\t{}\t{}", d.endpoint, d.folder, d.name)
 }
 
-fn write_loop(connection: Connection, inbox: &Receiver<Order>, path: &Path) {
+fn write_loop(connection: &Connection, inbox: &Receiver<Order>, path: &Path, patience: &Mutex<Option<Stop>>) {
     while let Ok(first) = inbox.recv() {
         let mut orders = vec![first];
         while orders.len() < BATCH_MAX {
@@ -381,23 +401,35 @@ fn write_loop(connection: Connection, inbox: &Receiver<Order>, path: &Path) {
                 Err(_) => break,
             }
         }
-        let mut waiting = Vec::with_capacity(orders.len());
-        let transaction = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            for order in orders {
-                waiting.push(order.done);
-                (order.write)(&connection)?;
-            }
-            connection.execute_batch("COMMIT")
-        });
-        let result = transaction.map_err(|e| {
+        let mut full = false;
+        let result = loop {
+            let transaction = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+                orders.iter_mut().try_for_each(|order| (order.write)(connection))?;
+                connection.execute_batch("COMMIT")
+            });
+            let Err(e) = transaction else { break Ok(()) };
             let _ = connection.execute_batch("ROLLBACK");
-            broken(path)(e)
-        });
-        for done in waiting {
+            let until = patience.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let Some(stop) = until.filter(|stop| is_full(&e) && !stop.is_set()) else { break Err(broken(path)(e)) };
+            if !std::mem::replace(&mut full, true) {
+                tracing::error!("there is no room left for the journal {}: nothing goes on until some is free there", path.display());
+            }
+            stop.sleep(FULL_PAUSE);
+        };
+        if full && result.is_ok() {
+            tracing::warn!("there is room for the journal again: all goes on");
+        }
+        for order in orders {
             // A thread that stopped waiting no longer wants to know.
-            let _ = done.send(result.clone());
+            let _ = order.done.send(result.clone());
         }
     }
+}
+
+fn is_full(e: &rusqlite::Error) -> bool {
+    // Where not even the file of shared memory can grow, that is told as an error of the disk.
+    let extended = e.sqlite_error().map(|e| e.extended_code);
+    e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 fn to_text<T: serde::Serialize>(value: &T) -> String {

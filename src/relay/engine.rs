@@ -135,6 +135,9 @@ impl Engine {
             status: String::new(),
             status_at: Instant::now(),
         };
+        if mode == Mode::Daemon {
+            world.journal.wait_for_room(&world.stop);
+        }
         engine.open_sources()?;
         for job in recover::recover(world)? {
             engine.dispatcher.add(job);

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::super::{Journal, Reader, broken, to_text};
 use super::leaf::{Leaf, checked, pack_leaves, sum_of, unpack_piece};
 use super::{ALL_PARTS, Change, drop_stage, effective, id_from, part_of, unusable};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::job::JobId;
 use crate::sync::Meta;
 use crate::sync::entry::Id;
@@ -55,18 +55,18 @@ impl Journal {
             }
             self.fold_part(group, changes, (&jobs, part)).map_err(|e| if e.kind() == Kind::Held { unusable(name, "is damaged") } else { e })?;
         }
-        self.write(move |c| jobs.into_iter().try_for_each(|job| drop_stage(c, job)))
+        self.write(move |c| jobs.iter().try_for_each(|job| drop_stage(c, *job)))
     }
 
     pub(super) fn group_for(&self, name: &str) -> Result<i64> {
-        let (give, take) = std::sync::mpsc::sync_channel(1);
+        let (give, take) = std::sync::mpsc::channel();
         let (name, meta) = (name.to_owned(), to_text(&Meta::default()));
         self.write(move |c| {
             c.execute("INSERT OR IGNORE INTO sync_groups(name, meta) VALUES(?, ?)", params![name, meta])?;
-            let _ = give.send(c.query_row("SELECT id FROM sync_groups WHERE name = ?", [name], |r| r.get(0))?);
+            let _ = give.send(c.query_row("SELECT id FROM sync_groups WHERE name = ?", [&name], |r| r.get(0))?);
             Ok(())
         })?;
-        take.recv().map_err(|_| Error::relay("the journal gave no number"))
+        super::super::last(&take)
     }
 
     /// Folds a part, in order; its pieces go with the last of its leaves.
@@ -93,7 +93,7 @@ impl Journal {
             }
             let done: Vec<JobId> = if rest.peek().is_none() { jobs.to_vec() } else { Vec::new() };
             self.write(move |c| {
-                for job in done {
+                for job in &done {
                     c.prepare_cached("DELETE FROM sync_pieces WHERE job = ? AND part = ?")?.execute(params![job, part])?;
                 }
                 let mut put = c.prepare_cached("INSERT OR REPLACE INTO sync_leaves(grp, lo, sum, data) VALUES(?, ?, ?, ?)")?;

@@ -83,7 +83,13 @@ fn a15_files_from_before_a_power_cut_are_told_once_with_their_sizes() {
 pub(super) fn fill(disk: &Disk, left: u64) {
     let free = rustix::fs::statvfs(&disk.mount).map(|s| s.f_bavail * s.f_frsize).unwrap();
     let file = std::fs::File::create(disk.mount.join("filler")).unwrap();
-    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, free - left).unwrap();
+    let filled = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free - left);
+    assert!(filled.is_ok() || left == 0, "{filled:?}");
+    if left == 0 {
+        // To the last block.
+        std::io::Seek::seek(&mut (&file), std::io::SeekFrom::End(0)).unwrap();
+        while std::io::Write::write_all(&mut (&file), &[1; 1024]).is_ok() {}
+    }
 }
 
 #[test]
@@ -105,6 +111,40 @@ fn d1_below_the_reserve_nothing_is_taken_and_the_route_says_how_much_is_missing(
     std::fs::remove_file(disk.mount.join("filler")).unwrap();
     w.until("delivered", || w.states() == ["delivered"]);
     w.assert_nothing_lost(&written);
+}
+
+#[test]
+fn d1_a_disk_that_others_fill_to_its_end_stops_nothing_for_good() {
+    if left_out() {
+        return;
+    }
+    // Nothing of it is kept for root.
+    let disk = Disk::of("64M", "-m 0");
+    let w = World::local("");
+    std::os::unix::fs::symlink(&disk.mount, w.path("relay")).unwrap();
+    let mut relay = w.start();
+    w.until("it runs", || w.path("relay/journal.db").exists() && w.json(&["status", "--json"])["routes"][0]["state"] == "watching");
+    // What the journal has of room for its next commits goes too.
+    let shrink = || {
+        let journal = rusqlite::Connection::open(w.path("relay/journal.db")).unwrap();
+        journal.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        fill(&disk, 0);
+    };
+    shrink();
+    let written = one_file(&w);
+    w.until("it is told", || w.read("relay.log").contains("no room left for the journal"));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(w.names("b").is_empty());
+    w.assert_nothing_lost(&written);
+    std::fs::remove_file(disk.mount.join("filler")).unwrap();
+    w.until("delivered", || w.states() == ["delivered"]);
+    w.assert_nothing_lost(&written);
+    // One that is told to stop meanwhile does.
+    shrink();
+    w.write("a/y.csv", "2");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    relay.signal("TERM");
+    assert!(relay.wait().is_some());
 }
 
 #[test]
