@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, EndpointConfig, Route};
+use crate::config::{Config, EndpointConfig, Purpose, Route};
 use crate::error::{Error, Result};
 
 /// Relays files between business programs: from A's export folder, in B's format, to B's import folder — each one exactly once.
@@ -102,6 +102,10 @@ impl Context {
     /// The checked configuration.
     fn config(&self) -> Result<Config> {
         crate::config::load(&self.file)
+    }
+    /// The same for who looks at the relay's work.
+    fn operated(&self) -> Result<Config> {
+        crate::config::load_for(&self.file, Purpose::Operate)
     }
 }
 

@@ -11,7 +11,7 @@ pub mod resolve;
 pub mod schema;
 pub mod show;
 
-pub use read::{Purpose, load, load_to_transform, read, read_text};
+pub use read::{Purpose, load, load_for, read, read_text};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -475,7 +475,7 @@ pub(crate) mod testing {
 
     fn section(format: &'static dyn Format, keys: &str, table: &str) -> Options {
         let text = format!("[routes.r]\n[routes.r.{table}]\nformat = \"{}\"\n{keys}\n", format.name());
-        let (doc, options) = raw::Document::read(Path::new("test.toml"), text);
+        let (doc, options) = raw::Document::read(Path::new("test.toml"), text, Purpose::Relay);
         assert!(doc.mistakes.is_empty(), "{}", doc.report());
         let Some((_, entry)) = options.map("routes").first() else { panic!("no route") };
         let crate::options::Val::Table(route) = &entry.value else { panic!("no table") };

@@ -7,7 +7,7 @@ use super::behind::Behind;
 use super::{Context, print_bytes, print_line};
 use crate::config::{Config, OnSuccess, Route};
 use crate::error::{Error, Result};
-use crate::job::{Event, Job, Seal, State};
+use crate::job::{Delivery, Event, Job, Seal, State};
 use crate::journal::{Journal, Query, Reader, Row, counts};
 use crate::relay::steps::rfc3339;
 use crate::watch::{self, Candidate, Lying};
@@ -45,7 +45,7 @@ pub(crate) struct ShowArgs {
 }
 
 pub(crate) fn status(args: &StatusArgs, context: &Context) -> Result<u8> {
-    let config = context.config()?;
+    let config = context.operated()?;
     let status = status_of(&config)?;
     if args.json {
         print_line(&status.to_string());
@@ -147,6 +147,19 @@ fn status_of(config: &Config) -> Result<Value> {
             "last_delivery": last.map(rfc3339),
         }));
     }
+    let open = reader.as_ref().map(|r| r.open_jobs()).transpose()?.unwrap_or_default();
+    let mut gone: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+    for job in open.iter().filter(|job| config.routes.iter().all(|r| r.name != job.route)) {
+        *gone.entry(&job.route).or_default() += 1;
+    }
+    for (name, waiting) in gone {
+        let (delivered, last) = reader.as_ref().map_or(Ok((0, None)), |r| r.count(name, State::Delivered))?;
+        routes.push(json!({
+            "name": name, "state": if running { "blocked" } else { "stopped" },
+            "reason": format!("the route is not in the configuration, and {waiting} of its files wait until it is put back"),
+            "waiting": waiting, "in_flight": 0, "delivered": delivered, "errors": 0, "passed_over": 0, "last_delivery": last.map(rfc3339),
+        }));
+    }
     let endpoints: Vec<Value> = config
         .endpoints
         .keys()
@@ -166,7 +179,7 @@ fn lying(route: &Route, reader: Option<&Reader>) -> Result<Lying> {
 }
 
 pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
-    let config = context.config()?;
+    let config = context.operated()?;
     let state = args.state.as_deref().map(|word| {
         State::named(word).ok_or_else(|| {
             let words: Vec<&str> = State::ALL.iter().map(|s| s.word()).collect();
@@ -216,7 +229,7 @@ pub(crate) fn history(args: &HistoryArgs, context: &Context) -> Result<u8> {
 }
 
 pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
-    let config = context.config()?;
+    let config = context.operated()?;
     let reader = Journal::read(&config.home)?;
     let mut row = None;
     if let Some(reader) = &reader {
@@ -255,7 +268,8 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
         out.push_str(&format!("            {remark}\n"));
     }
     for d in &j.deliveries {
-        out.push_str(&format!("  to        {} {} ({})\n", d.endpoint, d.name, d.progress.word()));
+        let path = path_of(&config, j, d).unwrap_or_else(|| d.name.to_string());
+        out.push_str(&format!("  to        {} {path} ({})\n", d.endpoint, d.progress.word()));
     }
     if !j.reason.is_empty() {
         out.push_str(&format!("  reason    {}\n", j.reason));
@@ -282,21 +296,30 @@ pub(crate) fn job_json(config: &Config, j: &Job) -> Value {
         .deliveries
         .iter()
         .map(|d| {
-            // The folder is the configuration's; a route that is gone leaves the name alone.
-            let route = config.routes.iter().find(|r| r.name == j.route);
-            let folder = route.and_then(|r| r.destinations.get(d.destination)).map(|d| std::path::PathBuf::from(&d.path)).unwrap_or_default();
-            let path = crate::error::shown(&folder.join(d.folder.path()).join(d.name.path()));
+            let path = path_of(config, j, d).unwrap_or_else(|| crate::error::shown(&d.folder.path().join(d.name.path())));
             json!({ "endpoint": d.endpoint, "path": path, "size": j.made.as_ref().map(|m| m.parts.get(d.part).map_or(m.size, |p| p.size)), "state": d.progress.word() })
         })
         .collect();
     json!({
-        "job": j.id, "route": j.route, "file": j.file.to_string(),
+        "job": j.id, "route": j.route, "file": as_it_is(&j.file),
         "size": j.seal.as_ref().map(|s| s.size), "hash": j.seal.as_ref().filter(|s| !s.hash.is_empty()).map(|s| format!("sha256:{}", s.hash)),
         "state": j.state.word(), "reason": if j.reason.is_empty() { Value::Null } else { json!(j.reason) }, "attempts": j.attempts,
         "received_at": rfc3339(j.received_at), "delivered_at": j.delivered_at.map(rfc3339),
         "records": counts(j).map(|c| json!({ "read": c.read, "skipped": c.skipped, "written": c.written, "rejected": c.rejected, "unchanged": c.unchanged, "parked": c.parked, "deleted": c.deleted })),
         "deliveries": deliveries, "error": j.error.as_ref().map(ToString::to_string),
     })
+}
+
+/// Where a delivery goes; none: its route is gone, and with it the folder.
+fn path_of(config: &Config, job: &Job, delivery: &Delivery) -> Option<String> {
+    let route = config.routes.iter().find(|r| r.name == job.route)?;
+    let folder = std::path::PathBuf::from(&route.destinations.get(delivery.destination)?.path);
+    Some(crate::error::shown(&folder.join(delivery.folder.path()).join(delivery.name.path())))
+}
+
+/// A name for other programs: JSON carries whatever it holds. What is no UTF-8 is escaped, as it is for eyes.
+fn as_it_is(name: &crate::job::Name) -> String {
+    String::from_utf8(name.0.clone()).unwrap_or_else(|_| name.to_string())
 }
 
 /// An original's size and, once it is known, its hash.

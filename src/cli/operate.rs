@@ -58,7 +58,7 @@ pub(crate) struct RouteArgs {
 }
 
 pub(crate) fn retry(args: &RetryArgs, context: &Context) -> Result<u8> {
-    let config = context.config()?;
+    let config = context.operated()?;
     args.route.iter().try_for_each(|name| super::route(&config, name).map(drop))?;
     let mut jobs = args.jobs.clone();
     if args.all
@@ -81,19 +81,19 @@ pub(crate) fn retry(args: &RetryArgs, context: &Context) -> Result<u8> {
 }
 
 pub(crate) fn replay(args: &ReplayArgs, context: &Context) -> Result<u8> {
-    ask(context.config()?, &Request::Replay { jobs: args.jobs.clone(), force: args.force })
+    ask(context.operated()?, &Request::Replay { jobs: args.jobs.clone(), force: args.force })
 }
 
 pub(crate) fn confirm(args: &ConfirmArgs, context: &Context) -> Result<u8> {
-    ask(context.config()?, &Request::Confirm { job: args.job })
+    ask(context.operated()?, &Request::Confirm { job: args.job })
 }
 
 pub(crate) fn pause(args: &RouteArgs, context: &Context) -> Result<u8> {
-    ask(context.config()?, &Request::Pause { routes: args.routes.clone() })
+    ask(context.operated()?, &Request::Pause { routes: args.routes.clone() })
 }
 
 pub(crate) fn resume(args: &RouteArgs, context: &Context) -> Result<u8> {
-    ask(context.config()?, &Request::Resume { routes: args.routes.clone() })
+    ask(context.operated()?, &Request::Resume { routes: args.routes.clone() })
 }
 
 pub(super) fn ask(config: Config, request: &Request) -> Result<u8> {

@@ -61,7 +61,7 @@ pub(crate) struct ResolveArgs {
 }
 
 pub(crate) fn resolve(args: &ResolveArgs, context: &Context) -> Result<u8> {
-    let config = context.config()?;
+    let config = context.operated()?;
     let take = match args.take.to_str() {
         Some("a") => Take::All(Side::A),
         Some("b") => Take::All(Side::B),
@@ -71,7 +71,7 @@ pub(crate) fn resolve(args: &ResolveArgs, context: &Context) -> Result<u8> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
-    let config = context.config()?;
+    let config = context.operated()?;
     match &args.command {
         Command::Show { group, key, json } => match open(&config, group)? {
             Some(known) if key.is_empty() => known.show(*json),

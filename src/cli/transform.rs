@@ -37,7 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
-    let config = crate::config::load_to_transform(&context.file)?;
+    let config = crate::config::load_for(&context.file, crate::config::Purpose::Transform)?;
     let route = super::route(&config, &args.route)?.clone();
     if let Some(file) = args.files.iter().find(|f| f.canonicalize().is_ok_and(|f| args.output.canonicalize().is_ok_and(|o| o == f))) {
         return Err(Error::config(format!("{} is both input and output", file.display())).hint("name another file after -o"));

@@ -92,7 +92,7 @@ pub fn resolve(doc: &mut Document, options: Options, file: &Path, purpose: Purpo
     }
     b.pair(&options, &mut routes);
     let routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
-    if purpose == Purpose::Relay {
+    if purpose != Purpose::Transform {
         b.loops(&options, &routes);
     }
     let archive = options.table("archive");
@@ -217,7 +217,7 @@ impl Builder<'_> {
             return None;
         };
         let destinations = o.tables("destination");
-        if destinations.is_empty() && self.purpose == Purpose::Relay {
+        if destinations.is_empty() && self.purpose != Purpose::Transform {
             self.mistake(entry.key_span.clone(), format!("the route `{name}` has no destination"), "needs [routes.….destination] with a path", None);
         }
         let schedule = self.schedule(o);

@@ -330,7 +330,9 @@ impl Engine {
             Message::Reload(mut config) => {
                 if config.home != self.world.config.home {
                     tracing::warn!("home stays {}: a new one is taken at the next start", self.world.config.home.display());
-                    config.home.clone_from(&self.world.config.home);
+                    let now = &self.world.config;
+                    config.home.clone_from(&now.home);
+                    (config.archive, config.errors, config.work) = (now.archive.clone(), now.errors.clone(), now.work.clone());
                 }
                 let before: Vec<String> = self.world.config.routes.iter().map(|r| r.name.clone()).collect();
                 self.dispatcher.tell_gone(&config);
@@ -409,7 +411,8 @@ impl Engine {
 
     fn final_tally(&mut self) -> Tally {
         let blocked = self.dispatcher.routes.values().filter(|r| r.blocked.is_some()).count();
-        self.tally.waiting = (self.dispatcher.waiting() + blocked) as u64;
+        let gone = self.reader.open_jobs().map_or(0, |jobs| jobs.iter().filter(|j| self.world.route(&j.route).is_none()).count());
+        self.tally.waiting = (self.dispatcher.waiting() + blocked + gone) as u64;
         self.tally
     }
 

@@ -79,6 +79,9 @@ fn set_paused(w: &World, routes: &[String], paused: Paused, answer: &mut Answer)
 fn retry(w: &World, reader: &Reader, id: JobId, force: bool, deletions: Deletions) -> Result<Result<Job, String>> {
     let Some(row) = reader.job(id)? else { return Ok(Err(not_in_state(id, None, "failed"))) };
     let mut job = row.job;
+    if job.state == State::Waiting && w.route(&job.route).is_none() {
+        return Ok(Err(format!("job {id}: its route {} is not in the configuration; once it is put back, the file goes on", job.route)));
+    }
     if job.state == State::Waiting {
         // Whatever it waits for is tried now: nothing is to be put back.
         return Ok(Ok(job));

@@ -402,3 +402,67 @@ fn a_kept_file_that_failed_is_retried_as_it_was_and_no_temporary_file_stays_at_b
     assert!(w.read("b/x.csv") == "first" || w.states()[0] == "delivered", "{:?}", w.states());
     assert!(w.files("b").values().any(|b| b == b"first"));
 }
+
+#[test]
+fn files_of_a_route_that_is_gone_are_counted_and_go_on_once_it_is_back() {
+    let w = World::local("");
+    fs::remove_dir(w.path("b")).unwrap();
+    w.write("a/x", "1");
+    w.once().code(3);
+    w.config(&World::route("q", "c", "b").replace("[routes.q.source]", "[routes.q.source]\ncreate = true"));
+    fs::create_dir(w.path("b")).unwrap();
+    w.once().code(3).says("1 waiting");
+    let status = w.json(&["status", "--json"]);
+    let gone = status["routes"].as_array().unwrap().iter().find(|r| r["name"] == "r").unwrap().clone();
+    assert_eq!((gone["waiting"].as_u64(), gone["state"].as_str()), (Some(1), Some("stopped")));
+    assert!(gone["reason"].as_str().unwrap().contains("is not in the configuration"), "{gone}");
+    w.run(&["retry", "1"]).code(2).says("its route r is not in the configuration");
+    w.config(&World::route("r", "a", "b"));
+    w.once().ok();
+    assert_eq!(w.states(), ["delivered"]);
+}
+
+#[test]
+fn operators_need_not_have_the_services_secrets_at_hand() {
+    let w = World::new(&format!(
+        "[endpoints.e]\nurl = \"sftp://u@${{env:PASSERELLE_NO_HOST}}/in\"\npassword = \"${{env:PASSERELLE_NO_SECRET}}\"\n{}{}",
+        World::route("r", "a", "b"),
+        World::route("s", "c", "in").replace("[routes.s.destination]", "[routes.s.destination]\nendpoint = \"e\"")
+    ));
+    for command in [&["status", "--json"][..], &["history"], &["retry", "--all"], &["pause", "r"], &["resume", "r"]] {
+        w.run(command).ok();
+    }
+    for command in [&["run", "--once"][..], &["config", "check"]] {
+        w.run(command).code(2).says("the environment has no variable PASSERELLE_NO_SECRET");
+    }
+    // Where the journal lies must be known.
+    w.config(&format!("home = \"${{env:PASSERELLE_NO_HOME}}\"\n{}", World::route("r", "a", "b")));
+    w.run(&["status"]).code(2).says("PASSERELLE_NO_HOME");
+}
+
+#[test]
+fn names_stand_in_json_as_they_are() {
+    let w = World::local("");
+    w.write("a/one\nline.csv", "1");
+    w.write("a/back\\slash", "2");
+    w.once().ok();
+    let mut names: Vec<String> = w.history().iter().map(|j| j["file"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["back\\slash", "one\nline.csv"]);
+    let shown = w.run(&["history"]).ok().stdout;
+    assert!(shown.contains("one\\nline.csv"), "a terminal is told on one line: {shown}");
+}
+
+#[test]
+fn a_home_that_is_changed_stays_whole_until_the_next_start() {
+    let w = World::local("");
+    let relay = w.start();
+    w.until("it runs", || w.path("relay/journal.db").exists() && w.json(&["status", "--json"])["routes"][0]["state"] == "watching");
+    w.config(&format!("home = \"other\"\n{}", World::route("r", "a", "b")));
+    relay.signal("HUP");
+    w.until("told", || w.read("relay.log").contains("home stays"));
+    w.write("a/x", "1");
+    w.until_file("b/x");
+    w.until("archived", || !w.archived("r").is_empty());
+    assert!(!w.path("other").exists());
+}
