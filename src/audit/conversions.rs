@@ -318,8 +318,17 @@ pub fn dates(at: usize, a: &Profile, b: &Profile, signs_a: &Signs, signs_b: &Sig
         let plain = pattern.replace("%d", "%-d").replace("%m", "%-m");
         out.push(Candidate::new(at, format!("{} | strftime({})", bracketed(&read), literal(&plain)), "as a date in B's form, without zeros before", 3));
     }
+    if b.kind == Kind::Date && !b.typed {
+        // What else B's values could mean: `250204` is a day in three orders, and A knows which.
+        let reading = crate::formats::text::Reading::default();
+        let fits = b.examples.iter().fold(!0, |fits, example| super::values::dates(&reading, example.trim(), fits));
+        for other in super::values::DATES.iter().enumerate().filter(|(i, p)| fits & (1 << i) != 0 && **p != pattern).map(|(_, p)| p) {
+            out.push(Candidate::new(at, format!("{} | strftime({})", bracketed(&read), literal(other)), "as a date in B's form", 3));
+        }
+    }
     if b.kind == Kind::DateTime && b.pattern.is_none() {
-        for pattern in ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M"] {
+        let written = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.000Z", "%Y-%m-%dT%H:%M:%S+00:00"];
+        for pattern in written {
             out.push(Candidate::new(at, format!("{} | strftime({})", bracketed(&read), literal(pattern)), "as a time in B's form", 3));
         }
     }

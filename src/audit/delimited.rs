@@ -266,6 +266,7 @@ fn describe(text: &str, signs: Signs, rows: Vec<Row>, fit: f64) -> Delimited {
     {
         first -= 1;
     }
+    first = behind_titles(&rows, first, width).unwrap_or(first);
     let before_first = rows[..first].iter().all(is_comment);
     let skip = if before_first { 0 } else { rows[first].line - 1 };
     let table: Vec<&Row> = rows[first..].iter().filter(|r| !is_comment(r)).collect();
@@ -296,6 +297,25 @@ fn describe(text: &str, signs: Signs, rows: Vec<Row>, fit: f64) -> Delimited {
         fit,
         ragged,
     }
+}
+
+/// The row of names behind rows of titles that are as wide as the table (`Compte;123;`): the first one without an empty
+/// cell, of texts that are all different, with values below at least one of them.
+fn behind_titles(rows: &[Row], first: usize, width: usize) -> Option<usize> {
+    let reading = Reading::default();
+    let value = |c: &str| values::number(c).is_some() || values::dates(&reading, c, !0) != 0 || values::datetimes(&reading, c, !0) != 0;
+    let full = |row: &Row| row.cells.len() == width && row.cells.iter().all(|c| !c.trim().is_empty());
+    let at = (first..rows.len().min(first + 20)).find(|i| full(&rows[*i]))?;
+    let names = &rows[at].cells;
+    let different = names.iter().map(|c| c.trim()).collect::<std::collections::HashSet<_>>().len() == width;
+    let below: Vec<&Row> = rows[at + 1..].iter().filter(|r| r.cells.len() == width).take(200).collect();
+    let heads = |c: usize| {
+        let cells = || below.iter().map(|r| r.cells[c].trim()).filter(|c| !c.is_empty());
+        cells().count() >= 2 && cells().filter(|c| value(c)).count() * 10 >= cells().count() * 9
+    };
+    // What stands above such a name is no value, or the row is one of those below.
+    let above = |c: usize| rows[first..at].iter().any(|r| r.cells.get(c).is_some_and(|c| value(c.trim())));
+    (at > first && width > 1 && different && names.iter().all(|c| !value(c.trim())) && (0..width).any(|c| heads(c) && !above(c))).then_some(at)
 }
 
 fn surplus_is_empty(cells: &[String], width: usize) -> bool {
@@ -390,6 +410,18 @@ mod tests {
 
     fn of(text: &str) -> Delimited {
         guess(text, false).unwrap()
+    }
+
+    #[test]
+    fn titles_as_wide_as_the_table_are_no_header() {
+        let rows: String = (0..8).map(|i| format!("{:02}/10/2025;VIR Martin {i};{i},50\n", i + 1)).collect();
+        for (above, skip) in [("Titulaire : SARL GARNIER;;\n", 1), ("Compte;123;\nTitulaire;SARL GARNIER;\n", 2), ("", 0)] {
+            let d = of(&format!("{above}Date;Libelle;Montant\n{rows}"));
+            assert_eq!((d.skip, d.header, d.names.as_slice()), (skip, true, ["Date", "Libelle", "Montant"].map(String::from).as_slice()), "{above}");
+        }
+        // A name may lack.
+        let d = of("Code;;Solde\nC1;a;1,50\nC2;b;2,50\nC3;c;3,50\n");
+        assert_eq!((d.skip, d.header, d.names[0].as_str()), (0, true, "Code"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) fn guarded(search: &Search<'_>, found: &mut [Match], sample: &Sample,
     read::each(sample, &search.a.dialect, each, room, &mut |row, columns| {
         let trial = trial.get_or_insert_with(|| Trial::new(transformation, columns, each.map(|e| e.expr.as_str()), &expressions));
         let Some(cells) = search.a.rows.get(row.index as usize) else { return Ok(false) };
-        for (at, _) in trial.texts(row.record, row.item).iter().enumerate().filter(|(_, text)| text.is_none()) {
+        for (at, _) in trial.texts(row.record, row.item.map(|i| (i.value, i.index, i.length))).iter().enumerate().filter(|(_, text)| text.is_none()) {
             empty[at].extend(computed[at].sources.iter().filter(|s| cells[**s].as_deref().is_none_or(|text| text.trim().is_empty())));
         }
         Ok(true)

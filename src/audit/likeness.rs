@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::conversions;
 use super::mapping::{Found, Match, Search};
 use super::profile::{Kind, Profile};
+use super::schema::Given;
 use super::unmatched;
 use super::values::BOOLS;
 
@@ -28,7 +29,8 @@ pub fn matches(search: &Search<'_>) -> Vec<Match> {
             out[*target] = Some(proposed(search, *source, *target, *score));
         }
     }
-    out.into_iter().enumerate().map(|(target, found)| found.unwrap_or_else(|| without(search, target))).collect()
+    let found = |(target, found): (usize, Option<Match>)| fixed(search, target).or(found).unwrap_or_else(|| without(search, target));
+    out.into_iter().enumerate().map(found).collect()
 }
 
 /// The likeliest column for one target that the shared records gave nothing for.
@@ -40,8 +42,17 @@ pub fn one(search: &Search<'_>, target: usize) -> Option<Match> {
     Some(found)
 }
 
+/// What a schema leaves no choice about.
+fn fixed(search: &Search<'_>, target: usize) -> Option<Match> {
+    let Some(Given::Always(value)) = &search.b.columns[target].given else { return None };
+    Some(unmatched(target, value, Found::Constant, 0.95, "the schema allows nothing else".to_owned()))
+}
+
 fn without(search: &Search<'_>, target: usize) -> Match {
     let b = &search.b.columns[target];
+    if let Some(Given::Unless(value)) = &b.given {
+        return unmatched(target, value, Found::Constant, 0.6, "the schema's default".to_owned());
+    }
     let records = search.b.reading.records;
     if records > 0 && b.filled == 0 {
         return unmatched(target, "''", Found::Constant, if records >= 10 { 0.8 } else { 0.6 }, format!("empty in all {records} records of B"));
@@ -195,7 +206,7 @@ fn yes_no(a: &Profile, b: &Profile) -> Option<(String, String)> {
         if p.distinct != 2 || p.top.len() != 2 { None } else { pairs.clone().find(fits).copied() }
     };
     // A schema wants true or false, and shows no words.
-    let wants_bool = b.kind == Kind::Bool && b.typed && b.top.is_empty();
+    let wants_bool = b.kind == Kind::Bool && b.top.is_empty();
     let (own, wanted) = (words(a)?, if wants_bool { ("true", "false") } else { words(b)? });
     if own == wanted && a.typed == b.typed {
         return None;
@@ -240,7 +251,9 @@ fn converted(search: &Search<'_>, source: usize, target: usize) -> (String, Stri
         // `PARIS` is B's `Paris`: told by values that both have.
         let capital = |t: &str| t.chars().next().map_or_else(String::new, |c| c.to_uppercase().chain(t[c.len_utf8()..].to_lowercase().chars()).collect());
         let one_case = cased(a, |t| t.to_uppercase()) || cased(a, |t| t.to_lowercase());
-        if overlap(a, b) > 0.0 && cased(b, capital) && one_case {
+        // One that both write alike tells of no change.
+        let changed = a.top.iter().any(|(t, _)| capital(t) != *t && b.top.iter().any(|(o, _)| *o == capital(t)));
+        if changed && cased(b, capital) && one_case {
             return (format!("{} | capitalize", a.expr), "with a capital".into());
         }
     }

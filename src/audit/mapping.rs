@@ -356,7 +356,7 @@ impl<'s> Search<'s> {
         read::each(sample, &self.a.dialect, each, room, &mut |row, columns| {
             let trial = trial.get_or_insert_with(|| Trial::new(transformation, columns, each.map(|e| e.expr.as_str()), expressions));
             if let Some(pairs) = wanted.get(&(row.index as usize)) {
-                for (at, text) in trial.texts(row.record, row.item).into_iter().enumerate() {
+                for (at, text) in trial.texts(row.record, row.item.map(|i| (i.value, i.index, i.length))).into_iter().enumerate() {
                     pairs.iter().for_each(|p| take(at, *p, text.as_deref()));
                 }
             }
@@ -379,6 +379,11 @@ impl<'s> Search<'s> {
         if self.is_constant(target) && best.is_none_or(|t| t.share < EXACT || self.likeness(&t.candidate, target) < 0.75) {
             if let Some(table) = codes::one_value(self, target) {
                 return table;
+            }
+            if super::names::is_secret(&b.name) {
+                let reason =
+                    format!("the same in all {records} records of B, and not shown: it is a secret. \"'${{env:NAME}}'\" takes it from the environment");
+                return unmatched(target, "null", Found::Nowhere, 0.0, reason);
             }
             let value = b.examples.first().map_or("", String::as_str);
             let confidence = if records >= 10 {
@@ -491,7 +496,8 @@ impl<'s> Search<'s> {
         let filled = (0..self.pairs.len()).filter(|p| !self.wanted(target, *p).is_empty()).count();
         let share =
             if wrong.is_none() { format!("all {count} records that were compared") } else { format!("{count} of the {filled} records that were compared") };
-        let mut reason = format!("{sources}, {}: gives B's value in {share}", best.candidate.does);
+        let of = if sources.is_empty() { String::new() } else { format!("{sources}, ") };
+        let mut reason = format!("{of}{}: gives B's value in {share}", best.candidate.does);
         if !others.is_empty() {
             others.truncate(3);
             reason.push_str(&format!("; so would {}", others.join(", ")));

@@ -29,7 +29,19 @@ impl Near {
         let (ma, mb) = (means(a.0), means(b.0));
         let sources: Vec<Vec<usize>> =
             if ma.len() * mb.len() <= ALL_MAX { vec![(0..ma.len()).collect(); mb.len()] } else { shortlists((&ma, a.1), (&mb, b.1), pairs) };
-        let alike = sources.iter().zip(&mb).map(|(list, target)| list.iter().map(|s| (*s, names::similarity(&ma[*s], target))).collect()).collect();
+        // Of `Address.Street` the last word says what it is, and those before where it belongs.
+        let leaf =
+            |side: &Side| -> Vec<Option<Meaning>> { side.columns.iter().map(|c| c.name.rsplit_once('.').map(|(_, leaf)| names::meaning(leaf))).collect() };
+        let (la, lb) = (leaf(a.0), leaf(b.0));
+        let alike = |s: usize, t: usize| {
+            let whole = names::similarity(&ma[s], &mb[t]);
+            if la[s].is_none() && lb[t].is_none() {
+                return whole;
+            }
+            let leaves = names::similarity(la[s].as_ref().unwrap_or(&ma[s]), lb[t].as_ref().unwrap_or(&mb[t]));
+            whole.max(leaves * 0.9 + whole * 0.1)
+        };
+        let alike = sources.iter().enumerate().map(|(t, list)| list.iter().map(|s| (*s, alike(*s, t))).collect()).collect();
         Self { sources, alike }
     }
 

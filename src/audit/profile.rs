@@ -58,6 +58,7 @@ impl Profile {
             decimals: None,
             required: false,
             max_length: None,
+            given: None,
             notes: Vec::new(),
         }
     }
@@ -124,6 +125,8 @@ pub struct Profile {
     pub required: bool,
     /// A schema says how long it may be.
     pub max_length: Option<usize>,
+    /// A schema says what it is.
+    pub given: Option<super::schema::Given>,
     /// What was noticed.
     pub notes: Vec<Note>,
 }
@@ -464,6 +467,7 @@ impl Column {
             numeric: self.filled > 0 && self.numbers == self.filled,
             required: false,
             max_length: None,
+            given: None,
             notes,
         }
     }

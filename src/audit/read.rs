@@ -41,7 +41,18 @@ pub struct Row<'r> {
     /// The record.
     pub record: &'r Record,
     /// The element of `each` that it is.
-    pub item: Option<&'r Value<'static>>,
+    pub item: Option<Item<'r>>,
+}
+
+/// An element of a list.
+#[derive(Clone, Copy)]
+pub struct Item<'r> {
+    /// The element.
+    pub value: &'r Value<'static>,
+    /// Its place in the list, from 0.
+    pub index: usize,
+    /// How many the list has.
+    pub length: usize,
 }
 
 /// What was read.
@@ -144,7 +155,8 @@ pub fn each(
                         Some(list) => {
                             let items = elements(&record, &list.name);
                             let mut on = true;
-                            for item in &items {
+                            for (index, value) in items.iter().enumerate() {
+                                let item = Item { value, index, length: items.len() };
                                 row = Row { index: out.records, item: Some(item), ..row };
                                 out.records += 1;
                                 on &= look(&row, &columns)?;
@@ -242,7 +254,7 @@ impl Layout {
             }
             Some(tree) => self.tree(&plain(tree), "", "", &style, out),
         }
-        match row.item {
+        match row.item.map(|item| item.value) {
             None => {}
             Some(item @ Value::Map(_)) => self.tree(item, "item", "item", &style, out),
             Some(item) => {

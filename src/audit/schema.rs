@@ -41,6 +41,17 @@ pub struct Column {
     pub values: Vec<String>,
     /// Its values have their type by themselves, as JSON's do.
     pub typed: bool,
+    /// What the schema says it always is, or is where nothing else is known.
+    pub given: Option<Given>,
+}
+
+/// A value that a schema names, as an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    /// It is always that.
+    Always(String),
+    /// It is that unless something else is said.
+    Unless(String),
 }
 
 /// The side that a schema describes; none: the sample is no schema.
@@ -67,6 +78,7 @@ fn profile(c: Column) -> Profile {
         typed: c.typed && c.kind != Kind::Text,
         required: c.required,
         max_length: c.max_length,
+        given: c.given,
         distinct: top.len() as u64,
         examples: c.values.into_iter().take(5).collect(),
         top,
@@ -139,13 +151,27 @@ fn properties(root: &Value, object: &Value, prefix: &str, out: &mut Vec<Column>,
             (_, "date-time") => Kind::DateTime,
             _ => Kind::Text,
         };
-        let values = property["enum"].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+        let listed: Vec<&Value> = property["enum"].as_array().into_iter().flatten().collect();
+        let (kind, kind_of) = match &property["type"] {
+            // A list of numbers says what their type is.
+            Value::Null if !listed.is_empty() && listed.iter().all(|v| v.is_i64()) => ("integer", Kind::Integer),
+            Value::Null if !listed.is_empty() && listed.iter().all(|v| v.is_number()) => ("number", Kind::Decimal),
+            _ => (kind, kind_of),
+        };
+        let values = listed.into_iter().filter_map(|v| v.as_str().map_or_else(|| v.is_number().then(|| v.to_string()), |t| Some(t.to_owned()))).collect();
+        let literal = |v: &Value| match v {
+            Value::String(text) => Some(super::conversions::literal(text)),
+            Value::Number(_) | Value::Bool(_) => Some(v.to_string()),
+            _ => None,
+        };
+        let always = property.get("const").and_then(literal).map(Given::Always);
+        let given = always.or_else(|| property.get("default").and_then(literal).map(Given::Unless));
         let max_length = property["maxLength"].as_u64().and_then(|n| usize::try_from(n).ok());
         let typed = matches!(kind, "integer" | "number" | "boolean");
         if name.is_empty() || out.iter().any(|c| c.name == path) {
             continue;
         }
-        out.push(Column { name: path, kind: kind_of, list: kind == "array", required: required(name), max_length, values, typed });
+        out.push(Column { name: path, kind: kind_of, list: kind == "array", required: required(name), max_length, values, typed, given });
     }
 }
 

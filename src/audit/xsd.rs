@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use quick_xml::events::{BytesStart, Event};
 
 use super::profile::Kind;
-use super::schema::{COLUMNS_MAX, Column, Described};
+use super::schema::{COLUMNS_MAX, Column, Described, Given};
 
 /// Types that refer to each other deeper than this go round in circles.
 const DEPTH_MAX: usize = 12;
@@ -169,6 +169,11 @@ fn columns(root: &Node, element: &Node, prefix: &str, out: &mut Vec<Column>, dep
             values: restriction
                 .map_or_else(Vec::new, |r| r.children.iter().filter(|c| c.name == "enumeration").map(|c| c.attribute("value").to_owned()).collect()),
             typed: false,
+            given: match (declaration.attribute("fixed"), declaration.attribute("default")) {
+                ("", "") => None,
+                ("", default) => Some(Given::Unless(super::conversions::literal(default))),
+                (fixed, _) => Some(Given::Always(super::conversions::literal(fixed))),
+            },
         });
     }
 }

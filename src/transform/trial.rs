@@ -43,8 +43,9 @@ impl<'t> Trial<'t> {
         }
     }
 
-    /// What each expression gives for a record, as B would read it; none: it rejects the record.
-    pub fn texts(&mut self, record: &Record, item: Option<&Value<'static>>) -> Vec<Option<String>> {
+    /// What each expression gives for a record, or for an element of its list with its place in it and the list's length, as B
+    /// would read it; none: it rejects the record.
+    pub fn texts(&mut self, record: &Record, item: Option<(&Value<'static>, usize, usize)>) -> Vec<Option<String>> {
         self.arena.reset();
         let text = |(plan, state): &(Plan, State)| {
             let env = Env {
@@ -54,7 +55,7 @@ impl<'t> Trial<'t> {
                 style: &self.spec.style,
                 lookups: &self.lookups,
                 context: &self.context,
-                turn: item.map(|item| Turn { item, index: 0, length: 1 }),
+                turn: item.map(|(item, index, length)| Turn { item, index, length }),
                 change: None,
                 state,
                 arena: &self.arena,

@@ -118,6 +118,87 @@ fn a_draft_rejects_no_record_for_what_a_left_empty() {
     assert!(out.stderr.contains("1 rejected") && !out.stdout.contains("R003"), "{}{}", out.stdout, out.stderr);
 }
 
+/// The mapping of two samples, by target.
+fn mapping(w: &World, a: (&str, &str), b: (&str, &str)) -> (Value, String) {
+    w.write(a.0, a.1);
+    w.write(b.0, b.1);
+    let found = w.json(&["audit", a.0, b.0, "--json"]);
+    let draft = w.path("draft.toml");
+    let _ = fs::remove_file(&draft);
+    w.run(&["audit", a.0, b.0, "--draft", "draft.toml"]).ok();
+    w.run(&["-c", "draft.toml", "config", "check"]).ok();
+    (found, w.run(&["-c", "draft.toml", "transform", "a", a.0]).stdout)
+}
+
+fn expression<'f>(found: &'f Value, target: &str) -> &'f str {
+    let of = |m: &&'f Value| m["target"] == target;
+    found["mapping"].as_array().unwrap().iter().find(of).unwrap()["expression"].as_str().unwrap()
+}
+
+#[test]
+fn a_day_of_six_digits_is_what_the_records_that_both_hold_say() {
+    let w = World::new("");
+    let rows = |f: fn(u32, u32) -> String| (1..=14).map(|i| f(i % 12 + 1, i % 5 + 1)).collect::<String>();
+    let a = format!("Date;id;texte\n{}", rows(|d, m| format!("{d:02}/{m:02}/2025;K{d}{m};x{d}{m}\n")));
+    let b = format!("date_piece;id;texte\n{}", rows(|d, m| format!("25{m:02}{d:02};K{d}{m};x{d}{m}\n")));
+    let (found, out) = mapping(&w, ("a.csv", &a), ("b.csv", &b));
+    assert_eq!(out, b, "{found:#}");
+    let a = a.replace("/2025", "/2025 08:10:00");
+    let iso = format!("when;id;texte\n{}", rows(|d, m| format!("2025-{m:02}-{d:02}T08:10:00Z;K{d}{m};x{d}{m}\n")));
+    let (found, out) = mapping(&w, ("a.csv", &a), ("b.csv", &iso));
+    assert_eq!(out, iso, "{found:#}");
+}
+
+#[test]
+fn the_number_of_a_line_in_its_document_is_found() {
+    let w = World::new("");
+    let (mut a, mut b) = ("<r>".to_owned(), "cmd,ligne,ref\n".to_owned());
+    for c in 0..6 {
+        a += &format!("<c n='C{c}'>");
+        for l in 0..=c % 3 + 1 {
+            a += &format!("<l><ref>R{c}{l}</ref></l>");
+            b += &format!("C{c},{},R{c}{l}\n", l + 1);
+        }
+        a += "</c>";
+    }
+    let (found, out) = mapping(&w, ("a.xml", &format!("{a}</r>")), ("b.csv", &b));
+    assert_eq!((expression(&found, "ligne"), out.as_str()), ("loop.index", b.as_str()), "{found:#}");
+    let line = found["mapping"].as_array().unwrap().iter().find(|m| m["target"] == "ligne").unwrap();
+    assert!(line["confidence"].as_f64().unwrap() >= 0.8, "{line}");
+}
+
+#[test]
+fn what_a_schema_fixes_is_taken_from_it() {
+    let w = World::new("");
+    let schema = r#"{"$schema": "x", "type": "array", "items": {"type": "object", "properties": {"code": {"type": "string"}, "currency": {"const": "EUR"},
+        "origin": {"type": "string", "default": "ERP"}, "tva": {"enum": [20, 5.5]}, "actif": {"type": "boolean"}, "address": {"type": "object", "properties": {"street": {"type": "string"}}}}}}"#;
+    let a = "Code;TVA;Actif;Rue\nA1;20,00;Oui;1 rue du Port\nA2;5,50;Non;2 rue du Lac\nA3;20,00;Oui;3 rue du Bac\n";
+    let (found, out) = mapping(&w, ("a.csv", a), ("schema.json", schema));
+    assert_eq!((expression(&found, "currency"), expression(&found, "origin")), ("'EUR'", "'ERP'"));
+    let out: Value = serde_json::from_str(&out).unwrap();
+    let first = r#"{"code":"A1","currency":"EUR","origin":"ERP","tva":20.00,"actif":true,"address":{"street":"1 rue du Port"}}"#;
+    assert_eq!(out[0].to_string(), first);
+    let xsd = r#"<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="clients"><xs:complexType><xs:sequence><xs:element name="client" maxOccurs="unbounded"><xs:complexType><xs:sequence>
+        <xs:element name="Code" type="xs:string"/><xs:element name="Actif" type="xs:boolean"/><xs:element name="Devise" type="xs:string" fixed="EUR"/></xs:sequence></xs:complexType></xs:element></xs:sequence></xs:complexType></xs:element></xs:schema>"#;
+    let (_, out) = mapping(&w, ("a.csv", a), ("schema.xsd", xsd));
+    assert!(out.contains("<Actif>true</Actif>") && out.contains("<Actif>false</Actif>") && out.contains("<Devise>EUR</Devise>"), "{out}");
+}
+
+#[test]
+fn a_secret_is_no_constant_and_equal_values_tell_of_no_change() {
+    let w = World::new("");
+    let (mut a, mut b) = ("Code;Nom\n".to_owned(), "code,name,Password\n".to_owned());
+    for i in 0..12 {
+        a += &format!("C{i};Nom {i}\n");
+        b += &format!("C{i},Nom {i},ChangezMoi!2026\n");
+    }
+    let (found, _) = mapping(&w, ("a.csv", &a), ("b.csv", &b));
+    assert!(!found.to_string().contains("ChangezMoi") && expression(&found, "Password") == "null", "{found}");
+    assert!(found["automation"]["reasons"].to_string().contains("Password"), "{}", found["automation"]);
+    let (found, _) = mapping(&w, ("a.csv", "Code;Nom\nC1;M\u{e9}ry\nC2;D\u{fc}n\n"), ("b.csv", "code,name\nC1,M\u{e9}ry\n"));
+    assert_eq!((expression(&found, "code"), expression(&found, "name")), ("Code", "Nom"));
+}
+
 #[test]
 fn dialects_are_right_for_every_export_with_a_known_answer() {
     let w = World::new("");
