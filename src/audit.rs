@@ -3,6 +3,7 @@
 //! A sample is read by the product's own readers, and what is proposed is tried by its own evaluator, so that a draft
 //! does what the audit says. Every guess carries what tells for it; none is ever made in silence.
 
+mod believed;
 pub mod codes;
 pub mod combine;
 mod computed;

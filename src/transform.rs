@@ -13,6 +13,7 @@ pub mod filters;
 mod fit;
 pub mod group;
 mod kinds;
+mod lets;
 pub mod lookup;
 mod parse;
 mod pieces;

@@ -196,6 +196,10 @@ impl Reading {
             Some(pattern) => format!("{} is not a date and time of the form {pattern}", quoted(text)),
             None => format!("{} is not a date and time as in 2025-12-31T23:59:00", quoted(text)),
         };
+        // A leap second, which would be read as the second before it.
+        if text.contains(":60") {
+            return Err(fail());
+        }
         let Some(pattern) = pattern else {
             return iso_datetime(text).ok_or_else(fail);
         };

@@ -242,8 +242,17 @@ impl<'r> Env<'r> {
             Node::Range(args) => self.range(args),
             Node::List(items) => items.iter().map(|n| self.eval(n).map(Value::into_owned)).collect::<Eval<Vec<_>>>().map(Value::list),
             Node::Map(entries) => {
-                let entries = entries.iter().map(|(k, v)| Ok((self.style.text(&self.eval(k)?).as_ref().into(), self.eval(v)?.into_owned())));
-                entries.collect::<Eval<Vec<_>>>().map(Value::map)
+                let entries = entries.iter().map(|(k, v)| Ok::<_, Fault>((self.style.text(&self.eval(k)?).as_ref().into(), self.eval(v)?.into_owned())));
+                // A key that stands twice has its last value, in its first place.
+                let mut out = crate::record::Entries::new();
+                for entry in entries {
+                    let (key, value) = entry?;
+                    match out.iter_mut().find(|(known, _)| *known == key) {
+                        Some(known) => known.1 = value,
+                        None => out.push((key, value)),
+                    }
+                }
+                Ok(Value::map(out))
             }
         }
     }

@@ -317,8 +317,20 @@ impl Node {
 /// Visits a node and all below it.
 pub fn walk(node: &Node, visit: &mut dyn FnMut(&Node)) {
     visit(node);
-    let args = |a: &Args, visit: &mut dyn FnMut(&Node)| {
-        a.positional.iter().chain(a.named.iter().map(|(_, n)| n)).for_each(|n| walk(n, visit));
+    children(node, &mut |n| walk(n, visit));
+}
+
+/// The same without what a `let` stands for, of which the text is another.
+pub fn walk_own(node: &Node, visit: &mut dyn FnMut(&Node)) {
+    visit(node);
+    if !matches!(node, Node::Let(_)) {
+        children(node, &mut |n| walk_own(n, visit));
+    }
+}
+
+fn children(node: &Node, each: &mut dyn FnMut(&Node)) {
+    let args = |a: &Args, each: &mut dyn FnMut(&Node)| {
+        a.positional.iter().chain(a.named.iter().map(|(_, n)| n)).for_each(each);
     };
     match node {
         Node::Const(_)
@@ -332,33 +344,33 @@ pub fn walk(node: &Node, visit: &mut dyn FnMut(&Node)) {
         | Node::Op
         | Node::Before
         | Node::Undefined(_) => {}
-        Node::Let(n) => walk(n, visit),
-        Node::Typed(n, _) | Node::Attr(n, _) | Node::Not(n) | Node::Neg(n) | Node::Defined(n) | Node::Lookup(n, ..) | Node::Nextval(n) => walk(n, visit),
+        Node::Let(n) => each(n),
+        Node::Typed(n, _) | Node::Attr(n, _) | Node::Not(n) | Node::Neg(n) | Node::Defined(n) | Node::Lookup(n, ..) | Node::Nextval(n) => each(n),
         Node::Index(a, b) | Node::And(a, b) | Node::Or(a, b) | Node::Arithmetic(_, a, b) | Node::Concat(a, b) => {
-            walk(a, visit);
-            walk(b, visit);
+            each(a);
+            each(b);
         }
         Node::Slice(n, parts) => {
-            walk(n, visit);
-            parts.iter().flatten().for_each(|p| walk(p, visit));
+            each(n);
+            parts.iter().flatten().for_each(|p| each(p));
         }
         Node::Compare(n, rest) => {
-            walk(n, visit);
-            rest.iter().for_each(|(_, n)| walk(n, visit));
+            each(n);
+            rest.iter().for_each(|(_, n)| each(n));
         }
         Node::If(a, b, c) | Node::Default(a, b, c) => {
-            walk(a, visit);
-            walk(b, visit);
-            c.iter().for_each(|n| walk(n, visit));
+            each(a);
+            each(b);
+            c.iter().for_each(|n| each(n));
         }
         Node::Filter(_, n, a) | Node::Test(_, n, a) => {
-            walk(n, visit);
-            args(a, visit);
+            each(n);
+            args(a, each);
         }
-        Node::Range(items) | Node::List(items) => items.iter().for_each(|n| walk(n, visit)),
+        Node::Range(items) | Node::List(items) => items.iter().for_each(|n| each(n)),
         Node::Map(entries) => entries.iter().for_each(|(k, v)| {
-            walk(k, visit);
-            walk(v, visit);
+            each(k);
+            each(v);
         }),
     }
 }

@@ -5,9 +5,11 @@
 mod lists;
 mod text;
 
-use lists::{batch, end, entries_of, extreme, filtered, groupby, items_of, join, length, map, pairs, slice, sort, sum, unique};
+use lists::{batch, dictsort, end, entries_of, extreme, filtered, groupby, items_of, join, length, map, pairs, slice, sort, sum, unique};
 pub use text::ascii;
-use text::{capitalized, file_size, format_text, lower, regex_replace, replace, split, strftime, titled, trim, truncate, upper, url_encoded, wordwrap};
+use text::{
+    capitalized, file_size, format_text, indent, indented, lower, regex_replace, replace, split, strftime, titled, trim, truncate, upper, urlencode, wordwrap,
+};
 
 use super::compile::last_line;
 use super::eval::{Env, Eval, Fault, digits, number, truth, whole};
@@ -118,7 +120,7 @@ pub static FILTERS: &[Filter] = &[
     text("capitalize", (0, 0), &[], ("'jean PAUL' | capitalize", "Jean paul"), |c, v| Ok(Value::owned(capitalized(&c.shown(&v))))),
     text("title", (0, 0), &[], ("'saint-denis' | title", "Saint-Denis"), |c, v| Ok(Value::owned(titled(&c.shown(&v))))),
     text("trim", (0, 1), &["chars"], ("'  a ' | trim", "a"), trim),
-    text("replace", (2, 3), &["count"], ("'a-b' | replace('-', ' ')", "a b"), replace),
+    text("replace", (2, 3), &["old", "new", "count"], ("'a-b' | replace('-', ' ')", "a b"), replace),
     text("regex_replace", (2, 2), &[], ("'a  b' | regex_replace('\\\\s+', ' ')", "a b"), regex_replace),
     text("ascii", (0, 0), &[], ("'Cœur Éloïse' | ascii", "Coeur Eloise"), |c, v| Ok(Value::owned(ascii(&c.shown(&v))))),
     text("escape", (0, 0), &[], ("'<a>' | escape", "&lt;a&gt;"), |c, v| Ok(Value::owned(escaped(&c.shown(&v))))),
@@ -137,14 +139,11 @@ pub static FILTERS: &[Filter] = &[
         let lacks = width.saturating_sub(s.chars().count());
         Ok(Value::owned(format!("{}{s}{}", " ".repeat(lacks / 2), " ".repeat(lacks - lacks / 2))))
     }),
-    text("indent", (0, 1), &["width"], ("'a\nb' | indent(2)", "a\n  b"), |c, v| {
-        let pad = " ".repeat(usize::try_from(c.whole(0, "width")?.unwrap_or(4)).unwrap_or(0).min(1000));
-        Ok(Value::owned(c.shown(&v).replace('\n', &format!("\n{pad}"))))
-    }),
-    text("wordwrap", (0, 3), &["width", "break_long_words", "wrapstring"], ("'aa bb cc' | wordwrap(5)", "aa bb\ncc"), wordwrap),
+    text("indent", (0, 3), &["width", "first", "blank"], ("'a\nb' | indent(2)", "a\n  b"), indent),
+    text("wordwrap", (0, 4), &["width", "break_long_words", "wrapstring", "break_on_hyphens"], ("'aa bb cc' | wordwrap(5)", "aa bb\ncc"), wordwrap),
     text("filesizeformat", (0, 1), &["binary"], ("1500 | filesizeformat", "1.5 kB"), file_size),
     text("forceescape", (0, 0), &[], ("'<a>' | forceescape", "&lt;a&gt;"), |c, v| Ok(Value::owned(escaped(&c.shown(&v))))),
-    text("urlencode", (0, 0), &[], ("'a b&é' | urlencode", "a%20b%26%C3%A9"), |c, v| Ok(Value::owned(url_encoded(&c.shown(&v))))),
+    text("urlencode", (0, 0), &[], ("'a b&é' | urlencode", "a%20b%26%C3%A9"), urlencode),
     text("format", (0, usize::MAX), &[], ("'%05.1f %s' | format(2.25, 'x')", "002.3 x"), format_text),
     text("strftime", (1, 1), &[], ("('2025-12-31' | date) | strftime('%d/%m/%y')", "31/12/25"), strftime),
     Filter {
@@ -175,12 +174,9 @@ pub static FILTERS: &[Filter] = &[
         run: |c, v| Ok(texts(c.shown(&v).lines())),
     },
     other("decimal", (0, 0), &[], Number, ("'1.50' | decimal", "1.50"), |c, v| convert(c.env, Type::Decimal, None, v)),
-    other("float", (0, 1), &["default"], Number, ("'1.50' | float", "1.50"), |c, v| or_default(c, convert(c.env, Type::Decimal, None, v))),
+    seeing("float", (0, 1), &["default"], Number, ("'1.50' | float", "1.50"), |c, v| or_default(c, convert(c.env, Type::Decimal, None, v))),
     other("integer", (0, 0), &[], Number, ("'007' | integer", "7"), |c, v| convert(c.env, Type::Integer, None, v)),
-    other("int", (0, 1), &["default"], Number, ("'7.9' | int", "7"), |c, v| match or_default(c, convert(c.env, Type::Decimal, None, v))? {
-        Value::Number(n) => Ok(Value::Number(n.trunc().normalize())),
-        v => Ok(v),
-    }),
+    seeing("int", (0, 2), &["default", "base"], Number, ("'7.9' | int", "7"), int),
     other("date", (0, 1), &[], Time, ("'31-12-2025' | date('%d-%m-%Y')", "2025-12-31"), |c, v| convert(c.env, Type::Date, c.text(0, "").as_deref(), v)),
     other("datetime", (0, 1), &[], Time, ("'2025-12-31 23:59' | datetime", "2025-12-31T23:59:00"), |c, v| {
         convert(c.env, Type::DateTime, c.text(0, "").as_deref(), v)
@@ -198,6 +194,7 @@ pub static FILTERS: &[Filter] = &[
     other("reverse", (0, 0), &[], Unknown, ("'abc' | reverse", "cba"), |c, v| match v {
         Value::List(l) => Ok(Value::list(l.iter().rev().cloned().collect())),
         Value::Nodes(n) => Ok(Value::list(n.items().collect::<Vec<_>>().into_iter().rev().collect())),
+        Value::Map(m) => Ok(Value::list(m.iter().rev().map(|(k, _)| Value::owned(k.to_string())).collect())),
         v => Ok(Value::owned(c.shown(&v).chars().rev().collect::<String>())),
     }),
     other("sort", (0, 3), &["reverse", "case_sensitive", "attribute"], Unknown, ("['b', 'A'] | sort | join", "Ab"), sort),
@@ -213,11 +210,7 @@ pub static FILTERS: &[Filter] = &[
         filtered(c, v, false, c.text(0, ""))
     }),
     other("items", (0, 0), &[], Unknown, ("{'a': 1} | items | first | first", "a"), |_, v| pairs(&v)),
-    other("dictsort", (0, 0), &[], Unknown, ("{'b': 1, 'a': 2} | dictsort | first | first", "a"), |_, v| {
-        let mut entries = entries_of(&v)?.to_vec();
-        entries.sort_by(|a, b| a.0.cmp(&b.0));
-        pairs(&Value::map(entries))
-    }),
+    other("dictsort", (0, 3), &["case_sensitive", "by", "reverse"], Unknown, ("{'b': 1, 'a': 2} | dictsort | first | first", "a"), dictsort),
     other("attr", (1, 1), &[], Unknown, ("{'a': 1} | attr('a')", "1"), |c, v| c.env.part(v, &c.text(0, "").unwrap_or_default())),
     other("batch", (1, 2), &["fill_with"], Unknown, ("[1, 2, 3] | batch(2) | length", "2"), batch),
     other("slice", (1, 2), &["fill_with"], Unknown, ("[1, 2, 3] | slice(2) | first | join(',')", "1,2"), slice),
@@ -231,7 +224,11 @@ pub static FILTERS: &[Filter] = &[
     seeing("count", (0, 0), &[], Number, ("[1, 2] | count", "2"), length),
     seeing("join", (0, 2), &["d", "attribute"], Text, ("['a', 'b'] | join(', ')", "a, b"), join),
     seeing("tojson", (0, 1), &["indent"], Text, ("{'a': [1, null]} | tojson", "{\"a\":[1,null]}"), |c, v| {
-        Ok(Value::owned(crate::formats::json::to_text(&v, c.env.style)))
+        let text = crate::formats::json::to_text(&v, c.env.style);
+        Ok(Value::owned(match c.whole(0, "indent")? {
+            None => text,
+            Some(n) => indented(&text, usize::try_from(n).unwrap_or(0).min(100)),
+        }))
     }),
 ];
 
@@ -374,9 +371,32 @@ fn serial<'r>(v: &Value<'_>, kind: Type) -> Eval<Value<'r>> {
 }
 
 /// A conversion, or the argument that stands for what can't be converted.
+/// No text is made longer than that, whatever a file holds.
+const TEXT_MAX: usize = 64 * 1024 * 1024;
+
+fn not_too_long(bytes: usize) -> Eval<()> {
+    if bytes > TEXT_MAX { Err(Fault::Message(format!("a text of {bytes} bytes would be longer than {TEXT_MAX}"))) } else { Ok(()) }
+}
+
+/// A whole number, of digits to a base where one is given.
+fn int<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    if let Some(base) = c.whole(1, "base")?.filter(|base| *base != 10) {
+        let text = c.shown(&v).trim().to_lowercase();
+        let (sign, digits) = text.strip_prefix('-').map_or((1, text.as_str()), |digits| (-1, digits));
+        let digits = ["0x", "0o", "0b"].iter().find_map(|p| digits.strip_prefix(p)).unwrap_or(digits);
+        let base = u32::try_from(base).ok().filter(|b| (2..=36).contains(b)).ok_or_else(|| Fault::Message(format!("{base} is no base from 2 to 36")))?;
+        let read = i64::from_str_radix(digits, base).map(|n| Value::Number(Decimal::from(sign * n)));
+        return or_default(c, read.map_err(|_| Fault::Message(format!("{} is no number to the base {base}", quoted(&text)))));
+    }
+    match or_default(c, convert(c.env, Type::Decimal, None, v))? {
+        Value::Number(n) => Ok(Value::Number(n.trunc().normalize())),
+        v => Ok(v),
+    }
+}
+
 fn or_default<'r>(c: &Call<'_, 'r>, converted: Eval<Value<'r>>) -> Eval<Value<'r>> {
     match (converted, c.get(0, "default")) {
-        (Err(_), Some(default)) => Ok(default.clone()),
+        (Err(_) | Ok(Value::Null), Some(default)) => Ok(default.clone()),
         (converted, _) => converted,
     }
 }

@@ -3,11 +3,11 @@
 use minijinja::machinery::ast::Expr;
 
 use super::compile::range_of;
-use super::expr::{Cmp, Known, Mistake, Node, Op, Scope, walk};
+use super::expr::{Cmp, Known, Mistake, Node, Op, Scope, walk_own};
 
 /// Comparisons of text with a number, and arithmetic on text, are told before any record is seen.
 pub(super) fn check_kinds(expr: &Expr<'_>, node: &Node, scope: &mut Scope<'_>) {
-    walk(node, &mut |inner| {
+    walk_own(node, &mut |inner| {
         let clash = |a: &Node, b: &Node| {
             let (a, b) = (a.known(), b.known());
             a != b && a != Known::Unknown && b != Known::Unknown

@@ -8,14 +8,21 @@ use minijinja::machinery::{Token, parse_expr, tokenize};
 /// Literals and what stands between them are not counted: a list of thousands is flat.
 const TOKENS_MAX: usize = 4000;
 
+const SIGNS_MAX: usize = 50;
+
 /// Parses an expression.
 pub(super) fn parse(text: &str) -> Result<Expr<'_>, Error> {
     // Behind a text literal the parser takes what it can't read for the end (minijinja 3.1, `parse_primary`).
-    let mut count = 0;
+    let (mut count, mut signs) = (0, 0);
     for token in tokenize(text, true, Default::default()) {
         let (token, _) = token?;
         let flat = matches!(token, Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_) | Token::Comma | Token::Colon);
         count += usize::from(!flat);
+        // Each of them stands within the one before it.
+        signs = if matches!(token, Token::Minus | Token::Ident("not")) { signs + 1 } else { 0 };
+        if signs > SIGNS_MAX {
+            return Err(Error::new(minijinja::ErrorKind::SyntaxError, format!("more than {SIGNS_MAX} times `-` or `not` one behind the other")));
+        }
     }
     if count > TOKENS_MAX {
         let message = format!("the expression has {count} names and signs, more than {TOKENS_MAX}: name parts of it with `let`");
@@ -60,6 +67,7 @@ mod tests {
         }
         assert!(parse(&vec!["a"; 3000].join(" or ")).is_err_and(|e| e.to_string().contains("more than 4000")));
         assert!(parse(&vec!["a"; 1500].join(" or ")).is_ok());
+        assert!(parse(&format!("{}1", "-".repeat(2500))).is_err() && parse(&format!("{}a", "not ".repeat(3900))).is_err() && parse("not not - -1").is_ok());
         assert!(parse(&format!("a in [{}]", vec!["'x'"; 20_000].join(", "))).is_ok());
     }
 }

@@ -3,15 +3,13 @@
 //! Every mistake of a mapping is found at once, with the key and the place in its expression. A plan is immutable and
 //! may be used by several threads; what changes from record to record is in [`super::eval::State`].
 
-use std::sync::Arc;
-
-use super::compile;
 use super::eval::{Env, truth};
-use super::expr::{Changes, Each, Fact, Mistake, NO_COLUMN, Named, Node, Scope, walk};
+use super::expr::{Changes, Each, Fact, Mistake, Named, Node, Scope, walk};
 pub use super::place::Place;
 use super::rules::sameness;
 pub use super::rules::{Rule, Unique};
 use super::typed::{self, Declared};
+use super::{compile, lets};
 use crate::formats::text::{Style, Type, quoted};
 use crate::options::nearest;
 use crate::record::{Columns, Reject, Value};
@@ -132,7 +130,7 @@ impl Plan {
         scope.map = mapping.map.as_deref().unwrap_or_default();
         scope.each = if mapping.each.is_some() { Each::Element } else { Each::None };
         scope.each_path = mapping.each.as_ref().and_then(|text| typed::each_path(text, &mapping.lets));
-        let lets = compile_lets(mapping, &mut scope, &mut mistakes);
+        let lets = lets::compile(mapping, &mut scope, &mut mistakes);
         scope.lets = &lets;
         let element = std::mem::replace(&mut scope.each, Each::None);
         let each = mapping.each.as_ref().map(|text| typed::compile_each(text, &mut scope));
@@ -383,14 +381,6 @@ fn always(node: &Node) -> Vec<&Node> {
     }
 }
 
-/// Whether some expression names this `let`.
-fn is_used(mapping: &Mapping, name: &str) -> bool {
-    let named = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
-    let lets = mapping.lets.iter().filter(|(n, _)| n != name).map(|(_, t)| t);
-    let others = mapping.checks.iter().chain(mapping.map.iter().flatten()).map(|(_, t)| t);
-    lets.chain(others).chain(&mapping.condition).chain(&mapping.each).any(|text| named(text))
-}
-
 /// The value that a rule is about.
 fn ruled<'v, 'r>(values: &'v [Value<'r>], name: &str, at: Option<usize>) -> &'v Value<'r> {
     let found = match at {
@@ -398,30 +388,6 @@ fn ruled<'v, 'r>(values: &'v [Value<'r>], name: &str, at: Option<usize>) -> &'v 
         None => values.first().and_then(|whole| whole.get(name)),
     };
     found.unwrap_or(&Value::Null)
-}
-
-fn compile_lets(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut Vec<(Place, Mistake)>) -> Vec<(String, Arc<Node>)> {
-    let mut lets: Vec<(String, Arc<Node>)> = Vec::new();
-    for (name, text) in &mapping.lets {
-        // A `let` sees those before it.
-        let mut inner = Scope::new(scope.columns, scope.types);
-        inner.lets = &lets;
-        inner.lookups = scope.lookups;
-        inner.map = scope.map;
-        inner.each = scope.each;
-        // Where it is used decides; `where` and `check` fail on what is not known there yet.
-        inner.changes = if mapping.key.is_some() { Changes::Told } else { Changes::NotTold };
-        inner.each_path.clone_from(&scope.each_path);
-        inner.fields = std::mem::take(&mut scope.fields);
-        let node = compile::compile(text, &mut inner);
-        // A name that nobody uses harms nobody; what can't be parsed is told all the same.
-        let used = is_used(mapping, name);
-        let told = inner.mistakes.drain(..).filter(|m| used || !(m.message.starts_with(NO_COLUMN) || m.message.starts_with('`')));
-        mistakes.extend(told.map(|m| (Place::Let(name.clone()), m)));
-        scope.fields = inner.fields;
-        lets.push((name.clone(), Arc::new(node)));
-    }
-    lets
 }
 
 fn targets(

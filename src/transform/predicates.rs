@@ -74,8 +74,8 @@ pub static PREDICATES: &[Predicate] = &[
     plain("mapping", ("{'a': 1} is mapping", "true"), |_, v, _| Ok(matches!(v, Value::Map(_)))),
     plain("odd", ("3 is odd", "true"), |_, v, _| Ok(remainder(v, Decimal::TWO)?.is_some_and(|rest| !rest.is_zero()))),
     plain("even", ("3 is even", "false"), |_, v, _| Ok(remainder(v, Decimal::TWO)?.is_some_and(|rest| rest.is_zero()))),
-    plain("lower", ("'ab' is lower", "true"), |e, v, _| Ok(e.style.text(v).chars().all(|c| !c.is_uppercase()))),
-    plain("upper", ("'AB' is upper", "true"), |e, v, _| Ok(e.style.text(v).chars().all(|c| !c.is_lowercase()))),
+    plain("lower", ("'ab' is lower", "true"), |e, v, _| Ok(is_all(&e.style.text(v), char::is_lowercase, char::is_uppercase))),
+    plain("upper", ("'AB' is upper", "true"), |e, v, _| Ok(is_all(&e.style.text(v), char::is_uppercase, char::is_lowercase))),
     plain("email", ("'a.b@c.fr' is email", "true"), |e, v, _| Ok(is_email(&e.style.text(v)))),
     plain("iban", ("'FR76 3000 6000 0112 3456 7890 189' is iban", "true"), |e, v, _| Ok(is_iban(&e.style.text(v)))),
     plain("siret", ("'73282932000074' is siret", "true"), |e, v, _| Ok(is_siret(&e.style.text(v)))),
@@ -102,6 +102,11 @@ pub static PREDICATES: &[Predicate] = &[
     with_argument("le", ("2 is le(2)", "true"), |_, v, a| Ok(order(v, argument(a)?)?.is_some_and(std::cmp::Ordering::is_le))),
     with_argument("ge", ("2 is ge(2)", "true"), |_, v, a| Ok(order(v, argument(a)?)?.is_some_and(std::cmp::Ordering::is_ge))),
 ];
+
+/// Whether a text has letters of one case, and none of the other.
+fn is_all(text: &str, one: fn(char) -> bool, other: fn(char) -> bool) -> bool {
+    text.chars().any(one) && !text.chars().any(other)
+}
 
 /// The test of that name, or of its sign.
 pub fn named(name: &str) -> Option<&'static Predicate> {

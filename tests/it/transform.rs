@@ -421,3 +421,77 @@ fn a_template_sees_the_parts_of_a_record_in_their_order() {
     w.write("in.csv", "a\n1\n");
     assert_eq!(w.run(&["transform", "r", "in.csv"]).ok().stdout, "zz=1 b=1 aa=1 {\"zz\":\"1\",\"b\":\"1\",\"aa\":\"1\"} true false\n");
 }
+
+#[test]
+fn filters_take_jinjas_arguments_and_give_what_jinja_gives() {
+    let cases = [
+        ("dl | sort(attribute='k,v') | map(attribute='v') | join", "231"),
+        ("dl | sort(attribute='k,v', reverse=true) | map(attribute='v') | join", "132"),
+        ("'' | int(5)", "5"),
+        ("nul | int(5)", "5"),
+        ("'x' | float(5)", "5"),
+        ("'ff' | int(0, 16)", "255"),
+        ("'0x1F' | int(base=16)", "31"),
+        ("'a\\n\\nb' | indent(2)", "a\n\n  b"),
+        ("'a\\n\\nb' | indent(2, true)", "  a\n\n  b"),
+        ("'a\\nb' | indent('>>', first=true)", ">>a\n>>b"),
+        ("'a\\n\\nb' | indent(2, blank=true)", "a\n  \n  b"),
+        ("'a  b   c' | wordwrap(50)", "a  b   c"),
+        ("'  Hé lo' | wordwrap(4)", "  Hé\nlo"),
+        ("'abcdefgh ij' | wordwrap(3)", "abc\ndef\ngh\nij"),
+        ("'demi-finale' | wordwrap(8)", "demi-\nfinale"),
+        ("'demi-finale' | wordwrap(8, true, '\\n', false)", "demi-fin\nale"),
+        ("'%x' | format(-3)", "-3"),
+        ("'%#x' | format(255)", "0xff"),
+        ("'%.3d|%05d|%+d|%o' | format(7, -42, 5, 8)", "007|-0042|+5|10"),
+        ("{'a b': 1, 'c/d': 'é'} | urlencode", "a+b=1&c%2Fd=%C3%A9"),
+        ("[['a', 1], ['b', 2]] | urlencode", "a=1&b=2"),
+        ("{'a': 1, 'b': 3, 'a': 2} | tojson", "{\"a\":2,\"b\":3}"),
+        ("{'a': [1, {}], 'b': 'x,\\\"[:'} | tojson(indent=2)", "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": \"x,\\\"[:\"\n}"),
+        ("mp | reverse | join(',')", "r,q,p"),
+        ("mp | dictsort(by='value') | map('first') | join(',')", "q,p,r"),
+        ("mp | dictsort(reverse=true) | map('first') | join(',')", "r,q,p"),
+        ("['A', 'a', 'b'] | unique(case_sensitive=false) | join", "Ab"),
+        ("'a-b' | replace(old='-', new='+')", "a+b"),
+        ("'007' is upper", "false"),
+        ("'A7' is upper", "true"),
+        ("['007', 'ABC'] | select('upper') | join", "ABC"),
+        ("l | batch(2, 0) | map('join', '-') | join(';')", "3-1;2-0"),
+    ];
+    let map: String = cases.iter().enumerate().map(|(i, (e, _))| format!("t{i} = '''{e}'''\n")).collect();
+    let w = World::local(&format!("[routes.r.input]\nformat = \"ndjson\"\n[routes.r.map]\n{map}[routes.r.output]\nformat = \"ndjson\"\n"));
+    w.write(
+        "in.json",
+        "{\"dl\":[{\"k\":\"x\",\"v\":2},{\"k\":\"y\",\"v\":1},{\"k\":\"x\",\"v\":3}],\"l\":[3,1,2],\"mp\":{\"p\":5,\"q\":4,\"r\":6},\"nul\":null}\n",
+    );
+    let out: serde_json::Value = serde_json::from_str(&w.run(&["transform", "r", "in.json"]).ok().stdout).unwrap();
+    for (i, (expression, wanted)) in cases.iter().enumerate() {
+        let found = &out[format!("t{i}")];
+        let found = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+        assert_eq!(&found, wanted, "{expression}");
+    }
+}
+
+#[test]
+fn no_expression_takes_the_memory_or_the_time_of_the_machine() {
+    let try_one = |expression: &str| {
+        let w = World::local(&format!("[routes.r.input]\nformat = \"ndjson\"\n[routes.r.map]\nx = '''{expression}'''\n"));
+        w.write("in.json", "{\"l\":[1],\"n\":100000000000}\n");
+        w.run(&["transform", "r", "in.json"])
+    };
+    for (expression, told) in [
+        ("l | batch(n, 0)", "batch fills up to 10000 elements"),
+        ("('x' * 60000) | replace('x', 'y' * 60000) | length", "would be longer than"),
+        ("range(20000) | join('x' * 60000) | length", "would be longer than"),
+        ("'%99999d' | format(1)", "a width of 99999 is more than 4096"),
+        ("5 | length", "has no length"),
+        ("'2025-12-31 23:59:60' | datetime", "is not a date and time"),
+    ] {
+        try_one(expression).says(told);
+    }
+    try_one(&format!("{}1", "-".repeat(2500))).code(2).says("one behind the other");
+    // Names of names.
+    let lets: String = (1..40).map(|i| format!("x{i} = \"x{} ~ x{}\"\n", i - 1, i - 1)).collect();
+    let w = World::local(&format!("[routes.r.let]\nx0 = \"'a'\"\n{lets}[routes.r.input]\nformat = \"ndjson\"\n[routes.r.map]\nx = \"x5\"\ny = \"x39\"\n"));
+    w.run(&["config", "check"]).code(2).says("comes to more than");
+}

@@ -29,6 +29,22 @@ pub(super) fn pairs<'r>(v: &Value<'_>) -> Eval<Value<'r>> {
     Ok(Value::list(entries_of(v)?.iter().map(|(k, v)| Value::list(vec![Value::owned(k.to_string()), v.clone()])).collect()))
 }
 
+/// The pairs of a map in the order of its keys, or of its values.
+pub(super) fn dictsort<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let (exact, by_value, reverse) = (c.flag(0, "case_sensitive"), c.text(1, "by").as_deref() == Some("value"), c.flag(2, "reverse"));
+    let folded = |v: &Value<'static>| match v {
+        Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
+        other => other.clone(),
+    };
+    let mut entries: Vec<_> =
+        entries_of(&v)?.iter().map(|e| (folded(&if by_value { e.1.clone() } else { Value::owned(e.0.to_string()) }), e.clone())).collect();
+    entries.sort_by(|a, b| {
+        let order = order(&a.0, &b.0).ok().flatten().unwrap_or(std::cmp::Ordering::Equal);
+        if reverse { order.reverse() } else { order }
+    });
+    pairs(&Value::map(entries.into_iter().map(|(_, entry)| entry).collect()))
+}
+
 pub(super) fn end<'r>(c: &Call<'_, 'r>, v: Value<'r>, pick: fn(&[Value<'static>]) -> Option<Value<'static>>) -> Eval<Value<'r>> {
     Ok(pick(&items_of(c, v)?).unwrap_or(Value::Null))
 }
@@ -75,21 +91,29 @@ pub(super) fn sum<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
 
 pub(super) fn sort<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let (reverse, exact, path) = (c.flag(0, "reverse"), c.flag(1, "case_sensitive"), c.text(2, "attribute"));
+    // One after the other, where several are named.
+    let paths: Vec<Option<&str>> = path.as_deref().map_or_else(|| vec![None], |p| p.split(',').map(|p| Some(p.trim())).collect());
     let mut keyed = Vec::new();
     for item in items_of(c, v)? {
-        let key = match attribute(c, &item, path.as_deref())?.into_owned() {
-            Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
-            key => key,
-        };
-        keyed.push((key, item));
+        let mut keys = Vec::with_capacity(paths.len());
+        for path in &paths {
+            keys.push(match attribute(c, &item, *path)?.into_owned() {
+                Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
+                key => key,
+            });
+        }
+        keyed.push((keys, item));
     }
     let mut failed = None;
     keyed.sort_by(|a, b| {
-        let order = order(&a.0, &b.0).unwrap_or_else(|e| {
-            failed.get_or_insert(e);
-            None
-        });
-        let order = order.unwrap_or_else(|| (a.0 != Value::Null).cmp(&(b.0 != Value::Null)));
+        let mut compared = |(a, b): (&Value<'_>, &Value<'_>)| {
+            let order = order(a, b).unwrap_or_else(|e| {
+                failed.get_or_insert(e);
+                None
+            });
+            order.unwrap_or_else(|| (*a != Value::Null).cmp(&(*b != Value::Null)))
+        };
+        let order = a.0.iter().zip(&b.0).map(&mut compared).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal);
         if reverse { order.reverse() } else { order }
     });
     match failed {
@@ -99,11 +123,14 @@ pub(super) fn sort<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
 }
 
 pub(super) fn unique<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let path = c.text(1, "attribute");
+    let (path, exact) = (c.text(1, "attribute"), c.get(0, "case_sensitive").is_none_or(truth));
     let mut seen = std::collections::HashSet::new();
     let mut out = Vec::new();
     for item in items_of(c, v)? {
-        let key = attribute(c, &item, path.as_deref())?;
+        let key = match attribute(c, &item, path.as_deref())? {
+            Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
+            key => key,
+        };
         // Numbers that are equal are one, however many digits they have.
         let text = number(&key).ok().flatten().filter(|_| matches!(key, Value::Number(_) | Value::Digits(_))).map(|n| n.normalize().to_string());
         if seen.insert(format!("{}{}", key.kind(), text.unwrap_or_else(|| c.env.style.text(&key).into_owned()))) {
@@ -186,9 +213,15 @@ pub(super) fn filtered<'r>(c: &Call<'_, 'r>, v: Value<'r>, keep: bool, path: Opt
     Ok(Value::list(out))
 }
 
+/// A list is filled up to so many elements.
+const FILL_MAX: usize = 10_000;
+
 pub(super) fn batch<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let size = usize::try_from(c.whole(0, "")?.unwrap_or(1)).unwrap_or(1).max(1);
     let fill = c.get(1, "fill_with").cloned().map(Value::into_owned);
+    if fill.is_some() && size > FILL_MAX {
+        return Err(Fault::Message(format!("batch fills up to {FILL_MAX} elements, not {size}")));
+    }
     let items = items_of(c, v)?;
     let rows = items.chunks(size).map(|chunk| {
         let mut row = chunk.to_vec();
@@ -217,13 +250,14 @@ pub(super) fn slice<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     Ok(Value::list(lists.collect()))
 }
 
-pub(super) fn length<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+pub(super) fn length<'r>(_: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     Ok(match &v {
         Value::Null => count(0),
         Value::List(l) => count(l.len()),
         Value::Map(m) => count(m.len()),
         Value::Nodes(n) => count(n.all().len()),
-        other => count(c.env.style.text(other).chars().count()),
+        Value::Text(t) => count(t.chars().count()),
+        other => return Err(Fault::Message(format!("{} has no length: | string makes a text of it", other.kind()))),
     })
 }
 
@@ -233,5 +267,7 @@ pub(super) fn join<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     for item in items_of(c, v)? {
         out.push(c.env.style.text(&attribute(c, &item, path.as_deref())?).into_owned());
     }
+    let length = out.iter().map(|t| t.len() + sep.len()).sum::<usize>();
+    super::not_too_long(length)?;
     Ok(Value::owned(out.join(&sep)))
 }

@@ -67,7 +67,8 @@ pub(super) fn trim<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
 }
 
 pub(super) fn replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    let (text, from, to) = (c.shown(&v), c.text(0, "").unwrap_or_default(), c.text(1, "").unwrap_or_default());
+    let (text, from, to) = (c.shown(&v), c.text(0, "old").unwrap_or_default(), c.text(1, "new").unwrap_or_default());
+    super::not_too_long(text.len() + text.matches(from.as_str()).count().saturating_mul(to.len()))?;
     Ok(Value::owned(match c.whole(2, "count")? {
         Some(n) => text.replacen(&from, &to, usize::try_from(n).unwrap_or(usize::MAX)),
         None => text.replace(&from, &to),
@@ -183,7 +184,63 @@ pub fn ascii(text: &str) -> String {
     out
 }
 
-pub(super) fn url_encoded(text: &str) -> String {
+/// JSON on several lines, each level indented by so many spaces.
+pub(super) fn indented(compact: &str, by: usize) -> String {
+    let (mut out, mut depth, mut quoted, mut escaped) = (String::with_capacity(compact.len() * 2), 0usize, false, false);
+    let mut chars = compact.chars().peekable();
+    while let Some(c) = chars.next() {
+        let line = |out: &mut String, depth: usize| {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', depth * by));
+        };
+        if quoted {
+            out.push(c);
+            (quoted, escaped) = (escaped || c != '"', c == '\\' && !escaped);
+            continue;
+        }
+        match c {
+            '[' | '{' if chars.peek().is_some_and(|next| !matches!(next, ']' | '}')) => {
+                depth += 1;
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ']' | '}' if !out.ends_with(['[', '{']) => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            c => {
+                quoted = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+/// As a part of an address; of a map, or of a list of pairs, a query.
+pub(super) fn urlencode<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let query = |text: &str| url_encoded(text).replace('/', "%2F").replace("%20", "+");
+    let pair = |key: &str, value: &Value<'static>| format!("{}={}", query(key), query(&c.env.style.text(value)));
+    Ok(Value::owned(match &v {
+        Value::Map(entries) => entries.iter().map(|(key, value)| pair(key, value)).collect::<Vec<_>>().join("&"),
+        Value::List(items) => {
+            let of = |item: &Value<'static>| match item {
+                Value::List(both) if both.len() == 2 => Ok(pair(&c.env.style.text(&both[0]), &both[1])),
+                _ => Err(Fault::Message("urlencode takes a text, a map, or a list of pairs".into())),
+            };
+            items.iter().map(of).collect::<Eval<Vec<_>>>()?.join("&")
+        }
+        _ => url_encoded(&c.shown(&v)),
+    }))
+}
+
+fn url_encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for b in text.bytes() {
         match b {
@@ -194,32 +251,74 @@ pub(super) fn url_encoded(text: &str) -> String {
     out
 }
 
-/// Lines of at most so many characters, broken between words.
+/// Lines of at most so many characters, broken between words and behind hyphens, as Python's `textwrap` does it: what is
+/// blank goes only where a line is broken.
 pub(super) fn wordwrap<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let width = usize::try_from(c.whole(0, "width")?.unwrap_or(79)).unwrap_or(79).max(1);
     let breaks = c.get(1, "break_long_words").is_none_or(super::super::eval::truth);
     let ending = c.text(2, "wrapstring").unwrap_or_else(|| "\n".into());
-    let mut lines: Vec<String> = Vec::new();
-    for paragraph in c.shown(&v).lines() {
-        let mut line = String::new();
-        for word in paragraph.split_whitespace() {
-            let mut word = word.to_owned();
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-                lines.push(std::mem::take(&mut line));
-            }
-            while breaks && word.chars().count() > width {
-                let rest: String = word.chars().skip(width).collect();
-                lines.push(word.chars().take(width).collect());
-                word = rest;
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(&word);
+    let hyphens = c.get(3, "break_on_hyphens").is_none_or(super::super::eval::truth);
+    let shown = c.shown(&v);
+    let wrapped: Vec<String> = shown.lines().map(|line| wrapped(line, width, breaks, hyphens).join(&ending)).collect();
+    Ok(Value::owned(wrapped.join(&ending)))
+}
+
+fn wrapped(line: &str, width: usize, breaks: bool, hyphens: bool) -> Vec<String> {
+    let mut chunks: std::collections::VecDeque<String> = std::collections::VecDeque::new();
+    let chars: Vec<char> = line.chars().collect();
+    for (i, c) in chars.iter().enumerate() {
+        let blank = |c: char| c.is_ascii_whitespace();
+        let joint = hyphens && i >= 2 && chars[i - 1] == '-' && chars[i - 2].is_alphabetic() && c.is_alphabetic();
+        match chunks.back_mut() {
+            Some(last) if i > 0 && blank(chars[i - 1]) == blank(*c) && !joint => last.push(*c),
+            _ => chunks.push_back(c.to_string()),
         }
-        lines.push(line);
     }
-    Ok(Value::owned(lines.join(&ending)))
+    let is_blank = |chunk: &String| chunk.chars().all(|c| c.is_ascii_whitespace());
+    let mut lines: Vec<String> = Vec::new();
+    while !chunks.is_empty() {
+        if !lines.is_empty() && chunks.front().is_some_and(is_blank) {
+            chunks.pop_front();
+        }
+        let (mut taken, mut length): (Vec<String>, usize) = (Vec::new(), 0);
+        while let Some(chunk) = chunks.pop_front() {
+            let size = chunk.chars().count();
+            if length + size <= width {
+                length += size;
+                taken.push(chunk);
+            } else if size > width && breaks {
+                let room = width - length;
+                taken.push(chunk.chars().take(room).collect());
+                chunks.push_front(chunk.chars().skip(room).collect());
+                break;
+            } else if size > width && taken.is_empty() {
+                taken.push(chunk);
+                break;
+            } else {
+                chunks.push_front(chunk);
+                break;
+            }
+        }
+        if taken.last().is_some_and(is_blank) {
+            taken.pop();
+        }
+        if !taken.is_empty() {
+            lines.push(taken.concat());
+        }
+    }
+    lines
+}
+
+/// Lines moved to the right: all but the first one and those that are blank, unless told otherwise.
+pub(super) fn indent<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
+    let pad = match c.get(0, "width") {
+        Some(Value::Text(text)) => text.to_string(),
+        _ => " ".repeat(usize::try_from(c.whole(0, "width")?.unwrap_or(4)).unwrap_or(0).min(1000)),
+    };
+    let (first, blank, text) = (c.flag(1, "first"), c.flag(2, "blank"), c.shown(&v));
+    super::not_too_long(text.len() + text.matches('\n').count().saturating_mul(pad.len()))?;
+    let moved = |(i, line): (usize, &str)| if (i > 0 || first) && (blank || !line.trim().is_empty()) { format!("{pad}{line}") } else { line.to_owned() };
+    Ok(Value::owned(text.split('\n').enumerate().map(moved).collect::<Vec<_>>().join("\n")))
 }
 
 /// A number of bytes as people read it.
@@ -276,10 +375,14 @@ pub(super) fn format_text<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>>
             while let Some(d) = chars.next_if(char::is_ascii_digit) {
                 n.push(d);
             }
-            n.parse::<usize>().ok().map(|n| n.min(4096))
+            match n.parse::<usize>() {
+                Ok(n) if n <= 4096 => Ok(Some(n)),
+                _ if n.is_empty() => Ok(None),
+                _ => Err(Fault::Message(format!("a width of {n} is more than 4096"))),
+            }
         };
-        let width = take(&mut chars).unwrap_or(0);
-        let precision = if chars.next_if_eq(&'.').is_some() { Some(take(&mut chars).unwrap_or(0)) } else { None };
+        let width = take(&mut chars)?.unwrap_or(0);
+        let precision = if chars.next_if_eq(&'.').is_some() { Some(take(&mut chars)?.unwrap_or(0)) } else { None };
         let Some(kind) = chars.next() else { return Err(Fault::Message("the pattern ends after %".into())) };
         if kind == '%' {
             out.push('%');
@@ -309,11 +412,16 @@ pub(super) fn directive(c: &Call<'_, '_>, kind: char, arg: &Value<'_>, precision
     } else {
         ""
     };
+    let sign = if number.is_sign_negative() && !number.trunc().is_zero() { "-" } else { plus };
+    let whole = || number.trunc().abs().to_u128().ok_or_else(|| Fault::Message(format!("%{kind} takes no number that large")));
+    let filled = |digits: String| format!("{sign}{digits:0>0$}", precision.unwrap_or(0));
+    let marked = |mark: &str, digits: String| filled(if flags.contains('#') { format!("{mark}{digits}") } else { digits });
     Ok(match kind {
-        'd' | 'i' | 'u' => format!("{plus}{}", number.trunc().normalize()),
+        'd' | 'i' | 'u' => filled(whole()?.to_string()),
+        'o' => marked("0o", format!("{:o}", whole()?)),
         'f' | 'F' => format!("{plus}{}", rounded(number, i64::try_from(precision.unwrap_or(6)).unwrap_or(6), RoundingStrategy::MidpointAwayFromZero)),
-        'x' => format!("{:x}", number.trunc().to_i64().unwrap_or(0)),
-        'X' => format!("{:X}", number.trunc().to_i64().unwrap_or(0)),
+        'x' => marked("0x", format!("{:x}", whole()?)),
+        'X' => marked("0X", format!("{:X}", whole()?)),
         'c' => number.to_u32().and_then(char::from_u32).map(String::from).unwrap_or_default(),
         other => return Err(Fault::Message(format!("%{other} is not known: use %s, %d or %f"))),
     })
