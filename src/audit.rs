@@ -13,6 +13,7 @@ pub mod dialect;
 pub mod draft;
 pub mod encoding;
 pub mod fixed;
+mod glued;
 pub mod grade;
 mod guard;
 pub mod likeness;
@@ -325,14 +326,28 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
             }
         }
     }
-    let Some((_, a, loose, mut pairs)) = best else {
+    let Some((_, mut a, mut loose, mut pairs)) = best else {
         return Err(crate::error::Error::file("the sample was read in no way").on_file(&sample_a.path).hint("check that the file is whole"));
     };
-    // Where B's fields touch each other, only A's values tell where one ends.
-    if let Some(finer) = pairs.as_ref().and_then(|p| refined(&a, &b, sample_b, p)) {
-        b = Side::examine(sample_b, &finer, None, room)?;
-        loose_b = Loose::new(&b);
-        pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs);
+    // Where a side's fields touch each other, only the other one's values tell where one ends.
+    if let Some(lines) = glued::lines(&b, sample_b)
+        && let Some(found) = pairs.as_ref().map(|p| p.pairs.clone()).or_else(|| glued::pairs(&a, &lines))
+    {
+        if let Some(finer) = glued::refined(&a, &b, &lines, &found) {
+            b = Side::examine(sample_b, &finer, None, room)?;
+            loose_b = Loose::new(&b);
+        }
+        pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs).or_else(|| Some(Pairs::placed(found)));
+    }
+    if let Some(lines) = glued::lines(&a, sample_a)
+        && let Some(found) = pairs.as_ref().map(|p| p.pairs.iter().map(|(i, j)| (*j, *i)).collect()).or_else(|| glued::pairs(&b, &lines))
+    {
+        if let Some(finer) = glued::refined(&b, &a, &lines, &found) {
+            a = Side::examine(sample_a, &finer, None, room)?;
+            loose = Loose::new(&a);
+        }
+        let turned = found.into_iter().map(|(i, j)| (j, i)).collect();
+        pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs).or_else(|| Some(Pairs::placed(turned)));
     }
     let spec = draft::trial_route(&a, &b)?;
     let search = Search::new(&a, &b, (loose, loose_b), pairs.as_ref());
@@ -346,19 +361,6 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
         grade.order_is_open();
     }
     Ok(Audit { a, b: Some(b), mapping, condition, order, pairs, grade })
-}
-
-/// B's fixed lines with the fields that A's values show.
-fn refined(a: &Side, b: &Side, sample: &Sample, pairs: &Pairs) -> Option<Dialect> {
-    let layout = b.dialect.fixed.as_ref().filter(|f| !f.header)?;
-    let text = b.dialect.encoding.as_ref()?.decode(&sample.head);
-    let lines: Vec<Vec<char>> = text.lines().filter(|l| !l.trim().is_empty()).map(|l| l.chars().collect()).collect();
-    let pairs: Vec<(usize, usize)> = pair::spread(&pairs.pairs).into_iter().filter(|(_, row)| *row < lines.len()).collect();
-    let own: Vec<Vec<char>> = pairs.iter().map(|(_, row)| lines[*row].clone()).collect();
-    let values: Vec<Vec<&str>> =
-        (0..a.columns.len()).filter(|c| !a.columns[*c].list).map(|c| pairs.iter().map(|(row, _)| a.rows[*row][c].as_deref().unwrap_or("")).collect()).collect();
-    let finer = fixed::refined(layout, &own, &values)?;
-    Some(Dialect { fixed: Some(finer), ..b.dialect.clone() })
 }
 
 /// B's side: an import file, or a schema of one.

@@ -263,29 +263,45 @@ fn fields(lines: &[&Vec<char>], prefix: usize, header: Option<&Vec<char>>) -> Ve
     out
 }
 
+/// Zeros before a number that fill up a field.
+const FILLED_MAX: usize = 10;
+
 /// The layout with fields cut where values that are known stand within them: of B's lines and, beside each, the values
 /// of A's record. None: nothing is to be cut.
-pub fn refined(layout: &Fixed, lines: &[Vec<char>], values: &[Vec<&str>]) -> Option<Fixed> {
+pub fn refined(layout: &Fixed, lines: &[Vec<char>], values: &[Vec<String>]) -> Option<Fixed> {
     let [own] = &layout.types[..] else { return None };
     let mut cuts: Vec<(usize, usize)> = Vec::new();
     for field in &own.fields {
         for column in values {
-            let width = column.iter().map(|v| v.chars().count()).max().unwrap_or(0).min(field.width);
-            let told: std::collections::HashSet<&&str> = column.iter().filter(|v| !v.is_empty()).collect();
-            if width < 2 || width >= field.width || told.len() < 2 && width < 6 {
+            let longest = column.iter().map(|v| v.chars().count()).max().unwrap_or(0).min(field.width);
+            let told: std::collections::HashSet<&String> = column.iter().filter(|v| !v.is_empty()).collect();
+            // Zeros may fill a number up: the widest place that shows it is its field.
+            let digits = told.iter().all(|v| v.bytes().all(|b| b.is_ascii_digit()));
+            let widest = if digits { (longest + FILLED_MAX).min(field.width.saturating_sub(1)) } else { longest };
+            if widest < 2 || longest >= field.width || told.len() < 2 && longest < 6 || told.len() < 4 && longest < 2 {
                 continue;
             }
-            let cell = |line: &[char], at: usize| -> String { line.iter().skip(at).take(width).collect::<String>().trim().to_owned() };
-            let offset = (field.start - 1..field.start - 1 + field.width - width).chain([field.start - 1 + field.width - width]).find(|at| {
-                let filled = lines.iter().zip(column).filter(|(_, v)| !v.is_empty());
-                let (mut right, mut all) = (0usize, 0usize);
-                for (line, value) in filled {
-                    all += 1;
-                    right += usize::from(cell(line, *at) == value.trim());
-                }
-                all * 2 > lines.len() && right * 50 >= all * 49
+            // What fills the whole field needs no cut.
+            let whole = |line: &Vec<char>| line.iter().skip(field.start - 1).take(field.width).collect::<String>().trim().trim_start_matches('0').to_owned();
+            if digits && lines.iter().zip(column).all(|(line, value)| whole(line) == value.trim().trim_start_matches('0')) {
+                continue;
+            }
+            let found = (longest..=widest).rev().find_map(|width| {
+                let cell = |line: &[char], at: usize| -> String { line.iter().skip(at).take(width).collect::<String>().trim().to_owned() };
+                let same =
+                    |cell: &str, value: &str| cell == value || digits && cell.len() == width && cell.trim_start_matches('0') == value.trim_start_matches('0');
+                let offset = (field.start - 1..field.start - 1 + field.width - width).chain([field.start - 1 + field.width - width]).find(|at| {
+                    let filled = lines.iter().zip(column).filter(|(_, v)| !v.is_empty());
+                    let (mut right, mut all) = (0usize, 0usize);
+                    for (line, value) in filled {
+                        all += 1;
+                        right += usize::from(same(&cell(line, *at), value.trim()));
+                    }
+                    all * 2 > lines.len() && right * 50 >= all * 49
+                });
+                offset.map(|at| (at, width))
             });
-            if let Some(at) = offset.filter(|at| cuts.iter().all(|(from, to)| at + width <= *from || at >= to)) {
+            if let Some((at, width)) = found.filter(|(at, width)| cuts.iter().all(|(from, to)| at + width <= *from || at >= to)) {
                 cuts.push((at, at + width));
             }
         }

@@ -35,6 +35,10 @@ pub struct Pairs {
 }
 
 impl Pairs {
+    /// Pairs of which a column's values in fixed lines tell.
+    pub fn placed(pairs: Vec<(usize, usize)>) -> Self {
+        Self { pairs, how: "by values that stand in both".into(), only_a: Vec::new(), fan: (1.0, 1.0), by: None, agreement: 1.0 }
+    }
     /// The name of A's column by which they were found.
     pub fn key<'s>(&self, a: &'s Side) -> Option<&'s str> {
         self.by.and_then(|(i, _)| a.columns.get(i)).map(|c| c.name.as_str())

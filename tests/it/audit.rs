@@ -136,6 +136,35 @@ fn expression<'f>(found: &'f Value, target: &str) -> &'f str {
 }
 
 #[test]
+fn fields_that_touch_each_other_are_cut_by_what_the_other_side_holds() {
+    let names = ["Dupont", "Martin", "Durand", "Petit", "Roux", "Moreau", "Simon", "Laurent", "Michel", "Garcia", "David", "Thomas"];
+    let rows = |f: fn(usize, &str, String, String) -> String| -> String {
+        names.iter().enumerate().map(|(i, n)| f(i, n, format!("{:02}", i * 3 % 28 + 1), format!("{:02}", i % 12 + 1))).collect()
+    };
+    let w = World::new("");
+    let a = format!("mat;nom;ne;sexe\n{}", rows(|i, n, d, m| format!("{};{n};{d}/{m}/19{};{}\n", 7 + i * 13, 60 + i, ["H", "F"][i % 2])));
+    let b = rows(|i, n, d, m| format!("{:08}{:<12}{}{d}{m}19{}\n", 7 + i * 13, n.to_uppercase(), 1 + i % 2, 60 + i));
+    let (found, out) = mapping(&w, ("a.csv", &a), ("b.txt", &b));
+    assert_eq!(out, b, "{found:#}");
+    assert_eq!(found["mapping"].as_array().unwrap().len(), 4);
+    // And the other way round: days and cents that touch.
+    let a = rows(|i, n, d, m| format!("{:06}{:<10}{d}{m}2025{:09}\n", 7 + i * 13, n.to_uppercase(), i * 3717 % 90_000 + 12));
+    let b = format!(
+        "id,name,d,m\n{}",
+        rows(|i, n, d, m| {
+            let c = i * 3717 % 90_000 + 12;
+            format!("{:06},{},2025-{m}-{d},{}.{:02}\n", 7 + i * 13, n.to_uppercase(), c / 100, c % 100)
+        })
+    );
+    w.write("a.csv", &a);
+    w.write("b.csv", &b);
+    let _ = fs::remove_file(w.path("draft.toml"));
+    let found = w.json(&["audit", "a.csv", "b.csv", "--json"]);
+    w.run(&["audit", "a.csv", "b.csv", "--draft", "draft.toml"]).ok();
+    assert_eq!(w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]).ok().stdout, b, "{found:#}");
+}
+
+#[test]
 fn a_day_of_six_digits_is_what_the_records_that_both_hold_say() {
     let w = World::new("");
     let rows = |f: fn(u32, u32) -> String| (1..=14).map(|i| f(i % 12 + 1, i % 5 + 1)).collect::<String>();
