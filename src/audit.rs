@@ -17,6 +17,7 @@ mod glued;
 pub mod grade;
 mod guard;
 pub mod likeness;
+mod lines;
 pub mod mapping;
 mod money;
 pub mod names;
@@ -71,6 +72,8 @@ pub struct Side {
     pub keys: Vec<(usize, usize)>,
     /// The column whose adjacent equal values make one record of several.
     pub runs: Option<usize>,
+    /// Its rows are elements of lists in its records.
+    pub grouped: Option<draft::Grouped>,
     /// What was noticed, with lines.
     pub notes: Vec<Note>,
     /// The first records: a text for each column, none where there is none.
@@ -81,7 +84,18 @@ impl Side {
     /// A side of which nothing was read.
     fn empty(dialect: Dialect) -> Self {
         let reading = Reading { complete: true, ..Reading::default() };
-        Self { dialect, each: None, reading, columns: Vec::new(), signs: Signs::default(), keys: Vec::new(), runs: None, notes: Vec::new(), rows: Vec::new() }
+        Self {
+            dialect,
+            each: None,
+            reading,
+            columns: Vec::new(),
+            signs: Signs::default(),
+            keys: Vec::new(),
+            runs: None,
+            grouped: None,
+            notes: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 
     /// Reads `sample` as `dialect` says; `each` is the list whose elements are the records.
@@ -147,7 +161,7 @@ impl Side {
             )
         }));
         notes.extend(columns.iter().flat_map(|c| c.notes.iter().map(|n| Note::new(format!("{}: {}", c.name, n.text), n.line))));
-        let mut side = Self { dialect: dialect.clone(), each: each.cloned(), reading, columns, signs, keys: Vec::new(), runs, notes, rows };
+        let mut side = Self { dialect: dialect.clone(), each: each.cloned(), reading, columns, signs, keys: Vec::new(), runs, grouped: None, notes, rows };
         side.keys = side.pairs();
         Ok(side)
     }
@@ -348,6 +362,11 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
         }
         let turned = found.into_iter().map(|(i, j)| (j, i)).collect();
         pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs).or_else(|| Some(Pairs::placed(turned)));
+    }
+    if let Some((side, keys, found)) =
+        lines::by_line((&a, &loose), (&b, pairs.as_ref()), (sample_b, &dialect::candidates(sample_b, room).unwrap_or_default()), room)?
+    {
+        (b, loose_b, pairs) = (side, keys, Some(found));
     }
     let spec = draft::trial_route(&a, &b)?;
     let search = Search::new(&a, &b, (loose, loose_b), pairs.as_ref());

@@ -57,6 +57,15 @@ pub fn name_tables(mapping: &mut [Match], b: &Side, route: &str) {
     }
 }
 
+/// Rows that are elements of lists: the columns of the records around them, and the list's name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grouped {
+    /// The columns.
+    pub by: Vec<String>,
+    /// The list.
+    pub into: String,
+}
+
 /// A name of a table or a route.
 pub fn slug(name: &str) -> String {
     let words = super::names::words(name);
@@ -211,6 +220,15 @@ pub fn text(audit: &Audit, sample_a: &Sample, sample_b: Option<&Sample>, place: 
             let _ = writeln!(out, "\n[routes.{name}.output]");
             for (k, v) in output_keys(b) {
                 let _ = writeln!(out, "{k} = {v}");
+            }
+            if let Some(grouped) = &b.grouped {
+                // What is known of the record around the lines tells one from the next.
+                let known =
+                    |name: &&String| audit.mapping.iter().any(|m| b.columns[m.target].name == **name && m.found == Found::Source && m.confidence >= 0.5);
+                let by: Vec<String> = grouped.by.iter().filter(known).map(|n| quoted(n)).collect();
+                let by = if by.is_empty() { grouped.by.iter().map(|n| quoted(n)).collect() } else { by };
+                let _ = writeln!(out, "group_by = [{}]  # B's records hold lists: adjacent rows of A make one", by.join(", "));
+                let _ = writeln!(out, "group_into = {}", quoted(&grouped.into));
             }
             if !audit.order.is_empty() {
                 let names: Vec<String> = audit.order.iter().map(|n| quoted(n)).collect();

@@ -165,6 +165,33 @@ fn fields_that_touch_each_other_are_cut_by_what_the_other_side_holds() {
 }
 
 #[test]
+fn lines_that_b_holds_in_lists_are_found_and_grouped() {
+    let w = World::new("");
+    let (mut a, mut json, mut xml, mut n) = ("cde;jour;ref;qte\n".to_owned(), Vec::new(), "<orders>".to_owned(), 0);
+    for i in 0..9 {
+        let mut lines = Vec::new();
+        xml += &format!("<order number=\"B{i:03}\"><day>2025-03-{:02}</day><lines>", i + 13);
+        for l in 1..=i % 3 + 1 {
+            a += &format!("B{i:03};{:02}/03/2025;A{n:03};{l}\n", i + 13);
+            lines.push(serde_json::json!({"sku": format!("A{n:03}"), "qty": l}));
+            xml += &format!("<line><sku>A{n:03}</sku><qty>{l}</qty></line>");
+            n += 1;
+        }
+        json.push(serde_json::json!({"number": format!("B{i:03}"), "day": format!("2025-03-{:02}", i + 13), "lines": lines}));
+        xml += "</lines></order>";
+    }
+    xml += "</orders>";
+    let json = Value::from(json);
+    let (found, out) = mapping(&w, ("a.csv", &a), ("b.json", &json.to_string()));
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), json, "{found:#}");
+    assert_eq!(found["automation"]["level"], "fully automatic", "{}", found["automation"]);
+    let (found, out) = mapping(&w, ("a.csv", &a), ("b.xml", &xml));
+    let plain =
+        |text: &str| text.replace("<?xml version=\"1.0\" encoding=\"UTF-8\"?>", "").split_whitespace().collect::<Vec<_>>().join(" ").replace("> <", "><");
+    assert_eq!(plain(&out), plain(&xml), "{found:#}");
+}
+
+#[test]
 fn a_day_of_six_digits_is_what_the_records_that_both_hold_say() {
     let w = World::new("");
     let rows = |f: fn(u32, u32) -> String| (1..=14).map(|i| f(i % 12 + 1, i % 5 + 1)).collect::<String>();
