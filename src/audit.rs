@@ -375,6 +375,9 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
     let condition = pairs.as_ref().and_then(|p| condition(&a, p));
     let order = pairs.as_ref().map_or_else(Vec::new, |p| order(&b, p));
     let mut grade = Grade::of(&a, &b, &mapping, pairs.as_ref(), condition.as_ref());
+    if let Some(hint) = pairs.as_ref().filter(|_| condition.is_none()).and_then(|p| perhaps(&a, p)) {
+        grade.reasons.push(hint);
+    }
     let shuffled = |p: &Pairs| order.is_empty() && b.rows.len() >= 5 && !p.pairs.is_sorted_by_key(|(i, _)| *i);
     if pairs.as_ref().is_some_and(|p| shuffled(p) && p.fan.1 <= 1.2) {
         grade.order_is_open();
@@ -390,6 +393,33 @@ fn target(sample: &Sample, room: &Room) -> Result<Side> {
     Side::examine(sample, &dialect::candidates(sample, room)?[0], None, room)
 }
 
+/// How often a column has each of its values in these rows.
+fn values_of<'a>(a: &'a Side, column: usize, rows: &HashSet<usize>) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    rows.iter().for_each(|r| *counts.entry(a.rows[*r][column].as_deref().unwrap_or("")).or_default() += 1);
+    counts
+}
+
+/// A column by whose value most of A's records that B has not may be left out: B's file may lack some for other reasons.
+fn perhaps(a: &Side, pairs: &Pairs) -> Option<String> {
+    let absent: HashSet<usize> = pairs.only_a.iter().copied().collect();
+    let present: HashSet<usize> = pairs.pairs.iter().map(|(i, _)| *i).collect();
+    let mut best: Option<(usize, usize, Vec<&str>, usize)> = None;
+    for (column, _) in a.columns.iter().enumerate().filter(|(_, c)| !c.list && (2..=12).contains(&c.distinct) && c.lengths.1 <= 60) {
+        let (there, gone) = (values_of(a, column, &present), values_of(a, column, &absent));
+        let left: usize = gone.iter().filter(|(v, _)| !there.contains_key(*v)).map(|(_, n)| n).sum();
+        let told = present.len() >= 5 && there.len() <= 3 && there.values().all(|n| *n >= 3) && left * 2 >= absent.len() && left >= 3;
+        if told && best.as_ref().is_none_or(|(_, most, ..)| left > *most) {
+            let all = there.values().sum::<usize>() + gone.iter().filter(|(v, _)| there.contains_key(*v)).map(|(_, n)| n).sum::<usize>();
+            best = Some((column, left, there.into_keys().collect(), all));
+        }
+    }
+    let (column, _, values, all) = best?;
+    let (column, total) = (&a.columns[column], present.len() + absent.len());
+    let condition = conversions::is_one_of(column, &values);
+    Some(format!("perhaps where = \"{condition}\": so it is in all {} records that B has, and in {all} of A's {total}", present.len()))
+}
+
 /// A column by whose value A's records are in B's file or not.
 fn condition(a: &Side, pairs: &Pairs) -> Option<(String, String)> {
     let absent: HashSet<usize> = pairs.only_a.iter().copied().collect();
@@ -399,12 +429,7 @@ fn condition(a: &Side, pairs: &Pairs) -> Option<(String, String)> {
     let present: HashSet<usize> = pairs.pairs.iter().map(|(i, _)| *i).collect();
     let mut best: Option<(usize, usize, Vec<&str>)> = None;
     for (column, _) in a.columns.iter().enumerate().filter(|(_, c)| !c.list && (2..=12).contains(&c.distinct) && c.lengths.1 <= 60) {
-        let of = |rows: &HashSet<usize>| -> BTreeMap<&str, usize> {
-            let mut counts = BTreeMap::new();
-            rows.iter().for_each(|r| *counts.entry(a.rows[*r][column].as_deref().unwrap_or("")).or_default() += 1);
-            counts
-        };
-        let (there, gone) = (of(&present), of(&absent));
+        let (there, gone) = (values_of(a, column, &present), values_of(a, column, &absent));
         let apart = there.keys().all(|v| !gone.contains_key(v));
         // What stands once may be anything: a key tells all records apart, and says nothing of the next ones.
         let told = there.values().all(|n| *n >= 2) && (there.len() + gone.len()) * 3 <= a.rows.len();

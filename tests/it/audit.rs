@@ -192,6 +192,22 @@ fn lines_that_b_holds_in_lists_are_found_and_grouped() {
 }
 
 #[test]
+fn what_may_keep_records_out_of_bs_file_is_told() {
+    let w = World::new("");
+    let (mut a, mut b) = ("code;nom;etat\n".to_owned(), "code,name\n".to_owned());
+    for i in 0..30 {
+        a += &format!("K{i:02};Nom {i};{}\n", if i % 3 == 0 { "Bloque" } else { "Actif" });
+        // One that is new is not in B's sample yet.
+        if i % 3 != 0 && i != 29 {
+            b += &format!("K{i:02},Nom {i}\n");
+        }
+    }
+    let (found, _) = mapping(&w, ("a.csv", &a), ("b.csv", &b));
+    let reasons = found["automation"]["reasons"].to_string();
+    assert!(reasons.contains("perhaps where = \\\"etat == 'Actif'\\\": so it is in all 19 records that B has, and in 20 of A's 30"), "{reasons}");
+}
+
+#[test]
 fn a_day_of_six_digits_is_what_the_records_that_both_hold_say() {
     let w = World::new("");
     let rows = |f: fn(u32, u32) -> String| (1..=14).map(|i| f(i % 12 + 1, i % 5 + 1)).collect::<String>();
