@@ -128,7 +128,7 @@ impl Endpoint for Server {
         let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the login folder; `//srv/in` from the root.
         let base = PathBuf::from(path.strip_prefix('/').unwrap_or(&path));
-        Ok(Box::new(FtpSession { stream, base, passive: config.passive, extended: config.passive, data }))
+        Ok(Box::new(FtpSession { stream, base, passive: config.passive, extended: config.passive, data, here: None }))
     }
     fn direct(&self) -> bool {
         false
@@ -149,6 +149,8 @@ struct FtpSession {
     extended: bool,
     /// The data port that was opened last.
     data: Arc<Mutex<Option<SocketAddr>>>,
+    /// The folder that the session stays in, once it was asked for.
+    here: Option<String>,
 }
 
 impl FtpSession {
@@ -165,11 +167,15 @@ impl FtpSession {
 
     /// A folder can be entered.
     fn is_folder(&mut self, name: &str) -> Result<bool> {
-        let here = self.stream.pwd().map_err(|e| ftp_error(&e, "stat"))?;
+        let here = match &self.here {
+            Some(here) => here.clone(),
+            None => self.stream.pwd().map_err(|e| ftp_error(&e, "stat"))?,
+        };
         let entered = self.stream.cwd(name).is_ok();
         if entered {
-            self.stream.cwd(here).map_err(|e| ftp_error(&e, "stat"))?;
+            self.stream.cwd(&here).map_err(|e| ftp_error(&e, "stat"))?;
         }
+        self.here = Some(here);
         Ok(entered)
     }
 
@@ -281,6 +287,16 @@ impl FtpSession {
         Ok(total)
     }
 
+    /// A file of that name is there, as far as one question tells.
+    fn is_file(&mut self, path: &Path) -> Result<bool> {
+        let name = self.at(path)?;
+        match self.stream.size(&name) {
+            Ok(_) => Ok(true),
+            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => Ok(false),
+            _ => self.exists(path),
+        }
+    }
+
     fn exists(&mut self, path: &Path) -> Result<bool> {
         Ok(self.stat(path)?.is_some())
     }
@@ -381,7 +397,8 @@ impl Session for FtpSession {
 
     fn rename(&mut self, from: &Path, to: &Path, how: Rename) -> Result<()> {
         // RNTO replaces on most servers: a name that must be free is looked at first.
-        if how == Rename::New && self.exists(to)? {
+        // A folder of that name refuses the rename by itself.
+        if how == Rename::New && self.is_file(to)? {
             return Err(Error::endpoint(format!("{} is there already", crate::error::shown(to))).kind_of(Kind::Exists));
         }
         let (source, target) = (self.at(from)?, self.at(to)?);

@@ -291,10 +291,6 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[
     let mut markers = Vec::new();
     for (i, job) in run.iter().enumerate() {
         let (t, delivery) = (&targets[i], &job.deliveries[numbers[i]]);
-        if !session.syncs() && spoilt_at(session, t, job, delivery)? {
-            looked.spoilt = Some(i);
-            break;
-        }
         // All parts of a file that was split, or none.
         let others = job.deliveries.iter().skip(numbers[i] + 1).filter(|d| d.destination == delivery.destination && delivery.part == 0);
         for other in others {
@@ -330,16 +326,21 @@ fn look_again(w: &World, route: &Route, session: &mut dyn Session, (run, numbers
     for (job, delivery) in run.iter().zip(numbers).take(looked.names.len()) {
         targets.push(target(w, route, &job.deliveries[*delivery])?);
     }
-    if !targets.first().is_some_and(looks) {
+    // A server that does not sync may have lost what was verified.
+    let loses = !session.syncs();
+    if !loses && !targets.first().is_some_and(looks) {
         return Ok(());
     }
     // An error is that of the first that could not be looked at.
     let names = std::mem::take(&mut looked.names);
     let temps: Vec<PathBuf> = targets.iter().map(|t| t.temp.clone()).collect();
     for (i, (name, found)) in names.into_iter().zip(session.stat_all(&temps)?).enumerate() {
-        if let Some(found) = found
-            && changed(session, &targets[i], &made_for(&run[i], numbers[i])?, found)?
-        {
+        let spoilt = match found {
+            Some(found) => changed(session, &targets[i], &made_for(&run[i], numbers[i])?, found)?,
+            // After an attempt whose answer is unknown it may have been renamed late.
+            None => loses && !run[i].deliveries[numbers[i]].unknown,
+        };
+        if spoilt {
             (looked.spoilt, looked.stopped) = (Some(i), None);
             break;
         }
@@ -354,16 +355,6 @@ fn changed(session: &mut dyn Session, t: &Target<'_>, made: &Made, found: Stat) 
         return Ok(true);
     }
     Ok(t.d.verify == Verify::Hash && hash_at(session, &t.temp)? != made.hash)
-}
-
-/// Whether the temporary file is not what was verified any more: a server that does not sync may have lost it meanwhile.
-fn spoilt_at(session: &mut dyn Session, t: &Target<'_>, job: &Job, delivery: &Delivery) -> Result<bool> {
-    let wanted = job.made.as_ref().map(|m| m.parts.get(delivery.part).map_or(m.size, |p| p.size));
-    Ok(match session.stat(&t.temp)? {
-        Some(found) => found.size.is_some() && found.size != wanted,
-        // After an attempt whose answer is unknown it may have been renamed late.
-        None => !delivery.unknown,
-    })
 }
 
 /// Records that these jobs were never tried: an intent that stays would be taken for an attempt whose outcome is unknown.
