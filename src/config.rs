@@ -180,7 +180,7 @@ fn real_text(path: &str) -> String {
 }
 
 /// A path without links, as far as it exists.
-pub(in crate::config) fn real(path: &Path) -> PathBuf {
+pub(crate) fn real(path: &Path) -> PathBuf {
     if let Ok(found) = path.canonicalize() {
         return found;
     }

@@ -382,12 +382,12 @@ pub enum Paused {
     No,
 }
 
-/// Where a delivery's final name is, as a key by which later publications of the same name are found.
 /// The deliveries of a job whose final names are at B, or may be.
 fn published(job: &Job) -> impl Iterator<Item = &crate::job::Delivery> {
     job.deliveries.iter().filter(|d| matches!(d.progress, Progress::Publishing | Progress::Published))
 }
 
+/// Where a delivery's final name is, as a key by which later publications of the same name are found.
 fn final_key(d: &crate::job::Delivery) -> String {
     format!("{}\t{}\t{}", d.endpoint, d.folder, d.name)
 }
@@ -410,7 +410,10 @@ fn write_loop(connection: &Connection, inbox: &Receiver<Order>, path: &Path, pat
             let Err(e) = transaction else { break Ok(()) };
             let _ = connection.execute_batch("ROLLBACK");
             let until = patience.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let Some(stop) = until.filter(|stop| is_full(&e) && !stop.is_set()) else { break Err(broken(path)(e)) };
+            let Some(stop) = until.filter(|_| is_full(&e)) else { break Err(broken(path)(e)) };
+            if stop.is_set() {
+                break Err(Error::stopped());
+            }
             if !std::mem::replace(&mut full, true) {
                 tracing::error!("there is no room left for the journal {}: nothing goes on until some is free there", path.display());
             }

@@ -32,7 +32,7 @@ pub(super) fn guarded(search: &Search<'_>, found: &mut [Match], sample: &Sample,
         Ok(true)
     })?;
     for (m, empty) in computed.iter_mut().zip(empty).filter(|(_, empty)| !empty.is_empty()) {
-        let condition = |s: &usize| if a[*s].typed { format!("{} is not none", a[*s].expr) } else { a[*s].expr.clone() };
+        let condition = |s: &usize| if a[*s].typed { format!("{} is not none", a[*s].expr) } else { format!("({} | trim)", a[*s].expr) };
         let condition: Vec<String> = empty.iter().map(condition).collect();
         let nothing = if search.b.columns[m.target].typed { "null" } else { "''" };
         m.expression = format!("({}) if {} else {nothing}", m.expression, condition.join(" and "));

@@ -86,6 +86,11 @@ pub(crate) fn status(args: &StatusArgs, context: &Context) -> Result<u8> {
     Ok(0)
 }
 
+/// What of the reserve is missing on the disk of the relay's folders.
+fn room_of(home: &std::path::Path) -> Option<Error> {
+    crate::durable::room::room(home).and_then(|room| room.check(home)).err()
+}
+
 /// `status --json`.
 fn status_of(config: &Config) -> Result<Value> {
     let reader = Journal::read(&config.home)?;
@@ -98,6 +103,8 @@ fn status_of(config: &Config) -> Result<Value> {
     // A single run that has ended has said what it could not look at, and which servers answered.
     let before = if running { Value::Null } else { told("last")? };
     let paused = reader.as_ref().map(|r| r.paused()).transpose()?.unwrap_or_default();
+    // On a full disk the relay can't even note that it waits.
+    let full = if running { room_of(&crate::config::real(&config.home)).map(|e| e.to_string()) } else { None };
     let mut routes = Vec::new();
     for route in &config.routes {
         let name = &route.name;
@@ -105,7 +112,10 @@ fn status_of(config: &Config) -> Result<Value> {
         let (delivered, last) = of(State::Delivered)?;
         let errors = of(State::Failed)?.0 + of(State::Held)?.0 + of(State::Unconfirmed)?.0;
         let open = reader.as_ref().map_or(Ok(0), |r| r.count_open(name))?;
-        let now = &live["routes"][name];
+        let mut now = live["routes"][name].clone();
+        if let Some(full) = full.as_ref().filter(|_| now["reason"].is_null()) {
+            now["reason"] = json!(full);
+        }
         let state = if !running {
             "stopped"
         } else if paused.contains(name) {
@@ -139,6 +149,10 @@ fn status_of(config: &Config) -> Result<Value> {
         let busy = if running { now["in_flight"].as_u64().unwrap_or(0) } else { 0 };
         let there = (lying.ready + lying.stuck.files) as u64;
         let waiting = if resting { (there + open).saturating_sub(busy) } else { now["waiting"].as_u64().unwrap_or(0) };
+        // What the last run could not do is why something still waits.
+        if reason.is_null() && !running && waiting > 0 {
+            reason = before["routes"][name]["reason"].clone();
+        }
         routes.push(json!({
             "name": name, "state": state, "reason": reason,
             "waiting": waiting, "in_flight": busy,

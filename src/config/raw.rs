@@ -42,7 +42,7 @@ pub struct Document {
     pub mistakes: Vec<Mistake>,
     /// The format of the input, while the keys of its route are read.
     input_format: String,
-    /// What stands in the environment or in a file may be missing: nothing is sent with it.
+    /// Secrets that stand in the environment or in a file may be missing: nothing is sent with them.
     spares_secrets: bool,
 }
 
@@ -341,7 +341,7 @@ impl Document {
         let Some(written) = value.get_ref().as_str() else {
             return self.expected(value, wanted(opt.kind), path);
         };
-        let text = self.interpolate(written, value.span(), path, secret)?;
+        let text = self.interpolate(written, value.span(), opt.kind, secret)?;
         let ok = match opt.kind {
             Kind::Char => text.chars().count() == 1,
             Kind::CharOrNone => text.chars().count() <= 1,
@@ -384,7 +384,8 @@ impl Document {
     }
 
     /// Fills in `${env:NAME}` and `${file:PATH}`.
-    fn interpolate(&mut self, written: &str, span: Range<usize>, path: &str, secret: &mut bool) -> Option<String> {
+    fn interpolate(&mut self, written: &str, span: Range<usize>, kind: Kind, secret: &mut bool) -> Option<String> {
+        let spared = self.spares_secrets && matches!(kind, Kind::Secret | Kind::SecretMap);
         let mut out = String::new();
         let mut rest = written;
         while let Some(at) = rest.find("${") {
@@ -427,8 +428,7 @@ impl Document {
                     *secret = true;
                     out.push_str(&value);
                 }
-                // A word that is a host as well as a number. Where the journal lies must be known.
-                Err(_) if self.spares_secrets && path != "home" => out.push('1'),
+                Err(_) if spared => *secret = true,
                 Err((message, hint)) => {
                     self.mistake(span, message, "is not there", Some(hint));
                     return None;

@@ -292,7 +292,7 @@ impl FtpSession {
         let name = self.at(path)?;
         match self.stream.size(&name) {
             Ok(_) => Ok(true),
-            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => Ok(false),
+            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 && !denies_size(&r) => Ok(false),
             _ => self.exists(path),
         }
     }
@@ -300,6 +300,12 @@ impl FtpSession {
     fn exists(&mut self, path: &Path) -> Result<bool> {
         Ok(self.stat(path)?.is_some())
     }
+}
+
+/// A server that lets nobody ask for sizes says the same of files that are there and of those that are not.
+fn denies_size(answer: &suppaftp::types::Response) -> bool {
+    let words = words(&answer.body).to_lowercase();
+    words.contains("denied") || words.contains("not permitted") || words.contains("not allowed")
 }
 
 impl Session for FtpSession {
@@ -315,12 +321,12 @@ impl Session for FtpSession {
         }
         match self.stream.size(&name) {
             Ok(size) => Ok(Some(Stat { size: Some(size as u64), folder: false })),
-            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => {
+            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 && !denies_size(&r) => {
                 // 550 is also the answer for a folder, and of servers that refuse SIZE.
                 Ok(self.is_folder(&name)?.then_some(Stat { size: None, folder: true }))
             }
             // Without SIZE, the list of that name alone tells; of a folder, it is what it holds.
-            Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504) => match self.stream.nlst(Some(&name)) {
+            Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504 | 550) => match self.stream.nlst(Some(&name)) {
                 Ok(names) if names.is_empty() => Ok(None),
                 Ok(names) => {
                     let own = latin(path.file_name().unwrap_or_default().as_bytes());
@@ -342,7 +348,7 @@ impl Session for FtpSession {
             Err(e) => return Err(self.refused(ftp_error(&e, "list"), &path.join("x"))),
         };
         let mut lines = std::io::BufReader::new(data);
-        let mut line = Vec::new();
+        let (mut line, mut empty) = (Vec::new(), true);
         loop {
             line.clear();
             // A line without end would fill the memory.
@@ -350,12 +356,18 @@ impl Session for FtpSession {
             if n == 0 {
                 break;
             }
+            empty = false;
             let end = line.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |at| at + 1);
             if let Some(listed) = entry(latin(&line[..end]).as_str(), parse) {
                 each(listed)?;
             }
         }
-        lines.into_inner().finish().map_err(|e| ftp_error(&e, "list"))
+        lines.into_inner().finish().map_err(|e| ftp_error(&e, "list"))?;
+        // Some servers list a folder that is not there as one without files.
+        if empty && !name.is_empty() && !self.is_folder(&name)? {
+            return Err(missing_folder(&self.base.join(path)));
+        }
+        Ok(())
     }
 
     fn data_channel(&mut self) -> Option<String> {

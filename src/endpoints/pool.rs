@@ -3,13 +3,13 @@
 //! A connection goes back only after a call that succeeded; a broken one is dropped. How many may be open at once is
 //! the dispatcher's to grant, which knows who waits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::veil::Veil;
 use super::{Endpoint, Resumes, Session};
 use crate::config::EndpointConfig;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Blame, Error, Kind, Result};
 use crate::stop::Stop;
 
 /// An idle connection older than this is closed rather than used again: most servers cut idle ones after five minutes.
@@ -33,12 +33,40 @@ struct Logins {
     refused: Option<(Instant, Error)>,
 }
 
+/// The sessions of an endpoint.
+#[derive(Default)]
+struct Sessions {
+    idle: Vec<Idle>,
+    /// So many are in use.
+    used: usize,
+    /// The server took no more than that, and when it refused one more.
+    most: Option<(usize, Instant)>,
+}
+
+/// A session in use: what it is used for may end in a panic.
+struct InUse<'p>(&'p Pool);
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        self.0.sessions().used -= 1;
+        self.0.back.notify_all();
+    }
+}
+
+/// How long a server is believed to take fewer connections than were configured.
+const FEWER_FOR: Duration = Duration::from_secs(60);
+
+/// So long one of those that are in use is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// An endpoint's connections.
 pub struct Pool {
     /// Its configuration; none: local folders.
     pub config: Option<Arc<EndpointConfig>>,
     endpoint: Arc<dyn Endpoint>,
-    idle: Mutex<Vec<Idle>>,
+    sessions: Mutex<Sessions>,
+    /// A session was given back.
+    back: Condvar,
     logins: Mutex<Logins>,
     rate: Option<Rate>,
     veil: Veil,
@@ -53,13 +81,22 @@ impl std::fmt::Debug for Pool {
 impl Pool {
     /// The pool of local folders.
     pub fn local() -> Self {
-        Self { config: None, endpoint: Arc::new(super::local::Local), idle: Mutex::default(), logins: Mutex::default(), rate: None, veil: Veil::default() }
+        Self {
+            config: None,
+            endpoint: Arc::new(super::local::Local),
+            sessions: Mutex::default(),
+            back: Condvar::new(),
+            logins: Mutex::default(),
+            rate: None,
+            veil: Veil::default(),
+        }
     }
     /// The pool of a server.
     pub fn new(config: &Arc<EndpointConfig>) -> Result<Self> {
         Ok(Self {
             endpoint: super::open(config)?,
-            idle: Mutex::default(),
+            sessions: Mutex::default(),
+            back: Condvar::new(),
             logins: Mutex::default(),
             rate: config.limit_rate.map(Rate::new),
             veil: Veil::of(config),
@@ -87,17 +124,58 @@ impl Pool {
     /// server says in an error leaves here without the endpoint's secrets.
     pub fn with<T>(&self, stop: &Stop, work: impl FnOnce(&mut dyn Session) -> Result<T>) -> Result<T> {
         let run = || {
-            let mut session = match self.take() {
-                Some(session) => session,
-                None => self.connect(stop)?,
-            };
+            let (mut session, used) = self.session(stop)?;
             let result = work(&mut *session);
             if result.is_ok() {
-                self.idle().push(Idle { session, since: Instant::now() });
+                self.sessions().idle.push(Idle { session, since: Instant::now() });
             }
+            drop(used);
             result
         };
         run().map_err(|e| self.told(e))
+    }
+
+    /// A kept session or a new one. A server that refuses one more, while others are in use, takes fewer at once than were
+    /// configured: then one of those is waited for.
+    fn session(&self, stop: &Stop) -> Result<(Box<dyn Session>, InUse<'_>)> {
+        let asked = Instant::now();
+        let mut sessions = self.sessions();
+        let mut refused = None;
+        loop {
+            sessions.idle.retain(|i| i.since.elapsed() < IDLE_MAX);
+            if let Some(idle) = sessions.idle.pop() {
+                sessions.used += 1;
+                return Ok((idle.session, InUse(self)));
+            }
+            let full = sessions.most.is_some_and(|(most, at)| sessions.used >= most && at.elapsed() < FEWER_FOR);
+            if sessions.used > 0 && full {
+                stop.check()?;
+                if let Some(error) = refused.clone().filter(|_| asked.elapsed() > PATIENCE) {
+                    return Err(error);
+                }
+                sessions = self.back.wait_timeout(sessions, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            drop(sessions);
+            let connected = self.connect(stop);
+            sessions = self.sessions();
+            let error = match connected {
+                Ok(session) => {
+                    sessions.used += 1;
+                    return Ok((session, InUse(self)));
+                }
+                Err(error) => error,
+            };
+            let one_more = matches!(error.step(), Some("port" | "handshake" | "login")) && error.blame() == Blame::Endpoint;
+            if sessions.used == 0 || !one_more || asked.elapsed() > PATIENCE {
+                return Err(error);
+            }
+            if !sessions.most.is_some_and(|(_, at)| at.elapsed() < FEWER_FOR) {
+                tracing::info!("{} takes no more than {} connections at once: {error}", self.config.as_ref().map_or("", |c| c.name.as_str()), sessions.used);
+            }
+            sessions.most = Some((sessions.used, Instant::now()));
+            refused = Some(error);
+        }
     }
 
     /// An error of a file among others, as [`Pool::with`] gives that of all.
@@ -128,7 +206,10 @@ impl Pool {
         let mut logins = turn.unwrap_or_else(logins);
         match &session {
             Ok(_) => logins.taken = true,
-            Err(e) if e.kind() == Kind::Login => *logins = Logins { taken: false, refused: Some((Instant::now(), e.clone())) },
+            // What is refused while others are logged in is one connection more, and no password.
+            Err(e) if e.kind() == Kind::Login && !(logins.taken && self.sessions().used > 0) => {
+                *logins = Logins { taken: false, refused: Some((Instant::now(), e.clone())) }
+            }
             Err(_) => {}
         }
         drop(logins);
@@ -146,21 +227,15 @@ impl Pool {
         session
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
         // A panic elsewhere can't leave a list of sessions half changed.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Option<Box<dyn Session>> {
-        let mut idle = self.idle();
-        idle.retain(|i| i.since.elapsed() < IDLE_MAX);
-        idle.pop().map(|i| i.session)
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes what is idle: after an error, the next connection is a new one.
     pub fn clear(&self) {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner).refused = None;
-        let closed: Vec<Idle> = self.idle().drain(..).collect();
+        let closed: Vec<Idle> = std::mem::take(&mut self.sessions().idle);
         drop(closed);
     }
 }

@@ -197,7 +197,9 @@ impl Reading {
             None => format!("{} is not a date and time as in 2025-12-31T23:59:00", quoted(text)),
         };
         // A leap second, which would be read as the second before it.
-        if text.contains(":60") {
+        let leaps =
+            |at: usize| text[..at].bytes().rev().take(3).zip([0, 0, b':']).all(|(c, wanted)| if wanted == 0 { c.is_ascii_digit() } else { c == wanted });
+        if pattern.is_none_or(|p| p.contains("%M:%S")) && text.find(":60").is_some_and(leaps) {
             return Err(fail());
         }
         let Some(pattern) = pattern else {

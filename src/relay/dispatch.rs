@@ -9,7 +9,7 @@ mod told;
 mod work;
 
 use group::Group;
-use order::{Way, prepare_run, publish_run};
+use order::{Way, first_small, prepare_run, publish_run};
 use route::{Slot, held, pause};
 use work::is_the_servers;
 
@@ -218,7 +218,7 @@ impl Dispatcher {
         }
         let rested = r.last_look.is_none_or(|l| now >= l + pause(r));
         // More of a long listing is claimed many at once: each claim costs some syncs.
-        let more = r.more && r.jobs.len() <= WINDOW - RUN_MAX;
+        let more = r.more && (r.jobs.len() <= WINDOW - RUN_MAX || self.busy == 0);
         more || (r.dirty && rested) || r.due.is_some_and(|d| now >= d)
     }
 
@@ -259,6 +259,8 @@ impl Dispatcher {
         if r.paused {
             return None;
         }
+        // Small files that wait for a connection have their turn before later ones, or their route would wait for them.
+        let small = if destinations == 1 && !self.groups.contains_key(name) { first_small(r, now, &halted) } else { None };
         for destination in 0..destinations {
             let key = self.keys.get(&(name.to_owned(), destination))?;
             if !self.endpoint_free(key, now) {
@@ -273,7 +275,8 @@ impl Dispatcher {
                     _ => self.take(name, &ids, take, |j| Work::Publish(j, destination)),
                 };
             }
-            let mut uploads = r.jobs.iter().filter_map(|(id, s)| {
+            let before = |id: &JobId| small.is_none_or(|small| *id < small) || self.limits.get(key).is_none_or(|limit| *limit == usize::MAX);
+            let mut uploads = r.jobs.iter().filter(|(id, _)| before(id)).filter_map(|(id, s)| {
                 let at = s.job.deliveries.iter().position(|d| d.destination == destination && d.progress == Progress::Waiting)?;
                 (s.is_free(Some(destination), now) && !halted(*id) && s.job.next_of(at) == Next::Upload(at) && !s.job.failing && !s.job.state.at_rest())
                     .then_some((*id, at))

@@ -13,10 +13,14 @@ use crate::watch::{self, CLAIMED, Candidate, LookFor};
 /// Looks at a source and claims what is ready.
 pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), scheduled: bool) -> Result<LookResult> {
     let Some(route) = w.route(name).cloned() else { return Ok(LookResult::default()) };
+    let mut unasked = None;
     if let Some(before) = route.source.before.as_ref().filter(|_| scheduled) {
         let args: Vec<Name> = before.iter().map(|a| Name(a.clone().into_bytes())).collect();
         match hook::run(&args, &w.stop) {
-            Err(e) if e.blame() != Blame::Stopped => tracing::warn!(route = name, "before: {e}{}", e.remedy()),
+            Err(e) if e.blame() != Blame::Stopped => {
+                tracing::warn!(route = name, "before: {e}{}", e.remedy());
+                unasked = Some(e.at("before"));
+            }
             ran => ran?,
         }
     }
@@ -66,6 +70,8 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
         None
     };
     let again = looked.again.into_iter().chain(fetched.again).chain(anew).min();
-    let stuck = looked.stuck.and(fetched.stuck);
+    let mut stuck = looked.stuck.and(fetched.stuck);
+    // What A's export function did not give is nowhere to be seen: the route says so until it runs again.
+    stuck.why = stuck.why.or(unasked);
     Ok(LookResult { claimed, left, stuck, passed_over: looked.passed_over + fetched.passed_over, again })
 }

@@ -78,7 +78,7 @@ fn last_export(reader: &Reader, route: &Route) -> Result<Option<Found>> {
     for ready in crate::watch::ready_names(&route.source).unwrap_or_default() {
         let path = route.source.path.join(ready.path());
         let Ok(meta) = std::fs::metadata(&path) else { continue };
-        let modified = Timestamp::from_nanosecond(durable::found(&meta).modified_ns).unwrap_or(Timestamp::UNIX_EPOCH);
+        let modified = Timestamp::from_nanosecond(durable::found(&meta).modified_ns).unwrap_or(Timestamp::UNIX_EPOCH).min(Timestamp::now());
         if found.as_ref().is_none_or(|f| modified >= f.modified) && !super::steps::is_corrected(route, &path) {
             found = Some(Found { path, file: ready, size: meta.len(), modified, job: NO_JOB });
         }
@@ -89,7 +89,7 @@ fn last_export(reader: &Reader, route: &Route) -> Result<Option<Found>> {
         if super::steps::is_corrected(route, &path) {
             continue;
         }
-        let modified = job.seal.as_ref().map_or(job.received_at, |s| s.modified);
+        let modified = job.seal.as_ref().map_or(job.received_at, |s| s.modified).min(job.received_at);
         let size = job.seal.as_ref().map_or(0, |s| s.size);
         if found.as_ref().is_none_or(|f| modified > f.modified) {
             found = Some(Found { path, file: job.file.clone(), size, modified, job: id });

@@ -368,8 +368,7 @@ impl Changes for Compare<'_> {
         Ok(())
     }
 
-    fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<u64> {
-        let mut parked = 0;
+    fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
         if self.export.purpose == Purpose::Send {
             self.alike.allowed(&self.spec.group)?;
             let key = self.transformation.mapping.key.clone().unwrap_or_default();
@@ -381,7 +380,7 @@ impl Changes for Compare<'_> {
                 if self.prepared.is_none() {
                     self.allowed(0)?;
                 }
-                parked = self.miss(&places, each)?;
+                self.miss(&places, each)?;
             } else {
                 self.decided_deletions(&places, each)?;
             }
@@ -389,8 +388,7 @@ impl Changes for Compare<'_> {
         let last = LastExport { job: self.export.job, modified_ns: self.export.modified_ns, full: self.export.holds == Exports::Full };
         self.meta.last[self.side.at()] = Some(last);
         self.meta.mapping[self.side.at()] = Some(self.spec.mapping);
-        self.memory.close(&self.meta)?;
-        Ok(parked)
+        self.memory.close(&self.meta)
     }
 
     fn remarks(&self) -> Vec<String> {

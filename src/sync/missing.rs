@@ -63,20 +63,20 @@ impl Compare<'_> {
             let Some(bytes) = self.memory.get(&id)? else { continue };
             let mut entry = Entry::from_bytes(&bytes)?;
             let same = |a: &Cell, b: &Cell| a.same(b, &reading);
-            if entry.side(self.side).deleting
-                && let Gone::Delete(row) = deleted::gone(&mut entry, self.side, self.export.job, Deletes::Send, &self.spec.policy, &same)
-            {
-                each(self.deletion(&prepared, &entry, &row, plan_key))?;
-                self.stage(&id, &entry)?;
+            if !entry.side(self.side).deleting {
+                continue;
             }
+            if let Gone::Delete(row) = deleted::gone(&mut entry, self.side, self.export.job, Deletes::Send, &self.spec.policy, &same) {
+                each(self.deletion(&prepared, &entry, &row, plan_key))?;
+            }
+            self.stage(&id, &entry)?;
         }
         Ok(())
     }
 
-    /// What becomes of the records that the export does not have. Gives how many wait for an operator.
-    pub(super) fn miss(&mut self, plan_key: &[usize], each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<u64> {
-        let mut parked = 0;
-        let Some(prepared) = self.prepared.take() else { return Ok(0) };
+    /// What becomes of the records that the export does not have.
+    pub(super) fn miss(&mut self, plan_key: &[usize], each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
+        let Some(prepared) = self.prepared.take() else { return Ok(()) };
         let deletes = self.spec.deletes;
         let missing: Vec<Missing> = self.index.missing(deletes).collect();
         if self.unreadable > 0 {
@@ -85,7 +85,7 @@ impl Compare<'_> {
                 let why = format!("{} records had no key that could be read", self.unreadable);
                 self.kept_back = Some(format!("{why}: the {} that are missing are not sent as deleted", missing.len()));
             }
-            return Ok(0);
+            return Ok(());
         }
         let mut skipped = std::mem::take(&mut self.newly_skipped);
         skipped.retain(|id| self.index.find(id).is_some_and(|at| self.index.only_skipped(at)));
@@ -122,7 +122,6 @@ impl Compare<'_> {
             match deleted::gone(&mut entry, self.side, self.export.job, deletes, &self.spec.policy, &same) {
                 Gone::Delete(row) => each(self.deletion(&prepared, &entry, &row, plan_key))?,
                 Gone::Parked => {
-                    parked += 1;
                     let told = self.told(&entry, &Conflict { column: None, base: None, ours: None, theirs: None });
                     (self.conflicts)(&told)?;
                 }
@@ -133,6 +132,6 @@ impl Compare<'_> {
                 self.stage(&id, &entry)?;
             }
         }
-        Ok(parked)
+        Ok(())
     }
 }

@@ -76,7 +76,8 @@ impl Prepared {
         let own: Vec<String> = made_of.iter().flat_map(|(_, names): &(u16, Vec<String>)| names).chain(&theirs).cloned().collect();
         let is_read = |name: &str| own.iter().any(|column| name.strip_prefix(column.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
         for name in spec.opposite.iter().flat_map(|o| &o.targets) {
-            if if plan.columns.closed() { plan.columns.position(name).is_some() } else { is_read(name) } {
+            let shown = if plan.columns.closed() { plan.columns.position(name).is_some() } else { is_read(name) };
+            if shown {
                 of(&Read::Column(name.clone()), &plan.columns);
             }
         }

@@ -126,8 +126,8 @@ pub trait Changes {
     fn skipped(&mut self, plan: &Plan, env: &Env<'_>) -> Result<()>;
     /// A record that was rejected; none: not even its key could be read.
     fn rejected(&mut self, read: Option<(&Plan, &Env<'_>)>) -> Result<()>;
-    /// All records have come by: the records that are gone, one by one. Gives how many of them wait for an operator.
-    fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<u64>;
+    /// All records have come by: the records that are gone, one by one.
+    fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()>;
     /// What is to be told of it all.
     fn remarks(&self) -> Vec<String>;
 }

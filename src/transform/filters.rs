@@ -370,7 +370,6 @@ fn serial<'r>(v: &Value<'_>, kind: Type) -> Eval<Value<'r>> {
     crate::formats::text::from_serial(n, kind).map_err(Fault::Message)
 }
 
-/// A conversion, or the argument that stands for what can't be converted.
 /// No text is made longer than that, whatever a file holds.
 const TEXT_MAX: usize = 64 * 1024 * 1024;
 
@@ -380,10 +379,12 @@ fn not_too_long(bytes: usize) -> Eval<()> {
 
 /// A whole number, of digits to a base where one is given.
 fn int<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
-    if let Some(base) = c.whole(1, "base")?.filter(|base| *base != 10) {
-        let text = c.shown(&v).trim().to_lowercase();
+    let base = c.whole(1, "base")?.filter(|base| *base != 10 && matches!(v, Value::Text(_)));
+    let text = c.shown(&v).trim().to_lowercase();
+    if let Some(base) = base.filter(|_| !text.is_empty()) {
         let (sign, digits) = text.strip_prefix('-').map_or((1, text.as_str()), |digits| (-1, digits));
-        let digits = ["0x", "0o", "0b"].iter().find_map(|p| digits.strip_prefix(p)).unwrap_or(digits);
+        let own = [(16, "0x"), (8, "0o"), (2, "0b")].iter().find(|(of, _)| *of == base).map_or("", |(_, prefix)| prefix);
+        let digits = digits.strip_prefix(own).unwrap_or(digits);
         let base = u32::try_from(base).ok().filter(|b| (2..=36).contains(b)).ok_or_else(|| Fault::Message(format!("{base} is no base from 2 to 36")))?;
         let read = i64::from_str_radix(digits, base).map(|n| Value::Number(Decimal::from(sign * n)));
         return or_default(c, read.map_err(|_| Fault::Message(format!("{} is no number to the base {base}", quoted(&text)))));
@@ -394,6 +395,7 @@ fn int<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     }
 }
 
+/// A conversion, or the argument that stands for what can't be converted.
 fn or_default<'r>(c: &Call<'_, 'r>, converted: Eval<Value<'r>>) -> Eval<Value<'r>> {
     match (converted, c.get(0, "default")) {
         (Err(_) | Ok(Value::Null), Some(default)) => Ok(default.clone()),

@@ -42,7 +42,6 @@ pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work
         since_look: 0,
         explained: 0,
         compared: false,
-        parked_gone: 0,
     };
     for source in sources {
         let name = source.context.file_path.clone();
@@ -68,8 +67,6 @@ struct Run<'w> {
     explained: u64,
     /// Records are being compared with what the other side knows.
     compared: bool,
-    /// Deletions that wait for an operator: no record of this export is one of them.
-    parked_gone: u64,
 }
 
 impl<'w> Run<'w> {
@@ -367,7 +364,7 @@ impl<'w> Run<'w> {
         }
         let (state, arena) = (State::new(plan.fields.len()), Bump::new());
         let (lookups, context) = (Lookups::default(), self.context.clone());
-        self.parked_gone = changes.gone(&mut |deletion| {
+        changes.gone(&mut |deletion| {
             let env = Env {
                 record: &record,
                 columns: &columns,
@@ -457,7 +454,7 @@ impl<'w> Run<'w> {
             None => 0,
         };
         self.work.rejects.finish()?;
-        let mut counts = self.counts;
+        let counts = self.counts;
         if let Some(limit @ Limit::Percent(_)) = self.spec.max_rejects
             && limit.exceeded(counts.rejected, counts.read)
         {
@@ -469,7 +466,6 @@ impl<'w> Run<'w> {
                 .at("transform")
                 .hint("this is a fault of passerelle: please report it with the file"));
         }
-        counts.parked += self.parked_gone;
         let remarks = self.counted.iter().map(Remark::to_string).chain(self.remarks).collect();
         Ok(Outcome { counts, remarks, parts })
     }

@@ -136,6 +136,7 @@ fn loops_and_routes_that_fight_for_files_are_refused() {
     for (one, other) in [
         ("include = [\"*.csv\"]\nexclude = [\"clients*\"]", "include = [\"clients*.csv\"]"),
         ("include = [\"*.csv\"]", "include = [\"*.xml\"]"),
+        ("include = [\"[a-m]*\"]\nexclude = [\"a*\"]", "include = [\"[a-m]*\"]\nexclude = [\"[b-z]*\"]"),
         ("include = [\"FAC*\"]", "include = [\"*.xml\"]"),
         ("on_success = \"keep\"", "on_success = \"keep\""),
     ] {

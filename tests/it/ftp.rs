@@ -206,3 +206,51 @@ fn a_rename_that_was_done_and_denied_is_no_second_delivery() {
     w.once().ok();
     assert_eq!((w.states(), server.files.lock().unwrap().keys().cloned().collect::<Vec<_>>()), (vec!["delivered".to_owned()], vec!["in/x.csv".to_owned()]));
 }
+
+#[test]
+fn a_server_that_takes_fewer_connections_than_were_configured_gets_all_files_over_those() {
+    for limit in ["max_clients=2", "max_per_ip=1"] {
+        let server = Vsftpd::start(limit);
+        // What looked whether it runs has gone again.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let w = world(&format!("{}connections = 8\n", server.endpoint("b", "ftp")), "");
+        for i in 0..300 {
+            w.write(&format!("a/{i:03}.txt"), format!("{i}"));
+        }
+        w.once().ok();
+        assert_eq!(server.files().len(), 300, "{limit}");
+    }
+}
+
+#[test]
+fn a_single_run_ends_also_where_the_first_of_many_files_cannot_go() {
+    let server = Vsftpd::start("deny_file={*000*}\n");
+    let w = world(&server.endpoint("b", "ftp"), "");
+    for i in 0..300 {
+        w.write(&format!("a/{i:03}.txt"), format!("{i}"));
+    }
+    w.once().code(3).says("300 waiting");
+}
+
+#[test]
+fn a_folder_that_a_server_lists_though_it_is_not_there_is_told() {
+    let server = Vsftpd::start("");
+    let w = World::new(&format!(
+        "{}[routes.r.source]\nendpoint = \"b\"\npath = \"gone\"\nsettle = \"0s\"\n[routes.r.destination]\npath = \"b\"\n",
+        server.endpoint("b", "ftp")
+    ));
+    w.once().code(3).says("does not exist");
+    std::fs::create_dir(server.dir.path().join("root/in/gone")).unwrap();
+    w.once().ok();
+}
+
+#[test]
+fn a_server_that_lets_nobody_ask_for_sizes_gets_its_files() {
+    let server = Vsftpd::start("cmds_denied=SIZE\n");
+    for verify in ["size", "hash"] {
+        let w = world(&server.endpoint("b", "ftp"), &format!("verify = \"{verify}\"\n"));
+        w.write(&format!("a/{verify}.csv"), "a;b\n1;2\n");
+        w.once().ok();
+    }
+    assert_eq!(server.files().len(), 2);
+}

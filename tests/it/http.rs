@@ -473,6 +473,28 @@ fn a_put_that_is_answered_with_an_error_and_stands_there_is_delivered() {
 }
 
 #[test]
+fn a_file_that_b_has_is_not_sent_again_because_it_could_not_be_hashed() {
+    let server = Nginx::start(None);
+    let w = world(&format!("http://localhost:{}/dav", server.port), "limit_rate = \"40MB\"\n", "if_exists = \"rename\"\n");
+    w.write("a/big.bin", vec![1; 40_000_000]);
+    // Somebody touches the claimed file while it is sent.
+    let (claimed, there) = (w.path("a/.passerelle/1_big.bin"), server.dir.path().join("www/dav/big.bin"));
+    let touching = std::thread::spawn(move || {
+        while !there.exists() {
+            if let Ok(file) = std::fs::File::options().append(true).open(&claimed) {
+                let _ = file.set_modified(std::time::SystemTime::now());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    });
+    w.once();
+    touching.join().unwrap();
+    w.once().ok();
+    assert_eq!((server.files("dav").len(), w.states()), (1, vec!["delivered".to_owned()]));
+    assert!(w.history()[0]["hash"].as_str().is_some_and(|h| h.starts_with("sha256:")), "{:?}", w.history());
+}
+
+#[test]
 fn a_put_that_is_verified_is_sent_once_also_where_b_takes_it_at_once_or_shows_nothing() {
     for refused in [false, true] {
         let puts = Arc::new(Mutex::new(0));

@@ -425,7 +425,7 @@ fn files_of_a_route_that_is_gone_are_counted_and_go_on_once_it_is_back() {
 #[test]
 fn operators_need_not_have_the_services_secrets_at_hand() {
     let w = World::new(&format!(
-        "[endpoints.e]\nurl = \"sftp://u@${{env:PASSERELLE_NO_HOST}}/in\"\npassword = \"${{env:PASSERELLE_NO_SECRET}}\"\n{}{}",
+        "[endpoints.e]\nurl = \"sftp://u@b/in\"\npassword = \"${{env:PASSERELLE_NO_SECRET}}\"\n{}{}",
         World::route("r", "a", "b"),
         World::route("s", "c", "in").replace("[routes.s.destination]", "[routes.s.destination]\nendpoint = \"e\"")
     ));
@@ -435,9 +435,42 @@ fn operators_need_not_have_the_services_secrets_at_hand() {
     for command in [&["run", "--once"][..], &["config", "check"]] {
         w.run(command).code(2).says("the environment has no variable PASSERELLE_NO_SECRET");
     }
-    // Where the journal lies must be known.
-    w.config(&format!("home = \"${{env:PASSERELLE_NO_HOME}}\"\n{}", World::route("r", "a", "b")));
-    w.run(&["status"]).code(2).says("PASSERELLE_NO_HOME");
+    // All else must be known.
+    w.config(&format!("home = \"${{env:PASSERELLE_NO_HOME}}\"\n{}", World::route("r", "${env:PASSERELLE_NO_FOLDER}/a", "b")));
+    w.run(&["status"]).code(2).says("PASSERELLE_NO_HOME").says("PASSERELLE_NO_FOLDER");
+}
+
+#[test]
+fn an_export_function_that_fails_is_seen_in_the_status() {
+    let w = World::new(
+        &World::route("r", "a", "b")
+            .replace("settle", "before = [\"/bin/false\"]\nsettle")
+            .replace("[routes.r.source]", "[routes.r]\nevery = \"1s\"\n[routes.r.source]"),
+    );
+    let _relay = w.start();
+    w.until("told", || {
+        let route = w.path("relay/journal.db").exists().then(|| w.json(&["status", "--json"])["routes"][0].clone()).unwrap_or_default();
+        route["state"] == "blocked" && route["reason"].as_str().is_some_and(|r| r.contains("before") && r.contains("/bin/false"))
+    });
+    // Files that lie there are relayed all the same.
+    w.write("a/x", "1");
+    w.until_file("b/x");
+}
+
+#[test]
+fn why_something_waits_is_told_after_a_single_run_too() {
+    let w = World::new(
+        &World::route("r", "a", "b")
+            .replace("[routes.r.source]", "[routes.r]\non_error = \"halt\"\n[routes.r.source]")
+            .replace("[routes.r.destination]", "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"x\"\n[routes.r.destination]"),
+    );
+    w.write("a/1.csv", "y\n1\n");
+    w.write("a/2.csv", "x\n1\n");
+    w.once().code(1);
+    w.once().code(3);
+    let route = w.json(&["status", "--json"])["routes"][0].clone();
+    assert_eq!(route["waiting"], 1);
+    assert!(route["reason"].as_str().is_some_and(|r| r.contains("on_error is \"halt\"")), "{route}");
 }
 
 #[test]

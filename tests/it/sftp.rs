@@ -339,3 +339,22 @@ fn a_large_file_goes_on_where_it_was_cut_after_what_is_there_was_read_back() {
         fs::remove_file(server.dir.path().join("in/x")).unwrap();
     }
 }
+
+#[test]
+fn a_small_file_between_large_ones_has_its_turn() {
+    let server = Sshd::start();
+    let w = world(&server, "");
+    w.config(&w.read("passerelle.toml").replace("[endpoints.b]", "[endpoints.b]\nconnections = 1"));
+    let large = vec![7u8; 3_000_000];
+    for name in ["1_large", "2_small", "3_large", "4_large", "5_large"] {
+        w.write(&format!("a/{name}"), if name.ends_with("small") { &large[..10] } else { &large[..] });
+    }
+    w.once().ok();
+    let uploaded = |job: usize| {
+        let shown = w.json(&["show", &job.to_string(), "--json"]);
+        let step = shown["steps"].as_array().unwrap().iter().find(|s| s["step"] == "uploaded").unwrap()["at"].as_str().unwrap().to_owned();
+        (shown["file"].as_str().unwrap().to_owned(), step)
+    };
+    let at: std::collections::BTreeMap<String, String> = (1..=5).map(uploaded).collect();
+    assert!(at["2_small"] <= at["3_large"] && at["2_small"] < at["5_large"], "{at:?}");
+}

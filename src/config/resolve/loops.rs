@@ -117,9 +117,13 @@ impl Builder<'_> {
 
 /// What a route's `include` says.
 fn includes(options: &Options, route: &Route) -> Vec<String> {
+    listed(options, route, "include").unwrap_or_else(|| vec!["*".into()])
+}
+
+fn listed(options: &Options, route: &Route, key: &str) -> Option<Vec<String>> {
     let table = options.map("routes").iter().find(|(name, _)| *name == route.name).map(|(_, entry)| &entry.value);
     let source = table.and_then(|value| if let Val::Table(t) = value { t.table("source") } else { None });
-    source.and_then(|s| s.texts("include")).unwrap_or_else(|| vec!["*".into()])
+    source.and_then(|s| s.texts(key))
 }
 
 /// Whether one of two routes of a folder takes what the other would, with an example where that is not plain to see. Where
@@ -132,7 +136,8 @@ fn fought_for(options: &Options, one: &Route, other: &Route) -> Option<String> {
     if leaves(one) && leaves(other) {
         return None;
     }
-    if includes(options, one) == includes(options, other) {
+    let excludes = |route| listed(options, route, "exclude").unwrap_or_default();
+    if includes(options, one) == includes(options, other) && excludes(one) == excludes(other) {
         return Some(String::new());
     }
     let mut names = instances(options, one).into_iter().chain(instances(options, other));

@@ -26,11 +26,10 @@ pub(super) enum Way {
 
 /// The jobs that are prepared next, and whether they are sent at once. What is ready is shared among a server's connections.
 pub(super) fn prepare_run(r: &RouteState, now: Instant, halted: &dyn Fn(JobId) -> bool, way: Way) -> Option<(Vec<JobId>, bool)> {
-    let fits = |slot: &Slot| slot.job.found.size <= SMALL_BYTES && slot.is_free(Some(0), now);
-    let later = |slot: &Slot| matches!(way, Way::Busy) && fits(slot);
+    let later = |slot: &Slot| matches!(way, Way::Busy) && fits(slot, now);
     let mut waiting = r.jobs.iter().filter(|(id, s)| s.is_free(None, now) && !halted(**id) && s.job.next() == Next::Prepare && !later(s));
     let (first, slot) = waiting.next()?;
-    let small = |slot: &Slot| matches!(way, Way::Folder | Way::Server(_)) && fits(slot);
+    let small = |slot: &Slot| matches!(way, Way::Folder | Way::Server(_)) && fits(slot, now);
     let mut run = vec![*first];
     // What failed once goes alone, so that it holds nobody back.
     let joins = |slot: &Slot| small(slot) && slot.failures.is_empty();
@@ -49,6 +48,17 @@ pub(super) fn prepare_run(r: &RouteState, now: Instant, halted: &dyn Fn(JobId) -
         }
     }
     Some((run, small(slot)))
+}
+
+/// The first job that waits for a connection to go in one go: none behind it takes one before.
+pub(super) fn first_small(r: &RouteState, now: Instant, halted: &dyn Fn(JobId) -> bool) -> Option<JobId> {
+    let waits = |(id, s): &(&JobId, &Slot)| s.is_free(None, now) && !halted(**id) && s.job.next() == Next::Prepare && fits(s, now);
+    r.jobs.iter().find(waits).map(|(id, _)| *id)
+}
+
+/// What is small goes in one go.
+fn fits(slot: &Slot, now: Instant) -> bool {
+    slot.job.found.size <= SMALL_BYTES && slot.is_free(Some(0), now)
 }
 
 /// The jobs that may be published next at a destination: the first ones of the route, without a gap, all sent.

@@ -54,8 +54,9 @@ impl Dispatcher {
         }
     }
 
-    /// Jobs that are neither delivered nor failed, whatever they wait for, and files that can't be taken.
+    /// Jobs that are neither delivered nor failed, whatever they wait for, files that are ready and had no room beside them, and
+    /// files that can't be taken.
     pub fn waiting(&self) -> usize {
-        self.routes.values().map(|r| r.jobs.len() + r.stuck.files).sum()
+        self.routes.values().map(|r| r.jobs.len() + r.left + r.stuck.files).sum()
     }
 }

@@ -11,7 +11,7 @@ use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, marker};
 use super::direct::{announced, send_direct, stands, unconfirmed};
 use super::records::send_records;
-use super::seal::written_since;
+use super::seal::{hash_of, written_since};
 use super::upload::{hash_at, looks};
 use super::vanished;
 use crate::config::{DestinationConfig, IfExists, Route, Verify};
@@ -336,7 +336,7 @@ fn look_again(w: &World, route: &Route, session: &mut dyn Session, (run, numbers
     let temps: Vec<PathBuf> = targets.iter().map(|t| t.temp.clone()).collect();
     for (i, (name, found)) in names.into_iter().zip(session.stat_all(&temps)?).enumerate() {
         let spoilt = match found {
-            Some(found) => changed(session, &targets[i], &made_for(&run[i], numbers[i])?, found)?,
+            Some(found) => changed(w, session, &targets[i], (&run[i], &made_for(&run[i], numbers[i])?), found)?,
             // After an attempt whose answer is unknown it may have been renamed late.
             None => loses && !run[i].deliveries[numbers[i]].unknown,
         };
@@ -350,11 +350,11 @@ fn look_again(w: &World, route: &Route, session: &mut dyn Session, (run, numbers
 }
 
 /// Whether somebody has changed the temporary file since it was verified.
-fn changed(session: &mut dyn Session, t: &Target<'_>, made: &Made, found: Stat) -> Result<bool> {
+fn changed(w: &World, session: &mut dyn Session, t: &Target<'_>, (job, made): (&Job, &Made), found: Stat) -> Result<bool> {
     if found.size.is_some_and(|size| size != made.size) {
         return Ok(true);
     }
-    Ok(t.d.verify == Verify::Hash && hash_at(session, &t.temp)? != made.hash)
+    Ok(t.d.verify == Verify::Hash && hash_at(session, &t.temp)? != hash_of(w, job, made)?)
 }
 
 /// Records that these jobs were never tried: an intent that stays would be taken for an attempt whose outcome is unknown.
@@ -426,7 +426,7 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         let final_name = match session.stat(&t.final_path)? {
             None => Final::Absent,
             Some(s) if s.size.is_some_and(|n| n != made.size) => Final::Other,
-            Some(_) if hash_at(session, &t.final_path)? == made.hash => Final::Ours,
+            Some(_) if hash_at(session, &t.final_path)? == hash_of(w, job, &made)? => Final::Ours,
             Some(_) => Final::Other,
         };
         if !temporary && final_name == Final::Absent && !t.folder.as_os_str().is_empty() && !session.stat(&t.folder)?.is_some_and(|s| s.folder) {

@@ -7,7 +7,7 @@ use super::super::World;
 use super::after::{announce, marker, run_after};
 use super::deliver::{Target, free_name, made_for, payload, target};
 use super::records::send_records;
-use super::seal::{beside, hash_of};
+use super::seal::{hash_of, hashed_beside};
 use super::upload::{Progressing, hash_at};
 use crate::config::{IfExists, Route, Verify};
 use crate::endpoints::{Content, Direct, Followed, Rename, Session};
@@ -49,7 +49,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         content: Content::File,
     };
     let mut bytes = 0;
-    let sent = beside(w, job, || {
+    let (sent, hashed) = hashed_beside(w, job, || {
         w.with_session(t.d, |session| {
             let mut send = |session: &mut dyn Session| {
                 file.rewind().map_err(|e| Error::io(Blame::Endpoint, "read", &made_path, &e))?;
@@ -74,9 +74,11 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         })
     });
     let e = match sent {
-        Ok(((), hashed)) => {
-            if let Some(hashed) = hashed {
-                w.record_one(job, hashed)?;
+        Ok(()) => {
+            match hashed {
+                Ok(Some(hashed)) => w.record_one(job, hashed)?,
+                // B has it all the same; it is hashed again before it is archived.
+                Ok(None) | Err(_) => {}
             }
             if t.d.verify == Verify::Hash && t.pool.repeatable() && w.with_session(t.d, |session| spoilt(w, session, &t, job, delivery))? {
                 let message = format!("{} had other bytes at the server than were sent", shown(&t.final_path));

@@ -8,6 +8,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::super::World;
 use super::records::forget;
+use super::seal::hash_late;
 use super::{rfc3339, vanished};
 use crate::config::{ArchiveCompress, OnSuccess, Route};
 use crate::durable;
@@ -40,6 +41,7 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     let mode = w.config.archive_mode;
     let mut folders = Moved::default();
     let mut places = Vec::new();
+    jobs.iter_mut().try_for_each(|job| hash_late(w, job))?;
     for job in jobs.iter() {
         let route = w.route_of(job)?;
         if job.state == State::Superseded {

@@ -75,7 +75,7 @@ pub(super) fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
     let Ok(now) = original.metadata() else { return Ok(None) };
     let found = durable::found(&now);
     if found.size == seal.size {
-        // What is sent is what is hashed.
+        // Nothing is known of its bytes yet.
         if seal.hash.is_empty() {
             return Ok(None);
         }
@@ -97,11 +97,11 @@ pub(super) fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
     Ok(Some(Error::file(message).hint("look at it in errors: if it is whole now, retry delivers it as it is")))
 }
 
-/// Does what needs an original's hash only at its end, and hashes it meanwhile where its seal has none yet. Gives the hash, and
-/// the fact that is to be recorded with what was done.
-pub(super) fn beside<T>(w: &World, job: &Job, act: impl FnOnce() -> Result<T>) -> Result<(T, Option<Event>)> {
+/// Does what needs an original's hash only at its end, and hashes it meanwhile where its seal has none yet. Gives what became of
+/// the one, and of the other: the fact that is to be recorded.
+pub(super) fn hashed_beside<T>(w: &World, job: &Job, act: impl FnOnce() -> Result<T>) -> (Result<T>, Result<Option<Event>>) {
     if job.seal.as_ref().is_none_or(|seal| !seal.hash.is_empty()) {
-        return act().map(|done| (done, None));
+        return (act(), Ok(None));
     }
     std::thread::scope(|scope| {
         let stop = w.stop.child();
@@ -109,10 +109,26 @@ pub(super) fn beside<T>(w: &World, job: &Job, act: impl FnOnce() -> Result<T>) -
             let stop = stop.clone();
             move || hash_now(w, job, &stop)
         });
-        let done = act().inspect_err(|_| stop.set())?;
-        let hash = hash.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault))?;
-        Ok((done, Some(Event::Hashed { hash })))
+        let done = act().inspect_err(|_| stop.set());
+        let hash = hash.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault));
+        let hashed = if done.is_err() { Ok(None) } else { hash.map(|hash| Some(Event::Hashed { hash })) };
+        (done, hashed)
     })
+}
+
+/// Hashes what was sent without, as after a crash behind the upload: its job tells the hash for good.
+pub(super) fn hash_late(w: &World, job: &mut Job) -> Result<()> {
+    if job.state.at_rest() || job.seal.as_ref().is_none_or(|seal| !seal.hash.is_empty()) || !w.original(job)?.exists() {
+        return Ok(());
+    }
+    match hash_now(w, job, &w.stop) {
+        Ok(hash) => w.record_one(job, Event::Hashed { hash }),
+        Err(e) if matches!(e.blame(), Blame::Stopped | Blame::Relay) => Err(e),
+        Err(e) => {
+            tracing::warn!(job = job.id, "its hash is not known: {e}");
+            Ok(())
+        }
+    }
 }
 
 /// The hash of what is delivered, as it is known, or of the original that was sealed without.

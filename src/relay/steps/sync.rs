@@ -33,7 +33,7 @@ pub(super) fn superseded_by(w: &World, spec: &Spec, job: &Job, seal: &Seal) -> R
     }
     let Some((_, meta)) = w.journal.reader()?.group(&spec.group)? else { return Ok(None) };
     let last = meta.last[meta.side_of(spec).at()].clone().filter(|last| last.full && last.job != job.id);
-    let later = last.filter(|last| last.job > job.id || made_ns(job, seal) < last.modified_ns).map(|last| last.job);
+    let later = last.filter(|last| last.job > job.id || made_ns(job, seal) < last.modified_ns.min(job.received_at.as_nanosecond())).map(|last| last.job);
     // Of two that waited, the later one is relayed. One that came later and is older is a surprise.
     if let Some(by) = later.filter(|by| *by < job.id) {
         let (id, file) = (job.id, job.file.to_string());

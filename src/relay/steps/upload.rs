@@ -8,7 +8,7 @@ use super::super::hashing::Hashing;
 use super::super::{World, take_ahead};
 use super::deliver::{Target, made_for, payload, target};
 use super::large::{self, Large, is_large};
-use super::seal::{beside, hash_of};
+use super::seal::{hash_of, hashed_beside};
 use crate::config::Verify;
 use crate::endpoints::{Followed, Outgoing, Session, Stat, is_present, make_missing};
 use crate::error::{Blame, Error, Kind, Result, shown};
@@ -37,9 +37,10 @@ pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) ->
     let (mut file, size, _) = payload(w, job, delivery)?;
     let made = made_for(job, delivery)?;
     if is_large(size) {
-        let sent = beside(w, job, || large::write(w, &t, Large { job, file: &file, size, connections }));
+        let (sent, hashed) = hashed_beside(w, job, || large::write(w, &t, Large { job, file: &file, size, connections }));
         return sent
-            .and_then(|((), hashed)| {
+            .and(hashed)
+            .and_then(|hashed| {
                 let hash = if let Some(Event::Hashed { hash }) = &hashed { hash } else { &made.hash };
                 w.with_session(t.d, |session| verify(session, &t, size, hash)).map(|()| hashed)
             })

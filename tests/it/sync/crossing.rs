@@ -188,3 +188,31 @@ fn what_has_lost_does_not_come_back_with_a_file_that_is_imported_late() {
     x.b("1,K,1\n2,N,1\n7,DUPONT,3\n").ok();
     assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
 }
+
+#[test]
+fn edits_of_different_columns_that_cross_reach_both_sides() {
+    for first in ["a", "b"] {
+        let x = agreed(SENT, SENT);
+        let (a, b) = ("1;p;1\n2;n;1\n", "1,K,4\n2,N,1\n");
+        // Both export before either imports anything, and before anything was there to import.
+        x.w.write("new_a", format!("CodeClient;Nom;Solde\n{a}"));
+        x.w.write("new_b", format!("code,nom,solde\n{b}"));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        for side in if first == "a" { ["a", "b"] } else { ["b", "a"] } {
+            std::fs::rename(x.w.path(&format!("new_{side}")), x.w.path(&format!("{side}_out/crossing.csv"))).unwrap();
+            x.w.once().ok();
+        }
+        let (sent_a, sent_b) = (x.to_a(), x.to_b());
+        // Each program takes the record as a whole.
+        let (mut at_a, mut at_b) = (sent_a.last().unwrap().clone(), sent_b.last().unwrap().clone());
+        for _ in 0..4 {
+            x.a(&format!("{}\n2;n;1\n", at_a.rsplit_once(';').unwrap().0)).ok();
+            x.b(&format!("{}\n2,N,1\n", at_b.rsplit_once(',').unwrap().0)).ok();
+            let (to_a, to_b) = (x.to_a(), x.to_b());
+            println!("{first}: A has {at_a}, B has {at_b}; then to A {to_a:?}, to B {to_b:?}");
+            at_a = to_a.last().cloned().unwrap_or(at_a);
+            at_b = to_b.last().cloned().unwrap_or(at_b);
+        }
+        assert!(at_a.to_lowercase().starts_with("1;p;4") && at_b.starts_with("1,P,4"), "{first}: A has {at_a}, and B {at_b}");
+    }
+}
