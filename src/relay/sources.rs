@@ -11,7 +11,7 @@ use std::sync::mpsc::SyncSender;
 use super::World;
 use super::dispatch::Mode;
 use super::engine::Message;
-use crate::config::{Config, OnSuccess, Route};
+use crate::config::{Config, Leave, OnSuccess, Route};
 use crate::durable::{self, Held};
 use crate::error::{Error, Kind, Result};
 use crate::watch::{self, CLAIMED};
@@ -39,6 +39,7 @@ impl Sources {
             tracing::error!(route = route.name, "{e}{}", e.remedy());
         }
         self.lock(w, route)?;
+        self.lock_remote(w, route)?;
         if mode == Mode::Daemon {
             self.watch(w, route, outbox);
         }
@@ -80,6 +81,40 @@ impl Sources {
                 Ok(())
             }
         }
+    }
+
+    /// The same for a folder on a server, as far as relays of this user on this host go: no protocol has a lock that a crash
+    /// would lift.
+    fn lock_remote(&mut self, w: &World, route: &Route) -> Result<()> {
+        let Some(remote) = route.source.remote.as_ref().filter(|remote| remote.leave != Leave::Keep) else { return Ok(()) };
+        let server = &remote.endpoint;
+        let place = format!("{}\n{}\n{}\n{}\n{}", server.host(), server.port(), server.user, server.url.path(), remote.path);
+        let own = std::env::temp_dir().join(format!("passerelle-{}", rustix::process::getuid().as_raw()));
+        let folder = own.join(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(place.as_bytes())));
+        if self.locks.contains_key(&folder) {
+            return Ok(());
+        }
+        // One that somebody else has put there is not trusted.
+        let uid = rustix::process::getuid().as_raw();
+        let is_ours = |_: &()| own.symlink_metadata().is_ok_and(|m| m.is_dir() && std::os::unix::fs::MetadataExt::uid(&m) == uid);
+        let made = durable::make_folder(&folder, 0o700);
+        if !made.as_ref().is_ok_and(is_ours) {
+            return Ok(());
+        }
+        match durable::lock(&folder) {
+            Ok(Held::Ours(file)) => drop(self.locks.insert(folder, file)),
+            Ok(Held::By(other)) => {
+                let from = format!("{} of {}", if remote.path.is_empty() { "the folder" } else { &remote.path }, server.name);
+                return Err(Error::relay(format!("another relay ({other}) already takes files from {from}")).hint(format!(
+                    "stop that one, or give this one (home {}, route {}) another source",
+                    crate::error::shown(&w.config.home),
+                    route.name
+                )));
+            }
+            // A host without such a folder has no second relay to be kept away.
+            Err(e) => tracing::debug!("{e}"),
+        }
+        Ok(())
     }
 
     /// Tries a real rename and sync from the source to where its files go, which shows missing rights, a read-only mount, a

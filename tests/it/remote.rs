@@ -367,3 +367,18 @@ fn a_file_that_is_kept_there_is_not_fetched_again_because_the_journal_is_lost() 
         assert_eq!((w.names("b"), w.states()), (vec![], vec!["delivered".to_owned()]), "{more}");
     }
 }
+
+#[test]
+fn two_relays_do_not_take_from_the_same_folder_of_a_server() {
+    let server = Vsftpd::start("");
+    let config = |keys: &str| {
+        format!("{}[routes.r.source]\nendpoint = \"b\"\nsettle = \"0s\"\n{keys}[routes.r.destination]\npath = \"b\"\n", server.endpoint("b", "ftp"))
+    };
+    let (one, other) = (World::new(&config("")), World::new(&config("")));
+    let _relay = one.start();
+    one.until("it runs", || one.path("relay/journal.db").exists() && one.json(&["status", "--json"])["routes"][0]["state"] == "watching");
+    other.once().code(4).says("already takes files from the folder of b");
+    // Where all is left as it is, both may have it.
+    other.config(&config("on_success = \"keep\"\n"));
+    other.once().ok();
+}
