@@ -763,6 +763,11 @@ fn what_cannot_be_meant_is_told_by_config_check() {
     check(&THERE.replace("sync.op", "sync.of")).code(2).says("sync.before.COLUMN");
     check(&THERE.replace("sync.op", "sync.before.nam")).code(2).says("did you mean sync.before.nom");
     check(&two("")).ok();
+    check(&two("conflict = \"newest:nom\"")).ok().says("compares nom as a text, letter by letter");
+    assert!(!check(&two("conflict = \"newest:solde\"")).ok().stderr.contains("letter by letter"));
+    check(&two("").replace("Nom = \"nom\"\nSolde = \"solde | decimal\"", "Nom = \"name\"\nSolde = \"amount | decimal\""))
+        .ok()
+        .says("reads no columns of these names");
 }
 
 #[test]

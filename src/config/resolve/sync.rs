@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Builder;
 use crate::config::raw::percent;
 use crate::config::{DestinationConfig, IfExists, Route};
+use crate::formats::text::Type;
 use crate::options::{Options, Val};
 use crate::sync::deleted::Deletes;
 use crate::sync::entry::Side;
@@ -51,6 +52,7 @@ impl Builder<'_> {
                     let hint = crate::options::nearest(column, targets.iter().map(String::as_str)).map(|n| format!("did you mean {n}?"));
                     self.mistake(sync.span_of("conflict"), format!("`conflict`: there is no target {column}"), hint.unwrap_or_default(), None);
                 }
+                self.as_text(route, column, t);
                 Policy::Newest(column.to_owned())
             }
             _ => {
@@ -88,6 +90,30 @@ impl Builder<'_> {
             keeps,
             mapping,
         })
+    }
+
+    /// Texts are compared letter by letter: `31/12/2023` would be later than `02/01/2024`.
+    fn as_text(&mut self, route: &str, column: &str, t: &Transformation) {
+        let expression = t.mapping.map.iter().flatten().find(|(name, _)| name == column).map_or(column, |(_, text)| text.as_str());
+        let converted = ["date", "decimal", "int", "float", "round", "nextval", "time"].iter().any(|filter| expression.contains(filter));
+        let typed = t.mapping.types.iter().any(|(name, kind)| expression.contains(name.as_str()) && *kind != Type::Text);
+        if !converted && !typed && !matches!(t.input.name(), "json" | "ndjson" | "xlsx" | "dbf") {
+            self.warnings.push(format!(
+                "the route {route}: conflict = \"newest:{column}\" compares {column} as a text, letter by letter: give its column a type, as in types = {{ {column} = \"date\" }}"
+            ));
+        }
+    }
+
+    /// What one route writes, the opposite one reads back under the same names, or it is not known there.
+    fn named_alike(&mut self, route: &str, own: &[String], opposite: &Opposite) {
+        let unread: Vec<&str> = own.iter().map(String::as_str).filter(|name| !opposite.reads(name)).collect();
+        if !unread.is_empty() && unread.len() * 2 >= own.len() {
+            self.warnings.push(format!(
+                "the route {route} writes {}, and {} reads no columns of these names: what is changed there is only compared under names that both use",
+                unread.join(", "),
+                opposite.route
+            ));
+        }
     }
 
     /// A file of changes that replaces another, or that goes to two places of which one may fail, loses changes; and a group
@@ -152,6 +178,9 @@ impl Builder<'_> {
             let map = t.mapping.map.as_ref().map(|map| map.iter().chain(&t.mapping.lets).map(|(_, text)| text.clone()).collect());
             let opposite = Opposite { route: other.name.clone(), targets: targets(t), reading: t.reading.clone(), key: theirs.key.clone(), map };
             let side = if i < j { Side::A } else { Side::B };
+            let own = routes[i].transformation.as_ref().map(targets).unwrap_or_default();
+            let name = routes[i].name.clone();
+            self.named_alike(&name, &own, &opposite);
             routes[i].sync = Some(Spec { side, opposite: Some(opposite), ..spec });
         }
     }
