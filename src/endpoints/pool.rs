@@ -170,7 +170,7 @@ impl Pool {
             if sessions.used == 0 || !one_more || asked.elapsed() > PATIENCE {
                 return Err(error);
             }
-            if !sessions.most.is_some_and(|(_, at)| at.elapsed() < FEWER_FOR) {
+            if sessions.most.is_none_or(|(_, at)| at.elapsed() >= FEWER_FOR) {
                 tracing::info!("{} takes no more than {} connections at once: {error}", self.config.as_ref().map_or("", |c| c.name.as_str()), sessions.used);
             }
             sessions.most = Some((sessions.used, Instant::now()));

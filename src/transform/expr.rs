@@ -367,7 +367,7 @@ fn children(node: &Node, each: &mut dyn FnMut(&Node)) {
             each(n);
             args(a, each);
         }
-        Node::Range(items) | Node::List(items) => items.iter().for_each(|n| each(n)),
+        Node::Range(items) | Node::List(items) => items.iter().for_each(each),
         Node::Map(entries) => entries.iter().for_each(|(k, v)| {
             each(k);
             each(v);

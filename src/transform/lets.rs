@@ -30,7 +30,7 @@ pub(super) fn compile(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut V
         // Each use of a name computes it anew: names of names of names may come to more than any machine can do.
         let mut weight = 0u64;
         walk_own(&node, &mut |part| {
-            let used = if let Node::Let(used) = part { lets.iter().zip(&weights).find(|((_, known), _)| Arc::ptr_eq(known, &used)) } else { None };
+            let used = if let Node::Let(used) = part { lets.iter().zip(&weights).find(|((_, known), _)| Arc::ptr_eq(known, used)) } else { None };
             weight = weight.saturating_add(used.map_or(1, |(_, weight)| *weight));
         });
         let node = if weight > WEIGHT_MAX {

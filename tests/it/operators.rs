@@ -448,8 +448,9 @@ fn an_export_function_that_fails_is_seen_in_the_status() {
             .replace("[routes.r.source]", "[routes.r]\nevery = \"1s\"\n[routes.r.source]"),
     );
     let _relay = w.start();
+    w.until_file("relay/journal.db");
     w.until("told", || {
-        let route = w.path("relay/journal.db").exists().then(|| w.json(&["status", "--json"])["routes"][0].clone()).unwrap_or_default();
+        let route = w.json(&["status", "--json"])["routes"][0].clone();
         route["state"] == "blocked" && route["reason"].as_str().is_some_and(|r| r.contains("before") && r.contains("/bin/false"))
     });
     // Files that lie there are relayed all the same.

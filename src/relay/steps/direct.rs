@@ -75,10 +75,9 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     });
     let e = match sent {
         Ok(()) => {
-            match hashed {
-                Ok(Some(hashed)) => w.record_one(job, hashed)?,
-                // B has it all the same; it is hashed again before it is archived.
-                Ok(None) | Err(_) => {}
+            // Where it could not be hashed, B has it all the same: it is hashed again before it is archived.
+            if let Ok(Some(hashed)) = hashed {
+                w.record_one(job, hashed)?;
             }
             if t.d.verify == Verify::Hash && t.pool.repeatable() && w.with_session(t.d, |session| spoilt(w, session, &t, job, delivery))? {
                 let message = format!("{} had other bytes at the server than were sent", shown(&t.final_path));
