@@ -140,7 +140,6 @@ impl Pool {
     fn session(&self, stop: &Stop) -> Result<(Box<dyn Session>, InUse<'_>)> {
         let asked = Instant::now();
         let mut sessions = self.sessions();
-        let mut refused = None;
         loop {
             sessions.idle.retain(|i| i.since.elapsed() < IDLE_MAX);
             if let Some(idle) = sessions.idle.pop() {
@@ -148,11 +147,8 @@ impl Pool {
                 return Ok((idle.session, InUse(self)));
             }
             let full = sessions.most.is_some_and(|(most, at)| sessions.used >= most && at.elapsed() < FEWER_FOR);
-            if sessions.used > 0 && full {
+            if sessions.used > 0 && full && asked.elapsed() <= PATIENCE {
                 stop.check()?;
-                if let Some(error) = refused.clone().filter(|_| asked.elapsed() > PATIENCE) {
-                    return Err(error);
-                }
                 sessions = self.back.wait_timeout(sessions, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
@@ -174,7 +170,6 @@ impl Pool {
                 tracing::info!("{} takes no more than {} connections at once: {error}", self.config.as_ref().map_or("", |c| c.name.as_str()), sessions.used);
             }
             sessions.most = Some((sessions.used, Instant::now()));
-            refused = Some(error);
         }
     }
 

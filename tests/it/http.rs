@@ -473,6 +473,24 @@ fn a_put_that_is_answered_with_an_error_and_stands_there_is_delivered() {
 }
 
 #[test]
+fn what_was_put_while_somebody_wrote_into_it_is_told() {
+    let server = Nginx::start(None);
+    let w = world(&format!("http://localhost:{}/dav", server.port), "limit_rate = \"4MB\"\n", "");
+    w.write("a/x.bin", vec![1; 4_000_000]);
+    let claimed = w.path("a/.passerelle/1_x.bin");
+    let writing = std::thread::spawn(move || {
+        while !claimed.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::fs::File::options().append(true).open(&claimed).unwrap().write_all(b"more").unwrap();
+    });
+    w.once().ok().says("may have a half").says("somebody has written into the claimed file");
+    writing.join().unwrap();
+    assert_eq!(server.files("dav")["x.bin"].len(), 4_000_000);
+}
+
+#[test]
 fn a_file_that_b_has_is_not_sent_again_because_it_could_not_be_hashed() {
     let server = Nginx::start(None);
     let w = world(&format!("http://localhost:{}/dav", server.port), "limit_rate = \"40MB\"\n", "if_exists = \"rename\"\n");

@@ -7,7 +7,7 @@ use super::super::World;
 use super::after::{announce, marker, run_after};
 use super::deliver::{Target, free_name, made_for, payload, target};
 use super::records::send_records;
-use super::seal::{hash_of, hashed_beside};
+use super::seal::{hash_of, hashed_beside, written_since};
 use super::upload::{Progressing, hash_at};
 use crate::config::{IfExists, Route, Verify};
 use crate::endpoints::{Content, Direct, Followed, Rename, Session};
@@ -75,6 +75,10 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
     });
     let e = match sent {
         Ok(()) => {
+            // What was sent can't be taken back: an operator must know that it may be a half.
+            if let Some(e) = written_since(w, job)? {
+                tracing::warn!(job = job.id, route = route.name, file = %job.file, "B has it, and may have a half: {e}{}", e.remedy());
+            }
             // Where it could not be hashed, B has it all the same: it is hashed again before it is archived.
             if let Ok(Some(hashed)) = hashed {
                 w.record_one(job, hashed)?;
