@@ -347,9 +347,13 @@ fn odd(mut quirk: impl FnMut(&str, &mut BTreeMap<String, String>) -> Option<&'st
             "HEAD" if path.ends_with("/in/") => "200 OK",
             "MOVE" => {
                 let to = header("Destination:").unwrap();
-                let moved = files.remove(&path).unwrap();
-                files.insert(format!("/{}", to.splitn(4, '/').nth(3).unwrap()), moved);
-                "201 Created"
+                match files.remove(&path) {
+                    None => "404 Not Found",
+                    Some(moved) => {
+                        files.insert(format!("/{}", to.splitn(4, '/').nth(3).unwrap()), moved);
+                        "201 Created"
+                    }
+                }
             }
             "DELETE" => {
                 files.remove(&path);
