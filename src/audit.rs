@@ -350,8 +350,9 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
         if let Some(finer) = glued::refined(&a, &b, &lines, &found) {
             b = Side::examine(sample_b, &finer, None, room)?;
             loose_b = Loose::new(&b);
+            pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs);
         }
-        pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs).or_else(|| Some(Pairs::placed(found)));
+        pairs = pairs.or_else(|| Some(Pairs::placed(found)));
     }
     if let Some(lines) = glued::lines(&a, sample_a)
         && let Some(found) = pairs.as_ref().map(|p| p.pairs.iter().map(|(i, j)| (*j, *i)).collect()).or_else(|| glued::pairs(&b, &lines))
@@ -359,13 +360,11 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
         if let Some(finer) = glued::refined(&b, &a, &lines, &found) {
             a = Side::examine(sample_a, &finer, None, room)?;
             loose = Loose::new(&a);
+            pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs);
         }
-        let turned = found.into_iter().map(|(i, j)| (j, i)).collect();
-        pairs = pair::find((&a, &loose), (&b, &loose_b)).or(pairs).or_else(|| Some(Pairs::placed(turned)));
+        pairs = pairs.or_else(|| Some(Pairs::placed(found.into_iter().map(|(i, j)| (j, i)).collect())));
     }
-    if let Some((side, keys, found)) =
-        lines::by_line((&a, &loose), (&b, pairs.as_ref()), (sample_b, &dialect::candidates(sample_b, room).unwrap_or_default()), room)?
-    {
+    if let Some((side, keys, found)) = lines::by_line((&a, &loose), (&b, pairs.as_ref()), sample_b, room)? {
         (b, loose_b, pairs) = (side, keys, Some(found));
     }
     let spec = draft::trial_route(&a, &b)?;
@@ -393,11 +392,18 @@ fn target(sample: &Sample, room: &Room) -> Result<Side> {
     Side::examine(sample, &dialect::candidates(sample, room)?[0], None, room)
 }
 
-/// How often a column has each of its values in these rows.
-fn values_of<'a>(a: &'a Side, column: usize, rows: &HashSet<usize>) -> BTreeMap<&'a str, usize> {
-    let mut counts = BTreeMap::new();
-    rows.iter().for_each(|r| *counts.entry(a.rows[*r][column].as_deref().unwrap_or("")).or_default() += 1);
-    counts
+/// How often a column has each of its values.
+type Counts<'a> = BTreeMap<&'a str, usize>;
+
+/// The columns that may tell A's records that B has from those that it has not, each with its values among the ones and the others.
+fn apart<'a>(a: &'a Side, present: &HashSet<usize>, absent: &HashSet<usize>) -> impl Iterator<Item = (usize, Counts<'a>, Counts<'a>)> {
+    let of = |column: usize, rows: &HashSet<usize>| {
+        let mut counts = Counts::new();
+        rows.iter().for_each(|r| *counts.entry(a.rows[*r][column].as_deref().unwrap_or("")).or_default() += 1);
+        counts
+    };
+    let few = a.columns.iter().enumerate().filter(|(_, c)| !c.list && (2..=12).contains(&c.distinct) && c.lengths.1 <= 60);
+    few.map(move |(column, _)| (column, of(column, present), of(column, absent)))
 }
 
 /// A column by whose value most of A's records that B has not may be left out: B's file may lack some for other reasons.
@@ -405,8 +411,7 @@ fn perhaps(a: &Side, pairs: &Pairs) -> Option<String> {
     let absent: HashSet<usize> = pairs.only_a.iter().copied().collect();
     let present: HashSet<usize> = pairs.pairs.iter().map(|(i, _)| *i).collect();
     let mut best: Option<(usize, usize, Vec<&str>, usize)> = None;
-    for (column, _) in a.columns.iter().enumerate().filter(|(_, c)| !c.list && (2..=12).contains(&c.distinct) && c.lengths.1 <= 60) {
-        let (there, gone) = (values_of(a, column, &present), values_of(a, column, &absent));
+    for (column, there, gone) in apart(a, &present, &absent) {
         let left: usize = gone.iter().filter(|(v, _)| !there.contains_key(*v)).map(|(_, n)| n).sum();
         let told = present.len() >= 5 && there.len() <= 3 && there.values().all(|n| *n >= 3) && left * 2 >= absent.len() && left >= 3;
         if told && best.as_ref().is_none_or(|(_, most, ..)| left > *most) {
@@ -428,8 +433,7 @@ fn condition(a: &Side, pairs: &Pairs) -> Option<(String, String)> {
     }
     let present: HashSet<usize> = pairs.pairs.iter().map(|(i, _)| *i).collect();
     let mut best: Option<(usize, usize, Vec<&str>)> = None;
-    for (column, _) in a.columns.iter().enumerate().filter(|(_, c)| !c.list && (2..=12).contains(&c.distinct) && c.lengths.1 <= 60) {
-        let (there, gone) = (values_of(a, column, &present), values_of(a, column, &absent));
+    for (column, there, gone) in apart(a, &present, &absent) {
         let apart = there.keys().all(|v| !gone.contains_key(v));
         // What stands once may be anything: a key tells all records apart, and says nothing of the next ones.
         let told = there.values().all(|n| *n >= 2) && (there.len() + gone.len()) * 3 <= a.rows.len();

@@ -142,6 +142,10 @@ impl SourceConfig {
     pub fn leaves_no_trace(&self) -> bool {
         self.on_success == OnSuccess::Keep || (self.on_success == OnSuccess::Delete && self.remote.is_some())
     }
+    /// Whether its files stay where A has put them.
+    pub fn leaves_files(&self) -> bool {
+        self.remote.as_ref().map_or(self.on_success == OnSuccess::Keep, |remote| remote.leave == Leave::Keep)
+    }
     /// Whether it is taken: `include` does, and `exclude` does not.
     pub fn wants(&self, relative: &[u8]) -> bool {
         self.included(relative) && !self.excluded(relative)

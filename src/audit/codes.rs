@@ -36,6 +36,26 @@ fn odd_ones(seen: &Seen<'_>) -> usize {
     seen.values().flat_map(|images| &images[1..]).map(|(_, n)| n).sum()
 }
 
+/// Each value with what stands most often beside it, in order.
+fn pairs_of(seen: &Seen<'_>) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = seen.iter().map(|(given, images)| ((*given).to_owned(), images[0].0.to_owned())).collect();
+    pairs.sort();
+    pairs
+}
+
+fn by_table(search: &Search<'_>, (source, target): (usize, usize), values: Vec<(String, String)>, confidence: f64, reason: String) -> Match {
+    Match {
+        target,
+        expression: search.a.columns[source].expr.clone(),
+        confidence,
+        reason,
+        sources: vec![source],
+        table: Some(Table { values, ..Table::default() }),
+        others: Vec::new(),
+        found: Found::Source,
+    }
+}
+
 /// Columns of A that tell a target's values apart, one by one, though no conversion was found: they may hold it in another form.
 pub fn telling(search: &Search<'_>, target: usize) -> Vec<String> {
     if search.all.len() < 3 || search.b.columns[target].distinct < 2 {
@@ -95,8 +115,7 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
     let twice = seen.values().filter(|images| images[0].1 >= 2).count() as f64 / seen.len() as f64;
     let wrong = odd_ones(&seen);
     let confidence = (0.45 + 0.2 * twice + 0.25 * likeness).min(if wrong > 0 { 0.7 } else { 0.85 });
-    let mut pairs: Vec<(String, String)> = seen.iter().map(|(k, images)| ((*k).to_owned(), images[0].0.to_owned())).collect();
-    pairs.sort();
+    let pairs = pairs_of(&seen);
     let a = &search.a.columns[source];
     let odd = seen.iter().filter(|(_, images)| images.len() > 1).min_by_key(|(k, _)| **k);
     let how = match odd {
@@ -109,16 +128,7 @@ pub fn table(search: &Search<'_>, target: usize) -> Option<Match> {
         ),
     };
     let reason = format!("{} by a code table: {} values were seen, {how}", a.name, pairs.len());
-    Some(Match {
-        target,
-        expression: a.expr.clone(),
-        confidence,
-        reason,
-        sources: vec![source],
-        table: Some(Table { values: pairs, ..Table::default() }),
-        others: Vec::new(),
-        found: Found::Source,
-    })
+    Some(by_table(search, (source, target), pairs, confidence, reason))
 }
 
 /// A table of one value, where B always holds the same and A has a column of nearly that name that always holds the same
@@ -128,21 +138,11 @@ pub fn one_value(search: &Search<'_>, target: usize) -> Option<Match> {
     let columns = search.columns(target).filter(|(source, a)| a.distinct == 1 && a.filled >= 2 && !a.list && alike(*source) >= SAME_THING);
     let (source, a) = columns.max_by(|x, y| alike(x.0).total_cmp(&alike(y.0)))?;
     let seen = beside(search, source, target);
-    let mut values: Vec<(String, String)> = seen.iter().map(|(given, images)| ((*given).to_owned(), images[0].0.to_owned())).collect();
-    values.sort();
+    let values = pairs_of(&seen);
     let filled = values.iter().filter(|(given, _)| !given.trim().is_empty()).count();
     if filled != 1 || search.all.len() < 3 || values.iter().any(|(_, image)| image.is_empty()) {
         return None;
     }
     let reason = format!("{} by a code table: one value was seen on each side, and the names are alike ({:.2})", a.name, alike(source));
-    Some(Match {
-        target,
-        expression: a.expr.clone(),
-        confidence: 0.5 + 0.1 * (alike(source) - SAME_THING),
-        reason,
-        sources: vec![source],
-        table: Some(Table { values, ..Table::default() }),
-        others: Vec::new(),
-        found: Found::Source,
-    })
+    Some(by_table(search, (source, target), values, 0.5 + 0.1 * (alike(source) - SAME_THING), reason))
 }

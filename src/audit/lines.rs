@@ -1,7 +1,7 @@
 //! B's records that hold lists of records, as orders hold lines: looked at line by line, each with its order's own columns.
 
 use super::Side;
-use super::dialect::Dialect;
+use super::dialect;
 use super::draft::Grouped;
 use super::pair::{self, Loose, Pairs};
 use super::read::Reach;
@@ -13,18 +13,13 @@ use crate::formats::Room;
 const WAYS_MAX: usize = 4;
 
 /// B line by line, if more of it is found in A so.
-pub(super) fn by_line(
-    (a, loose): (&Side, &Loose),
-    plain: (&Side, Option<&Pairs>),
-    (sample, dialects): (&Sample, &[Dialect]),
-    room: &Room,
-) -> Result<Option<(Side, Loose, Pairs)>> {
+pub(super) fn by_line((a, loose): (&Side, &Loose), plain: (&Side, Option<&Pairs>), sample: &Sample, room: &Room) -> Result<Option<(Side, Loose, Pairs)>> {
     let (b, found) = plain;
-    if b.dialect.has_flat_columns() {
+    if b.dialect.has_flat_columns() || b.rows.is_empty() {
         return Ok(None);
     }
     let mut best: Option<(f64, Side, Loose, Pairs)> = None;
-    for dialect in dialects.iter().take(WAYS_MAX) {
+    for dialect in dialect::candidates(sample, room)?.iter().take(WAYS_MAX) {
         let Ok(outer) = Side::examine(sample, dialect, None, room) else { continue };
         for list in outer.columns.iter().filter(|c| c.list).take(WAYS_MAX) {
             let Some(side) = read(sample, &outer, &Reach { name: list.name.clone(), expr: list.expr.clone(), list: true }, room) else { continue };

@@ -79,18 +79,15 @@ fn set_paused(w: &World, routes: &[String], paused: Paused, answer: &mut Answer)
 fn retry(w: &World, reader: &Reader, id: JobId, force: bool, deletions: Deletions) -> Result<Result<Job, String>> {
     let Some(row) = reader.job(id)? else { return Ok(Err(not_in_state(id, None, "failed"))) };
     let mut job = row.job;
-    if job.state == State::Waiting && w.route(&job.route).is_none() {
-        return Ok(Err(format!("job {id}: its route {} is not in the configuration; once it is put back, the file goes on", job.route)));
-    }
-    if job.state == State::Waiting {
-        // Whatever it waits for is tried now: nothing is to be put back.
-        return Ok(Ok(job));
-    }
-    if !matches!(job.state, State::Failed | State::Held | State::Unconfirmed) {
+    if !matches!(job.state, State::Waiting | State::Failed | State::Held | State::Unconfirmed) {
         return Ok(Err(not_in_state(id, Some(job.state), "failed, held or unconfirmed")));
     }
     if w.route(&job.route).is_none() {
         return Ok(Err(format!("job {id}: its route {} is not in the configuration", job.route)));
+    }
+    if job.state == State::Waiting {
+        // Whatever it waits for is tried now: nothing is to be put back.
+        return Ok(Ok(job));
     }
     // What failed before it had a name gets it now; without one it fails again, and says why.
     let planned = steps::planned(w, &job).unwrap_or_else(|_| job.clone());

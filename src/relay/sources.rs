@@ -11,7 +11,7 @@ use std::sync::mpsc::SyncSender;
 use super::World;
 use super::dispatch::Mode;
 use super::engine::Message;
-use crate::config::{Config, Leave, OnSuccess, Route};
+use crate::config::{Config, OnSuccess, Route};
 use crate::durable::{self, Held};
 use crate::error::{Error, Kind, Result};
 use crate::watch::{self, CLAIMED};
@@ -74,8 +74,7 @@ impl Sources {
                 self.try_out(w, route);
                 Ok(())
             }
-            Ok(Held::By(other)) => Err(Error::relay(format!("another relay ({other}) already takes files from {}", crate::error::shown(&route.source.path)))
-                .hint(format!("stop that one, or give this one (home {}, route {}) another source", crate::error::shown(&w.config.home), route.name))),
+            Ok(Held::By(other)) => Err(taken_by(&other, &crate::error::shown(&route.source.path), w, route)),
             Err(e) => {
                 tracing::error!(route = route.name, "{e}{}", e.remedy());
                 Ok(())
@@ -86,16 +85,16 @@ impl Sources {
     /// The same for a folder on a server, as far as relays of this user on this host go: no protocol has a lock that a crash
     /// would lift.
     fn lock_remote(&mut self, w: &World, route: &Route) -> Result<()> {
-        let Some(remote) = route.source.remote.as_ref().filter(|remote| remote.leave != Leave::Keep) else { return Ok(()) };
+        let Some(remote) = route.source.remote.as_ref().filter(|_| !route.source.leaves_files()) else { return Ok(()) };
         let server = &remote.endpoint;
         let place = format!("{}\n{}\n{}\n{}\n{}", server.host(), server.port(), server.user, server.url.path(), remote.path);
-        let own = std::env::temp_dir().join(format!("passerelle-{}", rustix::process::getuid().as_raw()));
+        let uid = rustix::process::getuid().as_raw();
+        let own = std::env::temp_dir().join(format!("passerelle-{uid}"));
         let folder = own.join(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(place.as_bytes())));
         if self.locks.contains_key(&folder) {
             return Ok(());
         }
         // One that somebody else has put there is not trusted.
-        let uid = rustix::process::getuid().as_raw();
         let is_ours = |_: &()| own.symlink_metadata().is_ok_and(|m| m.is_dir() && std::os::unix::fs::MetadataExt::uid(&m) == uid);
         let made = durable::make_folder(&folder, 0o700);
         if !made.as_ref().is_ok_and(is_ours) {
@@ -105,11 +104,7 @@ impl Sources {
             Ok(Held::Ours(file)) => drop(self.locks.insert(folder, file)),
             Ok(Held::By(other)) => {
                 let from = format!("{} of {}", if remote.path.is_empty() { "the folder" } else { &remote.path }, server.name);
-                return Err(Error::relay(format!("another relay ({other}) already takes files from {from}")).hint(format!(
-                    "stop that one, or give this one (home {}, route {}) another source",
-                    crate::error::shown(&w.config.home),
-                    route.name
-                )));
+                return Err(taken_by(&other, &from, w, route));
             }
             // A host without such a folder has no second relay to be kept away.
             Err(e) => tracing::debug!("{e}"),
@@ -162,6 +157,14 @@ impl Sources {
             Err(why) => tracing::warn!(route = route.name, "{why}"),
         }
     }
+}
+
+fn taken_by(other: &str, from: &str, w: &World, route: &Route) -> Error {
+    Error::relay(format!("another relay ({other}) already takes files from {from}")).hint(format!(
+        "stop that one, or give this one (home {}, route {}) another source",
+        crate::error::shown(&w.config.home),
+        route.name
+    ))
 }
 
 /// The lock of a home; it ends with the relay.

@@ -122,14 +122,13 @@ pub fn delete(entry: &mut Entry, from: Side, job: u64) {
 /// One side has the record, changed; the other one has deleted it.
 pub(super) fn settle_deleted(entry: &mut Entry, winner: Side, deleter: Side) {
     let editor = deleter.other();
+    // What it exported before it deleted the record is no longer so.
+    *entry.side_mut(deleter) = Held::default();
     if winner == editor {
         // The edit wins: the other side gets the record anew.
         entry.side_mut(editor).override_pending();
         entry.side_mut(editor).base = None;
-        *entry.side_mut(deleter) = Held::default();
     } else {
-        // What it exported before it deleted the record is no longer so.
-        *entry.side_mut(deleter) = Held::default();
         delete_again(entry, deleter);
     }
 }

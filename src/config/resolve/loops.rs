@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::{DestinationConfig, Leave, OnSuccess, Route, real};
+use super::super::{DestinationConfig, Route, real};
 use super::{Builder, EndpointConfig};
 use crate::naming::{self, CLAIMED, Facts};
 use crate::options::{Options, Val};
@@ -129,11 +129,7 @@ fn listed(options: &Options, route: &Route, key: &str) -> Option<Vec<String>> {
 /// Whether one of two routes of a folder takes what the other would, with an example where that is not plain to see. Where
 /// both leave files in their place, both may have them.
 fn fought_for(options: &Options, one: &Route, other: &Route) -> Option<String> {
-    let leaves = |route: &Route| match &route.source.remote {
-        Some(remote) => matches!(remote.leave, Leave::Keep),
-        None => route.source.on_success == OnSuccess::Keep,
-    };
-    if leaves(one) && leaves(other) {
+    if one.source.leaves_files() && other.source.leaves_files() {
         return None;
     }
     let excludes = |route| listed(options, route, "exclude").unwrap_or_default();

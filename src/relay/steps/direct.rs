@@ -80,8 +80,8 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
                 tracing::warn!(job = job.id, route = route.name, file = %job.file, "B has it, and may have a half: {e}{}", e.remedy());
             }
             // Where it could not be hashed, B has it all the same: it is hashed again before it is archived.
-            if let Ok(Some(hashed)) = hashed {
-                w.record_one(job, hashed)?;
+            if let Ok(Some(hash)) = hashed {
+                w.record_one(job, Event::Hashed { hash })?;
             }
             if t.d.verify == Verify::Hash && t.pool.repeatable() && w.with_session(t.d, |session| spoilt(w, session, &t, job, delivery))? {
                 let message = format!("{} had other bytes at the server than were sent", shown(&t.final_path));

@@ -98,8 +98,8 @@ pub(super) fn written_since(w: &World, job: &Job) -> Result<Option<Error>> {
 }
 
 /// Does what needs an original's hash only at its end, and hashes it meanwhile where its seal has none yet. Gives what became of
-/// the one, and of the other: the fact that is to be recorded.
-pub(super) fn hashed_beside<T>(w: &World, job: &Job, act: impl FnOnce() -> Result<T>) -> (Result<T>, Result<Option<Event>>) {
+/// the one, and the hash if it was made.
+pub(super) fn hashed_beside<T>(w: &World, job: &Job, act: impl FnOnce() -> Result<T>) -> (Result<T>, Result<Option<String>>) {
     if job.seal.as_ref().is_none_or(|seal| !seal.hash.is_empty()) {
         return (act(), Ok(None));
     }
@@ -111,7 +111,7 @@ pub(super) fn hashed_beside<T>(w: &World, job: &Job, act: impl FnOnce() -> Resul
         });
         let done = act().inspect_err(|_| stop.set());
         let hash = hash.join().unwrap_or_else(|fault| std::panic::resume_unwind(fault));
-        let hashed = if done.is_err() { Ok(None) } else { hash.map(|hash| Some(Event::Hashed { hash })) };
+        let hashed = if done.is_err() { Ok(None) } else { hash.map(Some) };
         (done, hashed)
     })
 }

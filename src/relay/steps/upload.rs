@@ -19,7 +19,7 @@ use crate::points;
 pub fn upload(w: &World, job: &mut Job, delivery: usize, connections: usize) -> Result<()> {
     let hashed = if is_direct(w, job, delivery)? { None } else { send(w, job, delivery, connections)? };
     let mut next = job.clone();
-    w.record_after(take_ahead(&mut next, hashed.into_iter().chain([Event::Uploaded { delivery }]).collect())?, Vec::new())?;
+    w.record_after(take_ahead(&mut next, hashed.map(|hash| Event::Hashed { hash }).into_iter().chain([Event::Uploaded { delivery }]).collect())?, Vec::new())?;
     *job = next;
     Ok(())
 }
@@ -30,8 +30,8 @@ pub(super) fn is_direct(w: &World, job: &Job, delivery: usize) -> Result<bool> {
     Ok(target(w, &route, &job.deliveries[delivery])?.pool.direct())
 }
 
-/// Sends and verifies, and records nothing. Gives what is to be recorded before that it is uploaded.
-pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) -> Result<Option<Event>> {
+/// Sends and verifies, and records nothing. Gives the hash of an original that had none yet.
+pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) -> Result<Option<String>> {
     let route = w.route_of(job)?.clone();
     let t = target(w, &route, &job.deliveries[delivery])?;
     let (mut file, size, _) = payload(w, job, delivery)?;
@@ -41,7 +41,7 @@ pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) ->
         return sent
             .and(hashed)
             .and_then(|hashed| {
-                let hash = if let Some(Event::Hashed { hash }) = &hashed { hash } else { &made.hash };
+                let hash = hashed.as_ref().unwrap_or(&made.hash);
                 w.with_session(t.d, |session| verify(session, &t, size, hash)).map(|()| hashed)
             })
             .map_err(|e| e.at("upload"));

@@ -32,12 +32,11 @@ pub(super) fn pairs<'r>(v: &Value<'_>) -> Eval<Value<'r>> {
 /// The pairs of a map in the order of its keys, or of its values.
 pub(super) fn dictsort<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let (exact, by_value, reverse) = (c.flag(0, "case_sensitive"), c.text(1, "by").as_deref() == Some("value"), c.flag(2, "reverse"));
-    let folded = |v: &Value<'static>| match v {
-        Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
-        other => other.clone(),
+    let key = |entry: &(_, Value<'static>)| {
+        let key = if by_value { entry.1.clone() } else { Value::owned(ToString::to_string(&entry.0)) };
+        if exact { key } else { caseless(key) }
     };
-    let mut entries: Vec<_> =
-        entries_of(&v)?.iter().map(|e| (folded(&if by_value { e.1.clone() } else { Value::owned(e.0.to_string()) }), e.clone())).collect();
+    let mut entries: Vec<_> = entries_of(&v)?.iter().map(|e| (key(e), e.clone())).collect();
     entries.sort_by(|a, b| {
         let order = order(&a.0, &b.0).ok().flatten().unwrap_or(std::cmp::Ordering::Equal);
         if reverse { order.reverse() } else { order }
@@ -61,6 +60,14 @@ pub(super) fn attribute<'r>(c: &Call<'_, 'r>, item: &Value<'static>, path: Optio
     Ok(v)
 }
 
+/// A text as it is compared where case means nothing.
+fn caseless(key: Value<'_>) -> Value<'_> {
+    match key {
+        Value::Text(text) => Value::owned(text.to_lowercase()),
+        key => key,
+    }
+}
+
 pub(super) fn extreme<'r>(c: &Call<'_, 'r>, v: Value<'r>, wanted: std::cmp::Ordering) -> Eval<Value<'r>> {
     let path = c.text(0, "attribute");
     let mut best: Option<(Value<'r>, Value<'static>)> = None;
@@ -68,8 +75,7 @@ pub(super) fn extreme<'r>(c: &Call<'_, 'r>, v: Value<'r>, wanted: std::cmp::Orde
         // As `sort` has it, and Jinja.
         let key = match attribute(c, &item, path.as_deref())? {
             Value::Null => continue,
-            Value::Text(text) => Value::owned(text.to_lowercase()),
-            key => key,
+            key => caseless(key),
         };
         if best.as_ref().map_or(Ok(true), |(top, _)| order(&key, top).map(|o| o == Some(wanted)))? {
             best = Some((key, item));
@@ -97,10 +103,8 @@ pub(super) fn sort<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     for item in items_of(c, v)? {
         let mut keys = Vec::with_capacity(paths.len());
         for path in &paths {
-            keys.push(match attribute(c, &item, *path)?.into_owned() {
-                Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
-                key => key,
-            });
+            let key = attribute(c, &item, *path)?.into_owned();
+            keys.push(if exact { key } else { caseless(key) });
         }
         keyed.push((keys, item));
     }
@@ -127,10 +131,8 @@ pub(super) fn unique<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let mut seen = std::collections::HashSet::new();
     let mut out = Vec::new();
     for item in items_of(c, v)? {
-        let key = match attribute(c, &item, path.as_deref())? {
-            Value::Text(t) if !exact => Value::owned(t.to_lowercase()),
-            key => key,
-        };
+        let key = attribute(c, &item, path.as_deref())?;
+        let key = if exact { key } else { caseless(key) };
         // Numbers that are equal are one, however many digits they have.
         let text = number(&key).ok().flatten().filter(|_| matches!(key, Value::Number(_) | Value::Digits(_))).map(|n| n.normalize().to_string());
         if seen.insert(format!("{}{}", key.kind(), text.unwrap_or_else(|| c.env.style.text(&key).into_owned()))) {
