@@ -227,10 +227,10 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
             // It has what an earlier delivery said: this one is still to come.
             None if i > 0 && here().all(|(c, cell)| !shows(c, cell) && before(&entry.sides[at].pending[..i], c)) => false,
             // A record that was new to it may have been made by its own users too: it came from there if half of what was
-            // delivered, beside the key, is seen in an export that is no older than that.
+            // delivered, beside the key and what tells when it was edited, is seen in an export that is no older than that.
             None => {
                 let says = |cell: &Cell| !cell.text().is_empty() && !entry.key.iter().any(|part| part == cell.text());
-                let rest = here().filter(|(_, cell)| says(cell));
+                let rest = here().filter(|(c, cell)| says(cell) && !grounds(turn, turn.newest.as_slice()).contains(c));
                 let (all, seen) = rest.fold((0, 0), |(all, seen), (c, cell)| (all + 1, seen + usize::from(shows(c, cell))));
                 seen == all || ((turn.after)(pending.job) && seen * 2 >= all)
             }

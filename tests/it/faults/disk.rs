@@ -124,7 +124,8 @@ fn d1_a_disk_that_others_fill_to_its_end_stops_nothing_for_good() {
     std::os::unix::fs::symlink(&disk.mount, w.path("relay")).unwrap();
     let mut relay = w.start();
     // Not only its lock is held: its journal is whole, and it has said how it is.
-    let says = || rusqlite::Connection::open(w.path("relay/journal.db"))?.query_row("SELECT count(*) FROM status WHERE key = 'live'", [], |r| r.get::<_, i64>(0));
+    let says =
+        || rusqlite::Connection::open(w.path("relay/journal.db"))?.query_row("SELECT count(*) FROM status WHERE key = 'live'", [], |r| r.get::<_, i64>(0));
     w.until("it runs", || w.path("relay/journal.db").exists() && says().is_ok_and(|n| n == 1));
     // What the journal has of room for its next commits goes too.
     let shrink = || {

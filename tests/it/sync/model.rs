@@ -82,7 +82,8 @@ impl Store {
     }
 }
 
-type Record = [String; 2];
+/// Two columns, and when the record was edited last.
+type Record = [String; 3];
 
 /// A business program: it exports all that it has, and imports changes.
 #[derive(Default)]
@@ -132,7 +133,7 @@ const CONFIG: &str = r#"
 [routes.ab]
 source = { path = "a", settle = "0s" }
 input = { format = "csv" }
-map = { code = "key", nom = "a_nom", ville = "a_ville", op = "sync.op" }
+map = { code = "key", nom = "a_nom", ville = "a_ville", date = "a_date", op = "sync.op" }
 output = { format = "csv" }
 destination = { path = "b" }
 [routes.ab.sync]
@@ -144,7 +145,7 @@ conflict = "POLICY_A"
 [routes.ba]
 source = { path = "c", settle = "0s" }
 input = { format = "csv" }
-map = { key = "code", a_nom = "nom", a_ville = "ville", op = "sync.op" }
+map = { key = "code", a_nom = "nom", a_ville = "ville", a_date = "date", op = "sync.op" }
 output = { format = "csv" }
 destination = { path = "d" }
 [routes.ba.sync]
@@ -162,7 +163,7 @@ fn config(a: &str, b: &str) -> Config {
     passerelle::config::load(&path).unwrap()
 }
 
-const HEADERS: [[&str; 3]; 2] = [["key", "a_nom", "a_ville"], ["code", "nom", "ville"]];
+const HEADERS: [[&str; 4]; 2] = [["key", "a_nom", "a_ville", "a_date"], ["code", "nom", "ville", "date"]];
 
 impl History {
     fn new(number: u64, policies: (&'static str, &'static str), routes: &[Arc<Route>; 2], told: bool) -> Self {
@@ -208,28 +209,42 @@ impl History {
             self.note(|| format!("{side} deletes {key}"));
             self.programs[side].records.remove(&key);
             self.deleted.insert(key.clone());
-            (0..2).for_each(|column| drop(self.alone.insert((key.clone(), column), None)));
+            (0..3).for_each(|column| drop(self.alone.insert((key.clone(), column), None)));
         } else {
             self.note(|| format!("{side} sets {key}.{column} to {value}"));
             self.authors.insert(value.clone(), side);
             // A record that was delivered, and of which nothing is left before any export showed it, looks like one of its own.
-            let left = |r: &Record| r.iter().enumerate().any(|(c, v)| c != column && !v.is_empty());
+            let left = |r: &Record| r.iter().enumerate().any(|(c, v)| ![column, 2].contains(&c) && self.authors.get(v) == Some(&(1 - side)));
             if !self.programs[side].records.get(&key).is_some_and(|r| self.exported[side].contains_key(&key) || left(r)) {
                 self.makers.entry(key.clone()).or_default().insert(side);
             }
-            let last = self.alone.entry((key.clone(), column)).or_insert_with(|| Some((side, value.clone())));
-            *last = last.take().filter(|(by, _)| *by == side).map(|(by, _)| (by, value.clone()));
-            self.edits.entry((key.clone(), column)).or_default()[side].push(value.clone());
-            self.programs[side].records.entry(key).or_default()[column] = value;
+            self.set(side, &key, column, value);
+            if self.stamped() {
+                let stamp = format!("2026-11-28 12:{:02}:{:02}", self.authors.len() / 60, self.authors.len() % 60);
+                self.authors.insert(stamp.clone(), side);
+                self.set(side, &key, 2, stamp);
+            }
         }
         self.programs[side].dirty = true;
+    }
+
+    /// A program that notes when a record was edited.
+    fn stamped(&self) -> bool {
+        self.policies.0.starts_with("newest") || self.policies.0 == self.policies.1
+    }
+
+    fn set(&mut self, side: usize, key: &str, column: usize, value: String) {
+        let last = self.alone.entry((key.to_owned(), column)).or_insert_with(|| Some((side, value.clone())));
+        *last = last.take().filter(|(by, _)| *by == side).map(|(by, _)| (by, value.clone()));
+        self.edits.entry((key.to_owned(), column)).or_default()[side].push(value.clone());
+        self.programs[side].records.entry(key.to_owned()).or_default()[column] = value;
     }
 
     fn export(&mut self, side: usize) {
         let mut text = HEADERS[side].join(",");
         text.push('\n');
         for (key, record) in &self.programs[side].records {
-            text.push_str(&format!("{key},{},{}\n", record[0], record[1]));
+            text.push_str(&format!("{key},{}\n", record.join(",")));
         }
         self.note(|| format!("{side} exports {}", text.replace('\n', " | ")));
         self.clock += 1;
@@ -314,7 +329,7 @@ impl History {
         let there = 1 - side;
         for line in file.lines().skip(1) {
             let cells: Vec<&str> = line.split(',').collect();
-            let new = (cells[3] != "deleted").then(|| [cells[1].to_owned(), cells[2].to_owned()]);
+            let new = (cells[4] != "deleted").then(|| [1, 2, 3].map(|at| cells[at].to_owned()));
             let exported = self.exported[there].get(cells[0]).cloned();
             let delivered = self.delivered[there].insert(cells[0].to_owned(), new.clone());
             let known = exported == new && delivered.is_none_or(|d| d == new);
@@ -431,10 +446,10 @@ impl History {
 fn take(records: &mut BTreeMap<String, Record>, file: &str) {
     for line in file.lines().skip(1) {
         let cells: Vec<&str> = line.split(',').collect();
-        if cells.get(3) == Some(&"deleted") {
+        if cells.get(4) == Some(&"deleted") {
             records.remove(cells[0]);
         } else {
-            records.insert(cells[0].to_owned(), [cells[1].to_owned(), cells[2].to_owned()]);
+            records.insert(cells[0].to_owned(), [1, 2, 3].map(|at| cells[at].to_owned()));
         }
     }
 }
@@ -451,7 +466,16 @@ impl std::io::Write for Shared {
     }
 }
 
-const POLICIES: [(&str, &str); 4] = [("park", "park"), ("source", "target"), ("target", "source"), ("park", "source")];
+const POLICIES: [(&str, &str); 8] = [
+    ("source", "source"),
+    ("target", "target"),
+    ("newest:date", "newest:a_date"),
+    ("park", "park"),
+    ("park", "target"),
+    ("source", "target"),
+    ("target", "source"),
+    ("park", "source"),
+];
 
 /// Whether a history ends well; if it does not, why.
 fn tried(number: u64, routes: &[[Arc<Route>; 2]]) -> std::result::Result<(), String> {
