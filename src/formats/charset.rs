@@ -284,6 +284,16 @@ impl Encoder {
         }
         out
     }
+    /// What B gets of `text`, where that is another one; none also where the record is rejected.
+    pub fn replaced(&self, text: &str) -> Option<String> {
+        let mut bytes = Vec::new();
+        self.encode(text, &mut bytes).ok()?;
+        let read = match self.charset {
+            Charset::Whatwg(encoding) => encoding.decode_without_bom_handling(&bytes).0.into_owned(),
+            Charset::CodePage(_, table) => bytes.iter().map(|b| if b.is_ascii() { char::from(*b) } else { table[usize::from(*b) - 0x80] }).collect(),
+        };
+        Some(read).filter(|read| read != text)
+    }
     /// Appends `text` to `out`, or says which character the encoding lacks; `out` may then hold a part of it.
     pub fn encode(&self, text: &str, out: &mut Vec<u8>) -> Result<(), char> {
         let utf16 = match self.charset {

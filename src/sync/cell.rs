@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::formats::json;
-use crate::formats::text::{Reading, Style, Type};
+use crate::formats::text::{Encoder, Reading, Style, Type};
 use crate::record::Value;
 
 /// What a value was.
@@ -52,6 +52,14 @@ impl Cell {
         Self { kind, text: text.into(), written }
     }
 
+    /// The same, for a side that gets `?` for what its encoding lacks: that is how it comes back from there.
+    pub fn encoded(mut self, encoder: &Encoder) -> Self {
+        if encoder.replace && self.kind == Kind::Text && !self.text.is_ascii() {
+            self.written = encoder.replaced(&self.text).map(String::into_boxed_str);
+        }
+        self
+    }
+
     /// The text that all ways of writing it have in common.
     pub fn text(&self) -> &str {
         &self.text
@@ -91,12 +99,14 @@ impl Cell {
         written(self, other) || written(other, self) || self.reads_as(other, reading) || other.reads_as(self, reading)
     }
 
-    /// Whether what was written of it, read again, is the other: `01/02/35` is all that a side gets of 1935.
+    /// Whether what was written of it, read again, is the other: `01/02/35` is all that a side gets of 1935, and `?` of what
+    /// its encoding lacks.
     fn comes_back_as(&self, other: &Cell, reading: &Reading) -> bool {
         let kind = match self.kind {
             Kind::Date => Type::Date,
             Kind::Time => Type::DateTime,
-            Kind::Null | Kind::Text | Kind::Number | Kind::Bool | Kind::Nested => return false,
+            Kind::Text => return self.written.as_ref().is_some_and(|written| *written == other.text),
+            Kind::Null | Kind::Number | Kind::Bool | Kind::Nested => return false,
         };
         let mut text = String::new();
         self.written.as_ref().is_some_and(|written| reading.convert(kind, written).is_ok_and(|value| push_same(&mut text, &value, &other.text)))

@@ -175,7 +175,7 @@ impl<'c> Compare<'c> {
             entry.sides = Default::default();
         }
         let remapped = self.meta.mapping[self.side.at()].is_some_and(|m| m != self.spec.mapping);
-        let row = if keeps { prepared.row_of(values, env.style) } else { Row::default() };
+        let row = if keeps { prepared.row_of(values, env.style, &self.transformation.encoder) } else { Row::default() };
         let verdict = one_way::judge(&mut entry, one_way::Turn { marks: Marks { raw: self.raw_mark(env), mapped }, mapped: row, remapped });
         if remapped && verdict == Verdict::Unchanged {
             self.reread += 1;
@@ -194,7 +194,7 @@ impl<'c> Compare<'c> {
         }
         let mut entry = self.entry(id, at, key)?;
         let known = entry.clone();
-        let mapped = prepared.row_of(values, env.style);
+        let mapped = prepared.row_of(values, env.style, &self.transformation.encoder);
         if let Some(marks) = entry.marks.take() {
             // The opposite route is new: what was delivered so far is what the other side has.
             let (here, there) = if self.side == Side::A { (&shown, &mapped) } else { (&mapped, &shown) };
@@ -250,7 +250,7 @@ impl<'c> Compare<'c> {
     /// Takes a record as it is for what both sides agree on.
     fn learn(&mut self, prepared: &Prepared, env: &Env<'_>, (id, at): (&Id, Option<usize>), key: Vec<String>, values: &[Value<'_>]) -> Result<()> {
         let mut entry = self.entry(id, at, key)?;
-        let mapped = prepared.row_of(values, env.style);
+        let mapped = prepared.row_of(values, env.style, &self.transformation.encoder);
         match &self.spec.opposite {
             None => {
                 entry.marks = Some(Marks { raw: self.raw_mark(env), mapped: prepared.mapped_mark(values, &mut self.scratch) });

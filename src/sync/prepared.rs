@@ -4,7 +4,7 @@ use super::cell::{Cell, Marker, Row, push};
 use super::entry::{Id, Side, id_of};
 use super::{Meta, Spec};
 use crate::error::{Error, Result};
-use crate::formats::text::Style;
+use crate::formats::text::{Encoder, Style};
 use crate::record::{Columns, Reject, Value};
 use crate::transform::Transformation;
 use crate::transform::eval::Env;
@@ -139,8 +139,9 @@ impl Prepared {
     }
 
     /// The targets of a record, by their numbers.
-    pub(super) fn row_of(&self, values: &[Value<'_>], style: &Style) -> Row {
-        self.targets.iter().map(|(at, column)| (*column, Cell::of(values.get(*at).unwrap_or(&Value::Null), style))).collect()
+    pub(super) fn row_of(&self, values: &[Value<'_>], style: &Style, encoder: &Encoder) -> Row {
+        let cell = |at: &usize| Cell::of(values.get(*at).unwrap_or(&Value::Null), style).encoded(encoder);
+        self.targets.iter().map(|(at, column)| (*column, cell(at))).collect()
     }
 
     /// The mark of what a record is mapped to.

@@ -216,3 +216,24 @@ fn edits_of_different_columns_that_cross_reach_both_sides() {
         assert!(at_a.to_lowercase().starts_with("1;p;4") && at_b.starts_with("1,P,4"), "{first}: A has {at_a}, and B {at_b}");
     }
 }
+
+#[test]
+fn what_a_side_gets_replaced_is_no_edit_when_it_comes_back() {
+    for encoding in ["windows-1252", "cp850"] {
+        let there = super::THERE
+            .replace("name = \"changes_{job}.csv\"", &format!("name = \"changes_{{job}}.csv\"\nencoding = \"{encoding}\"\nencoding_errors = \"replace\""));
+        let back = super::BACK.replace("format = \"csv\"\n[routes.ba.map]", &format!("format = \"csv\"\nencoding = \"{encoding}\"\n[routes.ba.map]"));
+        let x = Exchange::of(&format!("{there}{back}"));
+        x.a("1;Łukasz;1\n").ok();
+        assert_eq!(x.to_b(), ["1,?UKASZ,1,added"], "{encoding}");
+        x.b("1,?UKASZ,1\n").ok();
+        assert_eq!(x.to_a(), nothing(), "{encoding}: an echo is no edit");
+        // What B changes beside it reaches A, whose name stays whole.
+        x.b("1,?UKASZ,7\n").ok();
+        assert_eq!(x.to_a(), ["1;Łukasz;7;modified"], "{encoding}");
+        x.a("1;Łukasz;7\n").ok();
+        assert_eq!(x.to_b(), nothing(), "{encoding}");
+        x.b("1,ANNA,7\n").ok();
+        assert_eq!(x.to_a(), ["1;ANNA;7;modified"], "{encoding}");
+    }
+}
