@@ -149,6 +149,8 @@ pub trait Session: Send {
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>>;
     /// Hands over the entries of a folder one by one, in the server's order; never the folder itself.
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()>;
+    /// When a file was changed last, in seconds since 1970, where the server says that more exactly than it lists it.
+    fn modified(&mut self, path: &Path) -> Result<Option<i64>>;
     /// How files move beside the connection, once one has (FTP), for a check.
     fn data_channel(&mut self) -> Option<String> {
         None

@@ -31,6 +31,7 @@ mod spill;
 mod tools;
 pub mod trial;
 pub mod typed;
+mod written;
 
 use std::sync::Arc;
 

@@ -57,6 +57,9 @@ impl Session for EncodedSession {
             None => each(Listed { entry: Entry::Other, ..listed }),
         })
     }
+    fn modified(&mut self, path: &Path) -> Result<Option<i64>> {
+        self.session.modified(&self.names.there(path)?)
+    }
     fn data_channel(&mut self) -> Option<String> {
         self.session.data_channel()
     }

@@ -128,7 +128,7 @@ impl Endpoint for Server {
         let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the login folder; `//srv/in` from the root.
         let base = PathBuf::from(path.strip_prefix('/').unwrap_or(&path));
-        Ok(Box::new(FtpSession { stream, base, passive: config.passive, extended: config.passive, data, here: None }))
+        Ok(Box::new(FtpSession { stream, base, passive: config.passive, extended: config.passive, data, here: None, exact: None }))
     }
     fn direct(&self) -> bool {
         false
@@ -151,6 +151,17 @@ struct FtpSession {
     data: Arc<Mutex<Option<SocketAddr>>>,
     /// The folder that the session stays in, once it was asked for.
     here: Option<String>,
+    /// Whether it lists when files were changed last (MLSD), or tells it for each (MDTM): LIST tells minutes, or days.
+    exact: Option<Exact>,
+}
+
+/// Where a server tells when files were changed last.
+#[derive(Clone, Copy, PartialEq)]
+enum Exact {
+    /// In its listings, or nowhere.
+    Listed,
+    /// For each file (MDTM, RFC 3659, 3).
+    Asked,
 }
 
 impl FtpSession {
@@ -225,7 +236,11 @@ impl FtpSession {
         let opening = [Status::AboutToSend, Status::AlreadyOpen];
         for (command, parse) in [("MLSD", ListParser::parse_mlsd as Line), ("LIST", listed_by_looks as Line)] {
             match self.open_data(|stream| stream.custom_data_command(format!("{command} {name}"), &opening)) {
-                Ok((_, data)) => return Ok((data, parse)),
+                Ok((_, data)) => {
+                    let asked = command == "LIST" && self.exact != Some(Exact::Listed);
+                    self.exact = Some(if asked { Exact::Asked } else { Exact::Listed });
+                    return Ok((data, parse));
+                }
                 Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504 | 522) => {}
                 Err(e) => return Err(e),
             }
@@ -368,6 +383,23 @@ impl Session for FtpSession {
             return Err(missing_folder(&self.base.join(path)));
         }
         Ok(())
+    }
+
+    fn modified(&mut self, path: &Path) -> Result<Option<i64>> {
+        if self.exact != Some(Exact::Asked) {
+            return Ok(None);
+        }
+        let name = self.at(path)?;
+        match self.stream.mdtm(&name) {
+            Ok(time) => Ok(Some(time.and_utc().timestamp())),
+            // It is gone, or is no file.
+            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => Ok(None),
+            Err(FtpError::UnexpectedResponse(_) | FtpError::BadResponse) => {
+                self.exact = Some(Exact::Listed);
+                Ok(None)
+            }
+            Err(e) => Err(ftp_error(&e, "list")),
+        }
     }
 
     fn data_channel(&mut self) -> Option<String> {

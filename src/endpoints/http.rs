@@ -343,6 +343,10 @@ impl Session for HttpSession {
         }
     }
 
+    fn modified(&mut self, _: &Path) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         let url = format!("{}/", self.url(path).trim_end_matches('/'));
         // A folder of two hundred files is a hundred kilobytes of XML, one of two hundred thousand a hundred megabytes.

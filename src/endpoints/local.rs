@@ -36,6 +36,10 @@ impl Session for LocalSession {
         Ok(durable::look(path)?.map(|meta| Stat { size: Some(meta.len()), folder: meta.is_dir() }))
     }
 
+    fn modified(&mut self, _: &Path) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         use std::os::unix::ffi::OsStringExt;
         use std::os::unix::fs::MetadataExt;

@@ -36,6 +36,9 @@ impl Session for Numbered {
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         request("remote-list", path, || self.0.list(path, each))
     }
+    fn modified(&mut self, path: &Path) -> Result<Option<i64>> {
+        request("stat", path, || self.0.modified(path))
+    }
     fn data_channel(&mut self) -> Option<String> {
         self.0.data_channel()
     }

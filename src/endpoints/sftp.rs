@@ -304,6 +304,10 @@ impl Session for SftpSession {
         self.stat_of(asked, &path)
     }
 
+    fn modified(&mut self, _: &Path) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         let path = self.at(path);
         let handle = match self.wire.handle(wire::OPENDIR, &wire::Body::default().path(&path))? {

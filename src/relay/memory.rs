@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::World;
 use super::operate::once_more;
-use super::steps::CONFLICT_COLUMNS;
+use super::steps::{CONFLICT_COLUMNS, lies_beside};
 use crate::config::Route;
 use crate::durable;
 use crate::error::{Blame, Error, Result};
@@ -242,6 +242,11 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     w.journal.adopt_stage(NO_JOB)?;
     w.journal.fold(&spec.group)?;
     answer.done.push(format!("{settled} conflicts of job {id} are settled"));
+    let mut memory = GroupMemory::open(&w.journal, &spec.group, NO_JOB)?;
+    if let Some(file) = lies_beside(w, &job, naming::CONFLICTS).filter(|_| parked_by(&mut memory, id).is_ok_and(|open| open.is_empty())) {
+        // Nothing of it waits any more; what both sides had lies in their exports.
+        durable::remove(&file)?;
+    }
     winners.sort_by_key(|(side, here)| (side.at(), *here));
     winners.dedup();
     let mut jobs: Vec<Job> = Vec::new();

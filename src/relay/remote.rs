@@ -24,6 +24,10 @@ use crate::watch::{Candidate, Stuck, companion_name};
 const SETTLE: Duration = Duration::from_secs(2);
 /// Folders deeper than this are not looked at: a link may lead around.
 const DEPTH_MAX: usize = 32;
+/// After so many files, one behind the other, of which a server gives none, it is not asked for more.
+const FAILURES_IN_A_ROW: u32 = 3;
+/// What listings tell by, and some more.
+const MINUTE: Duration = Duration::from_secs(70);
 /// Its name.
 const ON_ITS_WAY: &str = ".on-its-way";
 
@@ -88,9 +92,15 @@ impl Fetch<'_> {
         let source = &self.route.source;
         let companions: Vec<_> = [&source.done_file, &source.checksum_file].into_iter().flatten().collect();
         let mut listing = Listing::default();
+        // What was moved there is no export any more.
+        let done = match &self.remote.leave {
+            Leave::Move(folder) => Some(Path::new(folder)),
+            Leave::Keep | Leave::Nothing => None,
+        };
         let mut folders = vec![(Name(Vec::new()), 0)];
         while let Some((folder, depth)) = folders.pop() {
             let path = self.at(&folder);
+            let at = |file: &Name| Path::new(&self.remote.path).join(file.path());
             let mut passed_over = 0;
             let mut each = |listed: Listed| {
                 let relative = Name(if folder.0.is_empty() { listed.name.clone() } else { [&folder.0[..], b"/", &listed.name].concat() });
@@ -100,6 +110,7 @@ impl Fetch<'_> {
                     return Ok(());
                 }
                 match listed.entry {
+                    Entry::Folder if done.is_some_and(|done| at(&relative).components().eq(done.components())) => {}
                     Entry::Folder if source.recursive && depth < DEPTH_MAX && !naming::never_matches(&listed.name) => folders.push((relative, depth + 1)),
                     Entry::Folder => {}
                     Entry::Other => passed_over += u64::from(source.wants(&relative.0)),
@@ -128,11 +139,36 @@ impl Fetch<'_> {
             let made: HashSet<Name> = listing.files.iter().map(|c| companion_name(template, &c.file)).collect();
             listing.files.retain(|c| !made.contains(&c.file));
         }
+        self.exact_times(&mut listing)?;
         match source.sort {
             Sort::Name => listing.files.sort_by(|a, b| a.file.cmp(&b.file)),
             Sort::Modified => listing.files.sort_by(|a, b| (a.found.modified_ns, &a.file).cmp(&(b.found.modified_ns, &b.file))),
         }
         Ok(listing)
+    }
+
+    /// A version that is as long as the last one, and of the same minute, is told from it by what the server says when it is
+    /// asked: it would be taken for that one, and removed unread.
+    fn exact_times(&mut self, listing: &mut Listing) -> Result<()> {
+        let known = self.w.with_memory(&self.route.name, |memory| std::mem::take(&mut memory.times));
+        let (now, mut times) = (Instant::now(), HashMap::new());
+        for candidate in &mut listing.files {
+            let (size, listed) = (candidate.found.size, candidate.found.modified_ns);
+            let known = known.get(&candidate.file).filter(|(s, l, ..)| (*s, *l) == (size, listed));
+            let exact = match known.and_then(|k| k.3) {
+                Some(exact) => exact,
+                None => match self.session.modified(&self.at(&candidate.file)).map_err(|e| e.at("list"))? {
+                    Some(seconds) => i128::from(seconds) * 1_000_000_000,
+                    None => continue,
+                },
+            };
+            candidate.found.modified_ns = exact;
+            // Listed like this for longer than a minute, it is listed otherwise when it changes, and need not be asked for again.
+            let since = known.map_or(now, |k| k.2);
+            times.insert(candidate.file.clone(), (size, listed, since, Some(exact).filter(|_| now.saturating_duration_since(since) > MINUTE)));
+        }
+        self.w.with_memory(&self.route.name, |memory| memory.times = times);
+        Ok(())
     }
 
     fn turn(&mut self, listing: Listing, room: usize) -> Result<()> {
@@ -143,8 +179,17 @@ impl Fetch<'_> {
         let announced = source.done_file.is_some() || source.checksum_file.is_some();
         let mut seen = Seen::new();
         let mut room = room.min(source.max_files.unwrap_or(usize::MAX));
-        let mut refused = Vec::new();
-        for candidate in listing.files {
+        let (mut refused, mut in_a_row) = (Vec::new(), 0);
+        let mut failed = None;
+        // A file with which a connection has broken is tried after the others.
+        let breaks = self.w.with_memory(&self.route.name, |memory| std::mem::take(&mut memory.breaks));
+        let (first, last): (Vec<_>, Vec<_>) = listing.files.into_iter().partition(|c| breaks.as_ref() != Some(&c.file));
+        for candidate in first.into_iter().chain(last) {
+            if failed.is_some() {
+                // What is known of those that are not reached stays known.
+                seen.extend(before.get_key_value(&candidate.file).map(|(file, known)| (file.clone(), *known)));
+                continue;
+            }
             self.w.stop.check()?;
             let taken = reader.takers(&self.route.name, &candidate.file, &candidate.found)?;
             if !taken.is_empty() {
@@ -157,7 +202,7 @@ impl Fetch<'_> {
                         Err(e) if matches!(e.kind(), Kind::Denied | Kind::Unsupported) => {
                             self.fetched.notices.push(format!("{}: {e}{}", candidate.file, e.remedy()))
                         }
-                        Err(e) => return Err(e),
+                        Err(e) => failed = Some(e),
                     }
                 }
                 continue;
@@ -187,22 +232,29 @@ impl Fetch<'_> {
                 seen.insert(candidate.file, (state.0, state.1, since));
                 continue;
             }
-            match self.take(&candidate) {
+            let took = self.take(&candidate);
+            in_a_row = if took.is_ok() { 0 } else { in_a_row + 1 };
+            match took {
                 Ok(true) => room -= 1,
                 Ok(false) => {
+                    seen.insert(candidate.file.clone(), (state.0, state.1, since));
                     let e = Error::endpoint(format!("{} changed while it was fetched, or its server lists another size than it has", candidate.file));
                     self.stuck(e.at("fetch").hint("it is fetched again by itself, and taken once both are the same"));
                 }
-                // One file that the server does not give keeps no other from coming.
-                Err(e) if is_the_files(&e) => {
+                // One file that the server does not give keeps no other from coming; where it fails at several, it is the server.
+                Err(e) if is_the_files(&e) || (is_an_answer(&e) && in_a_row < FAILURES_IN_A_ROW) => {
                     seen.insert(candidate.file.clone(), (state.0, state.1, since));
                     refused.push((candidate.file, e));
                 }
-                Err(e) => return Err(e),
+                Err(e) => {
+                    seen.insert(candidate.file.clone(), (state.0, state.1, since));
+                    self.w.with_memory(&self.route.name, |memory| memory.breaks = Some(candidate.file));
+                    failed = Some(e);
+                }
             }
         }
         self.w.with_memory(&self.route.name, |memory| memory.seen = seen);
-        self.still_there(refused)
+        failed.map_or_else(|| self.still_there(refused), Err)
     }
 
     /// Of the files that the server did not give, those that A did not just take away.
@@ -329,6 +381,11 @@ impl Fetch<'_> {
 /// listed it is logged in), its name can't be asked for.
 fn is_the_files(e: &Error) -> bool {
     e.blame() == Blame::File || (e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::NotFound | Kind::Denied | Kind::Login))
+}
+
+/// Whether the server answered that it failed, over a connection that goes on.
+fn is_an_answer(e: &Error) -> bool {
+    e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::Other | Kind::Doubtful | Kind::Unsupported | Kind::Exists)
 }
 
 /// As it is known again: by its size, and its time in whole seconds.

@@ -11,6 +11,7 @@ use super::expr::{Args, Cmp, Fact, Node};
 use super::filters;
 use super::lookup::Lookups;
 use super::typed::{self, Declared};
+use super::written::present;
 use crate::formats::text::{Reading, Style, Type, quoted};
 use crate::record::{Columns, Nodes, Record, Value};
 use jiff::civil::DateTime;
@@ -194,8 +195,16 @@ impl<'r> Env<'r> {
             Node::Before => self.change.map_or_else(|| fault("`sync.before` is known only in `map`"), |c| Ok(c.before.borrowed())),
             Node::Let(inner) => self.eval(inner),
             Node::Undefined(name) => Err(Fault::Undefined(format!("there is no {name}"))),
-            Node::Attr(inner, name) => self.part(self.eval(inner)?, name),
-            Node::Index(inner, index) => self.index(self.eval(inner)?, self.eval(index)?),
+            Node::Attr(inner, name) => {
+                let value = self.eval(inner)?;
+                present(inner, &value, &Value::text(name))?;
+                self.part(value, name)
+            }
+            Node::Index(inner, index) => {
+                let (value, index) = (self.eval(inner)?, self.eval(index)?);
+                present(inner, &value, &index)?;
+                self.index(value, index)
+            }
             Node::Slice(inner, parts) => self.slice(self.eval(inner)?, parts),
             Node::Not(inner) => Ok(Value::Bool(!truth(&self.eval(inner)?))),
             Node::Neg(inner) => match number(&self.plain(inner)?)? {

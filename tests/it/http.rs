@@ -116,7 +116,7 @@ pub fn scripted(answers: Vec<Option<&'static str>>) -> (u16, Arc<Mutex<Vec<Strin
 }
 
 /// The same, by a function of the request that gives status line, headers and body.
-fn answered(mut answer: impl FnMut(&str) -> Option<(String, String)> + Send + 'static) -> (u16, Arc<Mutex<Vec<String>>>) {
+pub fn answered(mut answer: impl FnMut(&str) -> Option<(String, String)> + Send + 'static) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::new(Mutex::new(Vec::new()));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::http::scripted;
+use crate::http::{answered, scripted};
 use crate::servers::{Nginx, Sshd, Vsftpd};
 use crate::world::World;
 
@@ -160,6 +160,22 @@ fn originals_move_to_a_folder_of_the_server_and_overwrite_nothing_there() {
 }
 
 #[test]
+fn what_was_moved_below_a_recursive_source_is_not_taken_again() {
+    let server = Sshd::start();
+    let w = World::new(&(server.endpoint("a") + &route("path = \"out\"\non_success = \"move\"\nmove_to = \"out/done\"\ncreate = true\nrecursive = true")));
+    let folder = server.dir.path().join("in/out");
+    for sub in ["", "2026", "done"] {
+        fs::create_dir_all(folder.join(sub)).unwrap();
+        fs::write(folder.join(sub).join("x.csv"), "1").unwrap();
+    }
+    for _ in 0..3 {
+        w.once().ok();
+    }
+    assert_eq!(w.names("b"), ["2026/x.csv", "x.csv"]);
+    assert!(folder.join("done/2026/x.csv").exists() && folder.join("done/x-2.csv").exists());
+}
+
+#[test]
 fn done_and_checksum_files_announce_and_subfolders_keep_their_names() {
     let server = Sshd::start();
     let folder = server.dir.path().join("in");
@@ -261,6 +277,8 @@ fn what_can_not_be_configured_is_told() {
     let server = Sshd::start();
     let w = World::new(&(server.endpoint("a") + &route("path = \"/out\"\non_success = \"move\"")));
     w.run(&["config", "check"]).code(2).says("below the endpoint's URL").says("needs `move_to`");
+    w.config(&(server.endpoint("a") + &route("path = \"out\"\non_success = \"move\"\nmove_to = \"out/\"")));
+    w.run(&["config", "check"]).code(2).says("each file would come again");
     w.config(&route("").replace("\"a\"", "\"x\""));
     w.run(&["config", "check"]).code(2).says("there is no endpoint `x`");
 }
@@ -381,4 +399,81 @@ fn two_relays_do_not_take_from_the_same_folder_of_a_server() {
     // Where all is left as it is, both may have it.
     other.config(&config("on_success = \"keep\"\n"));
     other.once().ok();
+}
+
+#[test]
+fn a_version_of_the_same_size_and_minute_is_told_from_the_one_before_it() {
+    // vsftpd lists minutes.
+    let ftp = Vsftpd::start("");
+    let folder = ftp.dir.path().join("root/in");
+    for keep in ["", "on_success = \"keep\"\n"] {
+        let w = World::new(&(ftp.endpoint("a", "ftp") + &route(keep)));
+        // Not at the end of a minute.
+        let second = jiff::Zoned::now().second();
+        if second > 45 {
+            std::thread::sleep(std::time::Duration::from_secs(61 - second as u64));
+        }
+        fs::write(folder.join("stock.csv"), "qty;10").unwrap();
+        fs::create_dir_all(w.path("b")).unwrap();
+        fs::write(w.path("b/stock.csv"), "the one before").unwrap();
+        w.once().code(3);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        fs::write(folder.join("stock.csv"), "qty;25").unwrap();
+        let mut at_b = Vec::new();
+        for _ in 0..4 {
+            fs::remove_file(w.path("b/stock.csv")).unwrap_or_default();
+            w.once();
+            at_b.extend(fs::read_to_string(w.path("b/stock.csv")));
+        }
+        assert_eq!(at_b, ["qty;10", "qty;25"], "{keep}");
+        assert_eq!(folder.join("stock.csv").exists(), !keep.is_empty());
+        let _ = fs::remove_file(folder.join("stock.csv"));
+    }
+}
+
+/// A WebDAV server with these files of one byte, which fails at those whose name begins with `bad`.
+fn failing(names: &[&str]) -> u16 {
+    let mut files: Vec<String> = names.iter().map(|name| format!("/dav/{name}")).collect();
+    let entry = |path: &str| {
+        let (kind, size) = if path == "/dav/" { ("<D:collection/>", "") } else { ("", "<D:getcontentlength>1</D:getcontentlength>") };
+        let time = "<D:getlastmodified>Mon, 02 Nov 2026 08:00:00 GMT</D:getlastmodified>";
+        format!(
+            "<D:response><D:href>{path}</D:href><D:propstat><D:prop><D:resourcetype>{kind}</D:resourcetype>{size}{time}</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>"
+        )
+    };
+    let of = move |request: &str| {
+        let mut words = request.split(' ');
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default().to_owned());
+        let there = path == "/dav/" || files.contains(&path);
+        let own = || ("200 OK\r\nLast-Modified: Mon, 02 Nov 2026 08:00:00 GMT".to_owned(), "1".to_owned());
+        Some(match method {
+            _ if !there => ("404 Not Found".to_owned(), String::new()),
+            "PROPFIND" => {
+                let all: String = if path == "/dav/" { files.iter().map(|f| entry(f)).collect() } else { String::new() };
+                ("207 Multi-Status".to_owned(), format!("<D:multistatus xmlns:D=\"DAV:\">{}{all}</D:multistatus>", entry(&path)))
+            }
+            "GET" if path.contains("/bad") => ("500 Internal Server Error".to_owned(), "no".to_owned()),
+            "HEAD" => ("200 OK\r\nContent-Length: 1".to_owned(), String::new()),
+            "GET" => own(),
+            "DELETE" => {
+                files.retain(|f| *f != path);
+                ("204 No Content".to_owned(), String::new())
+            }
+            _ => ("405 Method Not Allowed".to_owned(), String::new()),
+        })
+    };
+    answered(of).0
+}
+
+#[test]
+fn files_that_a_server_fails_at_keep_no_others_from_coming_and_are_counted() {
+    let source = |port| World::new(&format!("[endpoints.a]\nurl = \"http://127.0.0.1:{port}/dav\"\n{}", route("sort = \"name\"")));
+    let w = source(failing(&["a.csv", "bad.csv", "bad2.csv", "c.csv"]));
+    w.once().code(3).says("bad.csv can't be fetched").says("500").says("2 waiting");
+    assert_eq!(w.names("b"), ["a.csv", "c.csv"]);
+    w.once().code(3).says("2 waiting");
+    // One that fails at file after file is asked for no more of them.
+    let w = source(failing(&["bad1.csv", "bad2.csv", "bad3.csv", "bad4.csv"]));
+    w.once().code(3).says("500");
+    assert!(w.names("b").is_empty());
 }

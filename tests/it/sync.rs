@@ -311,11 +311,33 @@ fn a_parked_conflict_is_settled_for_either_side() {
         out.code(1);
         let job = x.last().to_string();
         x.to_a();
+        assert_eq!(x.w.names("relay/errors/ba").len(), 1);
         x.w.run(&["resolve", &job, "--take", take]).ok().says("1 conflicts");
         x.w.once().ok();
         assert_eq!((x.to_a(), x.to_b()), (to_a, to_b), "{take}");
+        assert!(x.w.names("relay/errors/ba").is_empty(), "what is settled is no error");
         x.w.run(&["resolve", &job, "--take", take]).code(2).says("no conflict");
     }
+}
+
+#[test]
+fn of_two_exports_of_one_name_each_has_its_own_file_of_conflicts() {
+    let (x, out) = in_conflict("", "");
+    out.code(1);
+    let (first, job) = (x.w.names("relay/errors/ba").pop().unwrap(), x.last().to_string());
+    x.a("001;durand;1\n002;maas;6\n").ok();
+    let export = first.strip_suffix(".conflicts.csv").unwrap();
+    x.w.write(&format!("b_out/{export}"), "code,nom,solde\n001,DUPUIS,1\n002,MOREL,6\n");
+    let later = x.w.once();
+    let name = format!("{}_{first}", x.last());
+    later.code(1).says(&format!("errors/ba/{name}"));
+    assert!(x.w.read(&format!("relay/errors/ba/{name}")).contains("002,Nom,martin,maas,MOREL"));
+    // Each goes when it is settled.
+    x.w.run(&["resolve", &x.last().to_string(), "--take", "b"]).ok();
+    assert_eq!(x.w.names("relay/errors/ba"), [first]);
+    x.w.once().ok();
+    x.w.run(&["resolve", &job, "--take", "b"]).ok();
+    assert!(x.w.names("relay/errors/ba").is_empty());
 }
 
 #[test]

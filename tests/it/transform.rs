@@ -499,3 +499,28 @@ fn no_expression_takes_the_memory_or_the_time_of_the_machine() {
     let w = World::local(&format!("[routes.r.let]\nx0 = \"'a'\"\n{lets}[routes.r.input]\nformat = \"ndjson\"\n[routes.r.map]\nx = \"x5\"\ny = \"x39\"\n"));
     w.run(&["config", "check"]).code(2).says("comes to more than");
 }
+
+#[test]
+fn what_a_table_of_the_map_lacks_rejects_the_record_unless_default_follows() {
+    let w = World::local("");
+    let of = |map: &str, lets: &str| {
+        w.config(&format!(
+            "[routes.r]\nsource = {{ path = \"a\" }}\ninput = {{ format = \"csv\" }}\noutput = {{ format = \"csv\" }}\ndestination = {{ path = \"b\" }}\nmap = {{ id = \"id\", x = \"{map}\" }}\n{lets}"
+        ));
+        w.write("x.csv", "id,c\n1,M\n2,X\n3,\n");
+        w.run(&["transform", "r", "x.csv"])
+    };
+    for (map, lets, why) in [
+        ("{'M': 'Monsieur'}[c]", "", "the table has no \"X\""),
+        ("table[c]", "[routes.r.let]\ntable = \"{'M': 'Monsieur'}\"", "the table has no \"X\""),
+        ("dict(M='Monsieur')[c]", "", "the table has no \"X\""),
+        ("['Monsieur'][0 if c == 'M' else 7]", "", "the list has 1 elements, and none at 7"),
+        ("'Monsieur' if c == 'M' else (c | split('-'))[3]", "", "elements, and none at 3"),
+    ] {
+        let out = of(map, lets);
+        assert_eq!(out.stdout, "id,x\n1,Monsieur\n", "{map}: {}", out.stderr);
+        out.says("2 rejected").says(why);
+        assert_eq!(of(&format!("{map} | default('?')"), lets).ok().stdout, "id,x\n1,Monsieur\n2,?\n3,?\n", "{map}");
+    }
+    assert_eq!(of("{'M': 1}[c] is defined", "").ok().stdout, "id,x\n1,true\n2,false\n3,false\n");
+}

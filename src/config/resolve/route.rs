@@ -1,5 +1,6 @@
 //! Schedules, sources, destinations and retries of a route, built from their keys.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,7 +146,12 @@ impl Builder<'_> {
         let move_to = o.has("move_to").then(|| self.below(o, "move_to"));
         let leave = match (o.word("on_success").as_str(), move_to) {
             ("keep", _) => Leave::Keep,
-            ("move", Some(folder)) => Leave::Move(folder),
+            ("move", Some(folder)) => {
+                if Path::new(&folder).components().eq(Path::new(&path).components()) {
+                    self.mistake(o.span_of("move_to"), "`move_to` is the source's own folder: each file would come again", "needs another folder", None);
+                }
+                Leave::Move(folder)
+            }
             ("move", None) => {
                 self.mistake(o.span_of("on_success"), "`on_success = \"move\"` needs `move_to`, the folder at the server", "needs `move_to`", None);
                 Leave::Keep

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{Engine, Mode};
 use crate::error::{Error, Result};
-use crate::job::{Event, Job, Name, State};
+use crate::job::{Event, Job, State};
 use crate::naming;
+use crate::relay::steps::lies_beside;
 
 impl Engine {
     /// A destination, or the way to all of them, does not take a job: the others, if there are any, are seen to first.
@@ -66,9 +67,9 @@ impl Engine {
                     None => tracing::info!(job = job.id, route = job.route, file = %job.file, "delivered: {} bytes", made.map_or(0, |m| m.size)),
                 }
                 if let Some(count) = made.map(|m| m.conflicts).filter(|n| *n > 0) {
-                    let name = Name(naming::about(job.file.last(), naming::CONFLICTS));
-                    let file = crate::error::shown(&self.world.errors(&job.route, &job.file).join(name.path()));
-                    tracing::warn!(job = job.id, route = job.route, file = %job.file, "{count} conflicts wait for you: see {file}, then: passerelle resolve {} --take a|b|FILE", job.id);
+                    let lies = lies_beside(&self.world, job, naming::CONFLICTS);
+                    let file = lies.map_or_else(String::new, |file| format!(" see {},", crate::error::shown(&file)));
+                    tracing::warn!(job = job.id, route = job.route, file = %job.file, "{count} conflicts wait for you:{file} then: passerelle resolve {} --take a|b|FILE", job.id);
                 }
                 if self.mode == Mode::Daemon {
                     self.late.follow(&self.world, job);
