@@ -351,7 +351,12 @@ impl RecordWriter for Writer {
         context.push(("records".into(), std::mem::take(&mut self.records).into()));
         context.push(("null".into(), ().into()));
         let context: BTreeMap<String, minijinja::Value> = context.into_iter().collect();
-        let wrong = |e: minijinja::Error| Error::file(format!("the template: {}", told(&e))).hint("correct output.file");
+        let wrong = |e: minijinja::Error| {
+            // Which of its names is meant shows in the line itself.
+            let line = e.line().and_then(|n| self.text.lines().nth(n.checked_sub(1)?));
+            let line = line.map_or_else(String::new, |l| format!(", in {}", crate::formats::text::quoted(l.trim())));
+            Error::file(format!("the template: {}{line}", told(&e))).hint("correct output.file")
+        };
         let (root, blocks) = exact::compiled(&self.text).map_err(wrong)?;
         let mut made = String::new();
         let mut target = minijinja::machinery::make_string_output(&mut made);

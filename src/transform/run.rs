@@ -39,6 +39,7 @@ pub(super) fn run<'w>(spec: &'w Transformation, sources: Vec<Source>, work: Work
         counts: Counts::default(),
         remarks: Vec::new(),
         counted: Vec::new(),
+        first_reject: None,
         since_look: 0,
         explained: 0,
         compared: false,
@@ -64,6 +65,8 @@ struct Run<'w> {
     remarks: Vec<String>,
     counted: Vec<Remark>,
     since_look: u32,
+    /// Where the first rejected record stands, and why it is.
+    first_reject: Option<String>,
     explained: u64,
     /// Records are being compared with what the other side knows.
     compared: bool,
@@ -402,6 +405,7 @@ impl<'w> Run<'w> {
                 .hint("correct the record, or set rejects = \"divert\" to let the others pass"));
         }
         self.work.rejects.put(record, reject)?;
+        self.first_reject.get_or_insert_with(|| format!("line {}: {place}{}", record.line, reject.reason));
         match self.spec.max_rejects {
             Some(limit @ Limit::Number(_)) if limit.exceeded(self.counts.rejected, self.counts.read) => {
                 Err(Error::file(format!("more than {limit} records are rejected, the last one because: {place}{}", reject.reason))
@@ -458,7 +462,8 @@ impl<'w> Run<'w> {
         if let Some(limit @ Limit::Percent(_)) = self.spec.max_rejects
             && limit.exceeded(counts.rejected, counts.read)
         {
-            let message = format!("{} of {} records are rejected, more than {limit}", counts.rejected, counts.read);
+            let first = self.first_reject.unwrap_or_default();
+            let message = format!("{} of {} records are rejected, more than {limit}, the first one in {first}", counts.rejected, counts.read);
             return Err(Error::file(message).at("transform").hint("correct the export, or raise max_rejects"));
         }
         if !counts.balanced() {

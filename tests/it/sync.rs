@@ -305,6 +305,16 @@ fn a_column_that_both_have_changed_is_parked_for_an_operator() {
 }
 
 #[test]
+fn side_a_is_the_one_that_the_first_route_of_the_file_reads() {
+    for (there, first) in [(THERE.to_owned(), "ab"), (THERE.replace("routes.ab", "routes.zz"), "zz")] {
+        let x = Exchange::of(&format!("{there}{BACK}"));
+        x.a("001;dupont;1\n").ok();
+        let shown: serde_json::Value = serde_json::from_str(&x.w.run(&["sync", "show", "clients", "--json"]).ok().stdout).unwrap();
+        assert_eq!((&shown["sides"][0]["side"], &shown["sides"][0]["route"]), (&"a".into(), &first.into()), "{shown}");
+    }
+}
+
+#[test]
 fn a_parked_conflict_is_settled_for_either_side() {
     for (take, to_a, to_b) in [("a", nothing(), vec!["001,DURAND,1,modified".to_owned()]), ("b", vec!["001;DUPUIS;1;modified".to_owned()], nothing())] {
         let (x, out) = in_conflict("", "");

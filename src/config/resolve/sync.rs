@@ -177,7 +177,9 @@ impl Builder<'_> {
             }
             let map = t.mapping.map.as_ref().map(|map| map.iter().chain(&t.mapping.lets).map(|(_, text)| text.clone()).collect());
             let opposite = Opposite { route: other.name.clone(), targets: targets(t), reading: t.reading.clone(), key: theirs.key.clone(), map };
-            let side = if i < j { Side::A } else { Side::B };
+            // In the order of the file, which is not that of the table.
+            let place = |name: &str| options.map("routes").iter().find(|(n, _)| n == name).map(|(_, e)| e.key_span.start);
+            let side = if place(&routes[i].name) < place(&other.name) { Side::A } else { Side::B };
             let own = routes[i].transformation.as_ref().map(targets).unwrap_or_default();
             let name = routes[i].name.clone();
             self.named_alike(&name, &own, &opposite);
