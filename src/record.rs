@@ -161,6 +161,8 @@ pub struct Columns {
     pub cells: bool,
     /// Records have something around them, which expressions reach as `parent`.
     pub around: bool,
+    /// Of groups of flat records: the name of the list of them, and the columns that each of them has.
+    pub rows: Option<(String, Vec<String>)>,
 }
 
 impl Columns {

@@ -24,6 +24,7 @@ mod reference;
 pub mod refused;
 mod regroup;
 pub mod rejects;
+mod rows;
 mod rules;
 mod run;
 mod sink;

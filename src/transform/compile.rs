@@ -13,6 +13,7 @@ use super::filters::{self};
 use super::kinds::check_kinds;
 use super::parse::{parse, unbalanced};
 use super::predicates::{self};
+use super::rows;
 use super::typed;
 use crate::formats::text::Type;
 use crate::options::nearest;
@@ -246,8 +247,9 @@ pub(super) fn attribute(a: &ast::GetAttr<'_>, span: Range<usize>, scope: &mut Sc
     }
     let holder = holder(&a.expr, scope);
     if matches!(*holder, Node::Before) {
-        changes::known_before(a.name, span, scope);
+        changes::known_before(a.name, span.clone(), scope);
     }
+    rows::known(&holder, a.name, span, scope);
     Node::Attr(holder, a.name.to_owned())
 }
 
@@ -275,7 +277,11 @@ pub(super) fn item(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Node {
             };
         }
     }
-    Node::Index(holder(&i.expr, scope), boxed(&i.subscript_expr, scope))
+    let (holder, at) = (holder(&i.expr, scope), boxed(&i.subscript_expr, scope));
+    if let Node::Const(Value::Text(name)) = &*at {
+        rows::known(&holder, name, range_of(&i.subscript_expr), scope);
+    }
+    Node::Index(holder, at)
 }
 
 pub(super) fn binary(b: &ast::BinOp<'_>, scope: &mut Scope<'_>) -> Node {
@@ -363,10 +369,11 @@ pub(super) fn filter(f: &ast::Filter<'_>, span: Range<usize>, scope: &mut Scope<
         scope.mistakes.push(Mistake::new(span, format!("there is no filter {}", f.name), Some(hint)));
         return Node::Const(Value::Null);
     };
-    check_arguments(found.name, found.args, found.named, &args, span, scope);
+    check_arguments(found.name, found.args, found.named, &args, span.clone(), scope);
     if let Some(message) = filters::constant_mistake(found, &args) {
         scope.mistakes.push(Mistake::new(range_of_argument(f.args.first()), message, None));
     }
+    rows::known_to(found.name, &inner, &args, span, scope);
     Node::Filter(found, inner, args)
 }
 

@@ -57,7 +57,8 @@ impl Groups {
         let columns = if of.closed() {
             let mut names = of.names.clone();
             names.push(grouping.into.clone());
-            Columns { around: of.around, ..Columns::tree(names) }
+            let rows = (!of.nested).then(|| (grouping.into.clone(), of.names.clone()));
+            Columns { around: of.around, rows, ..Columns::tree(names) }
         } else {
             of.clone()
         };

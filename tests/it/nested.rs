@@ -120,3 +120,26 @@ fn the_list_of_a_group_stands_where_the_map_puts_it() {
     let (_, out) = transformed(keys, "n,nom,a,b\n1,x,2,3\n1,x,4,5\n");
     assert_eq!(out.ok().stdout, "{\"n\":\"1\",\"l\":[{\"a\":\"2\",\"b\":\"3\"},{\"a\":\"4\",\"b\":\"5\"}],\"nom\":\"x\"}\n");
 }
+
+#[test]
+fn a_path_to_an_attribute_counts_elements_of_xml_and_components_of_edifact_too() {
+    let w = World::local("");
+    let of = |format: &str, map: &str, text: &str| {
+        w.config(&format!(
+            "[routes.r]\nsource = {{ path = \"a\" }}\ninput = {{ format = {format} }}\noutput = {{ format = \"csv\" }}\ndestination = {{ path = \"b\" }}\nmap = {{ x = \"{map}\" }}\n"
+        ));
+        w.write("x", text);
+        w.run(&["transform", "r", "x"]).ok().stdout
+    };
+    let xml = "<r><c><d>1</d><d>2</d></c><c><d>3</d></c></r>";
+    for (map, x) in [("row['c'] | map(attribute='d.1') | join('-')", "2-"), ("row['c'] | selectattr('d.0', 'eq', '3') | length", "1")] {
+        assert_eq!(of("\"xml\", records = \"/r\"", map, xml), format!("x\n{x}\n"), "{map}");
+    }
+    let edifact = "UNB+UNOA:1+A+B+250101:1200+1'UNH+1+ORDERS:D:96A:UN'DTM+137:20251231:102'DTM+2:20260105:102'LIN+1'UNT+5+1'UNZ+1+1'";
+    for (map, x) in [
+        ("parent.DTM | selectattr('e1.0', 'eq', '2') | map(attribute='e1.1') | join", "20260105"),
+        ("parent.DTM | map(attribute='e1.1') | join('-')", "20251231-20260105"),
+    ] {
+        assert_eq!(of("\"edifact\", records = \"LIN\"", map, edifact), format!("x\n{x}\n"), "{map}");
+    }
+}

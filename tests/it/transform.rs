@@ -524,3 +524,31 @@ fn what_a_table_of_the_map_lacks_rejects_the_record_unless_default_follows() {
     }
     assert_eq!(of("{'M': 1}[c] is defined", "").ok().stdout, "id,x\n1,true\n2,false\n3,false\n");
 }
+
+#[test]
+fn a_column_that_the_rows_of_a_group_do_not_have_is_a_mistake_as_anywhere() {
+    let w = World::local("");
+    let of = |map: &str, more: &str| {
+        let input = format!("input = {{ format = \"csv\", group_by = [\"id\"], group_into = \"l\", types = {{ m = \"decimal\" }}{more} }}");
+        w.config(&format!(
+            "[routes.r]\nsource = {{ path = \"a\" }}\n{input}\noutput = {{ format = \"csv\" }}\ndestination = {{ path = \"b\" }}\nmap = {{ id = \"id\", x = \"{map}\" }}\n"
+        ));
+        w.write("x.csv", "id,m\n1,5\n1,6\n2,7\n");
+        w.run(&["transform", "r", "x.csv"])
+    };
+    for (map, more, right) in [
+        ("l[0].MM", "", "1,5\n2,7\n"),
+        ("l[0]['MM']", "", "1,5\n2,7\n"),
+        ("(l | first).MM", "", "1,5\n2,7\n"),
+        ("l | map(attribute='MM') | join('-')", "", "1,5-6\n2,7\n"),
+        ("l | sum(attribute='MM')", "", "1,11\n2,7\n"),
+        ("l | selectattr('MM') | length", "", "1,2\n2,1\n"),
+        ("(l | sort(attribute='MM') | last).m", "", "1,6\n2,7\n"),
+        ("item.MM", ", each = \"l\"", "1,5\n1,6\n2,7\n"),
+    ] {
+        let out = of(map, more);
+        assert_ne!(out.code, 0, "{map}: {}", out.stdout);
+        out.says("no column MM").says("did you mean m?");
+        assert_eq!(of(&map.replace("MM", "m"), more).ok().stdout, format!("id,x\n{right}"), "{map}");
+    }
+}

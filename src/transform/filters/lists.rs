@@ -3,7 +3,7 @@
 use super::super::eval::{Eval, Fault, equal, number, order, truth};
 use super::{Call, count, is_default, named, run};
 use crate::formats::text::quoted;
-use crate::record::Value;
+use crate::record::{Nodes, Value};
 use crate::transform::predicates::is_of_presence;
 
 /// The elements of a list, the characters of a text, the names of a map.
@@ -54,6 +54,8 @@ pub(super) fn attribute<'r>(c: &Call<'_, 'r>, item: &Value<'static>, path: Optio
     for part in path.into_iter().flat_map(|p| p.split('.')) {
         v = match (&v, part.parse::<usize>()) {
             (Value::List(l), Ok(at)) => l.get(at).cloned().unwrap_or(Value::Null),
+            // Elements of one name, and the components of EDIFACT: no name of theirs is a number.
+            (Value::Nodes(nodes), Ok(at)) => nodes.all().get(at).map_or(Value::Null, |node| Value::Nodes(Nodes::One(node.clone()))),
             _ => c.env.part(v, part)?,
         };
     }
