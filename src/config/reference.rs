@@ -11,15 +11,20 @@ pub fn tables() -> String {
     keys(&mut out, "the top of the file", schema::ROOT);
     out.push_str("### `input`, for every format\n\n");
     rows(&mut out, schema::INPUT);
-    for format in formats::FORMATS {
-        out.push_str(&format!("### `input` with format = \"{}\"\n\n", format.name()));
+    for format in formats::FORMATS.iter().filter(|f| f.reads()) {
+        let title = format!("input` with format = \"{}\"", format.name());
+        out.push_str(&format!("### `{title}\n\n"));
         rows(&mut out, format.input_options());
+        parts(&mut out, &title, format.input_options());
     }
     out.push_str("### `output`, for every format\n\n");
     rows(&mut out, schema::OUTPUT);
-    for format in formats::FORMATS {
-        out.push_str(&format!("### `output` with format = \"{}\"\n\n", format.name()));
+    parts(&mut out, "output`", schema::OUTPUT);
+    for format in formats::FORMATS.iter().filter(|f| f.writes()) {
+        let title = format!("output` with format = \"{}\"", format.name());
+        out.push_str(&format!("### `{title}\n\n"));
         rows(&mut out, format.output_options());
+        parts(&mut out, &title, format.output_options());
     }
     out.push_str("### Filters\n\n| filter | example | gives |\n| --- | --- | --- |\n");
     let built_in = |out: &mut String, kind: &str| filters::BUILT_IN.iter().filter(|b| b.0 == kind).for_each(|b| example(out, b.1, b.2));
@@ -34,7 +39,7 @@ pub fn tables() -> String {
     }
     out.push_str("\n### Functions\n\n| function | example | gives |\n| --- | --- | --- |\n");
     built_in(&mut out, "function");
-    out.push_str("\n`default` also takes the place of a name that is not there; `nextval` counts the written records of a file for each key: 1, 2, …, the same however often a record asks; `lookup` gives the column of the record with that key.\n");
+    out.push_str("\n`default` also takes the place of a name that is not there; `nextval` counts the written records of a file for each key: 1, 2, …, the same however often a record asks; `lookup` gives the column of the record with that key, of several columns as in `[code, ville] | lookup('tarifs', 'prix')`; a dot leads into nested values.\n");
     out
 }
 
@@ -52,6 +57,16 @@ fn keys(out: &mut String, title: &str, opts: &'static [Opt]) {
             Kind::Table(inner) | Kind::OneOrMoreTables(inner) => keys(out, &path, inner),
             Kind::Tables(inner) => keys(out, &format!("{path}.NAME"), inner),
             _ => {}
+        }
+    }
+}
+
+/// The keys of the tables in a table of `input` or `output`.
+fn parts(out: &mut String, title: &str, opts: &'static [Opt]) {
+    for opt in opts {
+        if let Kind::Table(inner) | Kind::Tables(inner) | Kind::OneOrMoreTables(inner) = opt.kind {
+            out.push_str(&format!("### each of `{}` in `{title}\n\n", opt.name));
+            rows(out, inner);
         }
     }
 }

@@ -170,7 +170,7 @@ pub static INPUT: &[Opt] = &[
 /// The keys that `output` has for every format.
 pub static OUTPUT: &[Opt] = &[
     opt("format", Kind::Text, None, "csv, fixed, json, ndjson, xml, xlsx, template; default: the input's."),
-    opt("encoding", Kind::Encoding, Some("\"utf-8\""), "How the text is written."),
+    opt("encoding", Kind::Encoding, Some("\"utf-8\""), "How the text is written; utf-8-sig puts a byte order mark first."),
     opt("encoding_errors", Kind::Choice(&["strict", "replace"]), Some("\"strict\""), "A character that the encoding lacks."),
     opt("columns", Kind::Texts, None, "B's columns and their order; targets that the map leaves out are empty."),
     opt("columns_from", Kind::Path, None, "A file whose header gives B's columns."),
