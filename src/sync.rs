@@ -15,6 +15,7 @@ pub mod judge;
 mod missing;
 mod one_way;
 mod prepared;
+mod taken;
 
 use std::cmp::Ordering;
 

@@ -258,7 +258,12 @@ impl FtpSession {
             // A connection that can't go back is dropped by the pool after this error.
             let _ = self.stream.cwd(here);
         }
-        if missing { missing_folder(folder) } else { error.hint("ask the server's keeper for the right to write, rename and delete there") }
+        // A folder may not be entered either where it may not be read: some servers say so.
+        if missing && !error.message().to_lowercase().contains("permission denied") {
+            return missing_folder(folder);
+        }
+        let right = if error.step() == Some("list") { "list and read" } else { "write, rename and delete" };
+        error.hint(format!("ask the server's keeper for the right to {right} there"))
     }
 
     /// Stores a stream, from that byte of the file on (REST, RFC 3659, 5).

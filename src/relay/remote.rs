@@ -200,7 +200,9 @@ impl Fetch<'_> {
                         Ok(()) => self.w.journal.gone(taken.into_iter().map(|(id, _)| id).collect())?,
                         // It is known, and never taken twice: what may not be removed keeps no other file from coming.
                         Err(e) if matches!(e.kind(), Kind::Denied | Kind::Unsupported) => {
-                            self.fetched.notices.push(format!("{}: {e}{}", candidate.file, e.remedy()))
+                            let e =
+                                if e.remedy().is_empty() { e.hint("let the relay's user delete and rename there, or set on_success = \"keep\"") } else { e };
+                            self.fetched.notices.push(format!("{} was relayed, and stays at the server: {e}{}", candidate.file, e.remedy()))
                         }
                         Err(e) => failed = Some(e),
                     }

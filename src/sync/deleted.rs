@@ -116,7 +116,7 @@ pub fn gone(entry: &mut Entry, from: Side, job: u64, deletes: Deletes, policy: &
 pub fn delete(entry: &mut Entry, from: Side, job: u64) {
     *entry.side_mut(from) = Held::default();
     let there = entry.side_mut(from.other());
-    there.pending.push(Pending { row: None, from: None, carried: Row::default(), over: Vec::new(), job, exports: 0 });
+    there.pending.push(Pending { row: None, from: None, carried: Row::default(), back: Row::default(), over: Vec::new(), job, exports: 0 });
 }
 
 /// One side has the record, changed; the other one has deleted it.

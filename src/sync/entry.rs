@@ -72,6 +72,10 @@ pub struct Pending {
     /// overwritten what the side had changed meanwhile.
     #[serde(skip)]
     pub carried: Row,
+    /// What it brings there that the other side has lost meanwhile: seen, it counts as a change, and goes back from here.
+    /// Until then it goes with all that is sent here, lest that takes it away again.
+    #[serde(skip)]
+    pub back: Row,
     /// The columns that the side has changed by itself since, and that this delivery says nothing of any more.
     pub over: Vec<u16>,
     /// The job that delivered it.
@@ -110,12 +114,20 @@ pub struct Held {
 impl Held {
     /// The record as the side will have it once it has taken what was delivered; none: it has none.
     pub fn view(&self) -> Option<Row> {
+        self.taken(|_| None)
+    }
+    /// The same with what comes back from there.
+    pub fn coming(&self) -> Option<Row> {
+        self.taken(|pending| Some(&pending.back))
+    }
+    fn taken<'h>(&'h self, also: impl Fn(&'h Pending) -> Option<&'h Row>) -> Option<Row> {
         let mut view = self.exported.clone();
         for pending in &self.pending {
             view = match (view, &pending.row) {
                 (view, Some(row)) => {
                     let mut view = view.unwrap_or_default();
                     row.iter().filter(|(c, _)| !pending.over.contains(c)).for_each(|(c, cell)| view.set(c, cell.clone()));
+                    also(pending).into_iter().for_each(|back| view.overlay(back));
                     Some(view)
                 }
                 (view, None) if pending.is_void() => view,
@@ -270,9 +282,17 @@ impl Entry {
             out.extend_from_slice(&marks.raw.to_le_bytes());
             return stored(&self.key, out);
         }
-        let carried: Vec<Vec<&Row>> = self.sides.iter().map(|s| s.pending.iter().map(|p| &p.carried).collect()).collect();
-        let carries = carried.iter().flatten().any(|row| !row.is_empty());
-        out.push(if carries { CARRYING } else { WHOLE });
+        let of = |part: fn(&Pending) -> &Row| -> Vec<Vec<&Row>> { self.sides.iter().map(|s| s.pending.iter().map(part).collect()).collect() };
+        let (carried, back) = (of(|p| &p.carried), of(|p| &p.back));
+        let any = |rows: &[Vec<&Row>]| rows.iter().flatten().any(|row| !row.is_empty());
+        let kind = if any(&back) {
+            RETURNING
+        } else if any(&carried) {
+            CARRYING
+        } else {
+            WHOLE
+        };
+        out.push(kind);
         let mut packed = self.clone();
         // What both agree on is most often what was exported: it is stored once.
         let mut agreed = [false; 2];
@@ -282,7 +302,11 @@ impl Entry {
                 held.base = None;
             }
         }
-        if carries { stored(&(packed, agreed, carried), out) } else { stored(&(packed, agreed), out) }
+        match kind {
+            RETURNING => stored(&(packed, agreed, carried, back), out),
+            CARRYING => stored(&(packed, agreed, carried), out),
+            _ => stored(&(packed, agreed), out),
+        }
     }
 
     /// The entry that was stored.
@@ -295,15 +319,18 @@ impl Entry {
             let key = postcard::from_bytes(key).map_err(|_| damaged())?;
             return Ok(Entry { key, marks: Some(marks), ..Entry::default() });
         }
-        let (mut entry, agreed) = if *kind == CARRYING {
-            let (mut entry, agreed, carried): (Entry, [bool; 2], Vec<Vec<Row>>) = postcard::from_bytes(body).map_err(|_| damaged())?;
-            for (held, carried) in entry.sides.iter_mut().zip(carried) {
-                held.pending.iter_mut().zip(carried).for_each(|(p, row)| p.carried = row);
-            }
-            (entry, agreed)
-        } else {
-            postcard::from_bytes::<(Entry, [bool; 2])>(body).map_err(|_| damaged())?
+        type Rows = Vec<Vec<Row>>;
+        let (mut entry, agreed, carried, back): (Entry, [bool; 2], Rows, Rows) = match *kind {
+            RETURNING => postcard::from_bytes(body).map_err(|_| damaged())?,
+            CARRYING => postcard::from_bytes(body).map(|(entry, agreed, carried)| (entry, agreed, carried, Rows::new())).map_err(|_| damaged())?,
+            _ => postcard::from_bytes(body).map(|(entry, agreed)| (entry, agreed, Rows::new(), Rows::new())).map_err(|_| damaged())?,
         };
+        for (held, carried) in entry.sides.iter_mut().zip(carried) {
+            held.pending.iter_mut().zip(carried).for_each(|(p, row)| p.carried = row);
+        }
+        for (held, back) in entry.sides.iter_mut().zip(back) {
+            held.pending.iter_mut().zip(back).for_each(|(p, row)| p.back = row);
+        }
         for (held, agreed) in entry.sides.iter_mut().zip(agreed) {
             if agreed {
                 held.base.clone_from(&held.exported);
@@ -341,6 +368,8 @@ const MARKS: u8 = 1;
 const WHOLE: u8 = 0;
 /// One that awaits deliveries which carried more than their news.
 const CARRYING: u8 = 2;
+/// One that awaits what goes back from where it was delivered.
+const RETURNING: u8 = 3;
 
 fn stored<T: Serialize>(body: &T, out: Vec<u8>) -> Result<Vec<u8>> {
     postcard::to_extend(body, out).map_err(|e| Error::relay(format!("the memory can't be written: {e}")))

@@ -7,6 +7,7 @@
 use super::cell::{Cell, Row};
 use super::deleted::{edited_and_deleted, settle_deleted};
 use super::entry::{Entry, Held, Parked, Pending, Side};
+use super::taken::last_taken;
 use crate::transform::changes::Op;
 
 /// More deliveries than that are not told apart while a side exports none of them.
@@ -105,12 +106,8 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     let ours = entry.side_mut(turn.from);
     ours.exported = Some(turn.shown.clone());
     // What is on its way to the other side, and comes back from there.
-    let mut returning = Row::default();
-    if !overwritten.is_empty() {
-        let view = entry.side(turn.from.other()).view().unwrap_or_default();
-        let columns = give_back(entry, turn, &overwritten);
-        returning = view.iter().filter(|(c, _)| columns.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
-    }
+    let mut returning = if overwritten.is_empty() { Vec::new() } else { give_back(entry, turn, &overwritten) };
+    returning.extend(entry.side(turn.from.other()).pending.iter().flat_map(|p| p.back.iter()).map(|(c, _)| c));
     let ours = entry.side_mut(turn.from);
     if let (Some(base), Some(was)) = (&mut ours.base, &was) {
         // A column that was never seen before is no change: the export, or the map, has become wider.
@@ -186,11 +183,10 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
         return if told.is_empty() { Verdict::Unchanged } else { Verdict::Parked(told) };
     }
     // The record goes as the other side will have it by then; seen there, what comes back is a change like any other.
-    let mut view = view;
-    view.overlay(&returning);
-    let verdict = send(entry, turn, Some(&wanted), Some(view));
+    let coming = entry.side(turn.from.other()).coming();
+    let verdict = send(entry, turn, Some(&wanted), coming);
     if let Some(pending) = entry.side_mut(turn.from.other()).pending.last_mut() {
-        returning.iter().for_each(|(c, _)| pending.carried.drop(c));
+        returning.iter().for_each(|c| pending.carried.drop(*c));
     }
     // What else has changed in a record that waits for an operator is merged all the same.
     entry.parked = waits;
@@ -208,40 +204,7 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
     // What is seen as some delivery had it is no change of this side's own, even if a later delivery has it otherwise.
     let rows = entry.sides[at].pending.iter().filter_map(|p| p.row.as_ref());
     let explained: Vec<u16> = rows.flat_map(Row::iter).filter(|(c, cell)| shows(*c, cell)).map(|(c, _)| c).collect();
-    let before = |earlier: &[Pending], column: u16| earlier.iter().any(|p| p.row.as_ref().and_then(|r| r.get(column)).is_some_and(|cell| shows(column, cell)));
-    let mut seen = None;
-    let mut awaited = false;
-    for (i, pending) in entry.sides[at].pending.iter().enumerate() {
-        let Some(row) = &pending.row else { continue };
-        let here = || row.iter().filter(|(c, _)| turn.shown.get(*c).is_some());
-        // What it carried along tells too, where this side had it otherwise: nobody else would bring that back, unless an
-        // earlier delivery says so itself.
-        let earlier = &entry.sides[at].pending[..i];
-        let carried = pending.carried.iter().filter(|(c, _)| was.is_some() && turn.shown.get(*c).is_some() && !before(earlier, *c));
-        let mut news = here().chain(carried).filter(|(c, cell)| was.is_none_or(|was| was.get(*c).is_none_or(|w| !(turn.same)(w, cell)))).peekable();
-        let taken = match was {
-            // What changes nothing that is exported leaves no trace, unless what came before it did.
-            _ if news.peek().is_none() => !awaited,
-            // Of what the delivery changed, one column that is seen tells that the side has taken it.
-            Some(_) => news.any(|(c, cell)| shows(c, cell)),
-            // It has what an earlier delivery said: this one is still to come.
-            None if i > 0 && here().all(|(c, cell)| !shows(c, cell) && before(&entry.sides[at].pending[..i], c)) => false,
-            // A record that was new to it may have been made by its own users too: it came from there if half of what was
-            // delivered, beside the key and what tells when it was edited, is seen in an export that is no older than that.
-            None => {
-                let says = |cell: &Cell| !cell.text().is_empty() && !entry.key.iter().any(|part| part == cell.text());
-                let rest = here().filter(|(c, cell)| says(cell) && !grounds(turn, turn.newest.as_slice()).contains(c));
-                let (all, seen) = rest.fold((0, 0), |(all, seen), (c, cell)| (all + 1, seen + usize::from(shows(c, cell))));
-                seen == all || ((turn.after)(pending.job) && seen * 2 >= all)
-            }
-        };
-        if taken {
-            seen = Some(i);
-            awaited = false;
-        } else {
-            awaited = true;
-        }
-    }
+    let seen = last_taken(entry, turn, was);
     let mut overwritten: Vec<u16> = Vec::new();
     let taken: Vec<Pending> = entry.sides[at].pending.drain(..seen.map_or(0, |n| n + 1)).collect();
     // What waits for an operator, and what a later one carried as this side had it, is not agreed to by that.
@@ -287,6 +250,8 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
         };
         let over: Vec<u16> = row.iter().filter(|(c, cell)| (own(*c) || pending.over.contains(c)) && !shows(*c, cell)).map(|(c, _)| c).collect();
         pending.over = over;
+        // Once it is seen, or changed there, it is that side's own.
+        pending.back = pending.back.iter().filter(|(c, cell)| !shows(*c, cell) && !own(*c)).map(|(c, cell)| (c, cell.clone())).collect();
         pending.exports += 1;
     }
     overwritten
@@ -370,7 +335,7 @@ pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<&[u16]>, bef
         from = turn.shown.iter().filter(|(c, _)| grounds.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
     }
     let there = entry.side_mut(turn.from.other());
-    there.pending.push(Pending { row: Some(delivered), from: Some(from), carried, over: Vec::new(), job: turn.job, exports: 0 });
+    there.pending.push(Pending { row: Some(delivered), from: Some(from), carried, back: Row::default(), over: Vec::new(), job: turn.job, exports: 0 });
     if there.pending.len() > PENDING_MAX {
         let first = there.pending.remove(0);
         if let (Some(mut row), Some(second)) = (first.row, there.pending[0].row.as_mut()) {
@@ -430,10 +395,15 @@ fn give_back(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {
     void(entry, turn.from, columns, &there);
     let held = entry.side_mut(turn.from.other());
     for pending in &mut held.pending {
-        pending.row.iter_mut().chain([&mut pending.carried]).for_each(|row| there.iter().for_each(|c| row.drop(*c)));
+        for row in pending.row.iter_mut().chain([&mut pending.carried]) {
+            for column in &there {
+                row.get(*column).cloned().into_iter().for_each(|cell| pending.back.set(*column, cell));
+                row.drop(*column);
+            }
+        }
         pending.from.iter_mut().for_each(|from| columns.iter().for_each(|c| from.drop(*c)));
     }
-    held.pending.retain(|p| p.is_news() || !p.carried.is_empty());
+    held.pending.retain(|p| p.is_news() || !p.carried.is_empty() || !p.back.is_empty());
     there
 }
 
@@ -445,7 +415,7 @@ fn still_parked(before: Option<&Parked>, turn: &Turn<'_>, was: Option<&Row>) -> 
     (!columns.is_empty()).then(|| Parked { columns, ..before.clone() })
 }
 
-fn grounds(turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {
+pub(super) fn grounds(turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {
     let mut grounds: Vec<u16> = turn.compared.iter().filter(|(c, _)| columns.contains(c)).flat_map(|(_, reads)| reads.clone()).collect();
     grounds.sort_unstable();
     grounds.dedup();

@@ -237,3 +237,47 @@ fn what_a_side_gets_replaced_is_no_edit_when_it_comes_back() {
         assert_eq!(x.to_a(), ["1;ANNA;7;modified"], "{encoding}");
     }
 }
+
+/// Two programs that name their columns alike, of which each takes a record as a whole.
+fn three_columns() -> Exchange {
+    let route = |name: &str, from: &str, to: &str| {
+        let map = "map = { k = \"k\", p = \"p\", q = \"q\", r = \"r\", op = \"sync.op\" }";
+        format!(
+            "[routes.{name}]\nsource = {{ path = \"{from}_out\", settle = \"20ms\" }}\ninput = {{ format = \"csv\" }}\n{map}\noutput = {{ format = \"csv\", name = \"c_{{job}}.csv\" }}\ndestination = {{ path = \"{to}_in\" }}\n[routes.{name}.sync]\ngroup = \"clients\"\nkey = [\"k\"]\n"
+        )
+    };
+    Exchange::of(&(route("ab", "a", "b") + &route("ba", "b", "a")))
+}
+
+#[test]
+fn an_edit_that_a_late_import_overwrites_comes_back_also_where_the_other_side_was_overwritten_before() {
+    let x = three_columns();
+    let export = |side: &str, row: &str| {
+        x.drop_file(&format!("{side}_out"), &format!("k,p,q,r\n{row}\n"));
+        x.w.once().ok();
+    };
+    export("a", "X,a1,a1,a1");
+    export("b", "X,a1,a1,a1");
+    (x.to_a(), x.to_b());
+    // A edits p, B edits q, before either has the other's.
+    export("a", "X,a4,a1,a1");
+    export("b", "X,a1,b5,a1");
+    let (late, first) = (x.to_a(), x.to_b());
+    assert_eq!((late, first), (vec!["X,a4,b5,a1,modified".to_owned()], vec!["X,a4,a1,a1,modified".to_owned()]));
+    // B imports A's, and loses its q by that. A edits r meanwhile, and has not imported B's.
+    export("b", "X,a4,a1,a1");
+    export("a", "X,a4,a1,a6");
+    assert_eq!(x.to_b(), ["X,a4,a1,a6,modified"]);
+    // Now A does, and loses its r by that; B has it.
+    export("b", "X,a4,a1,a6");
+    export("a", "X,a4,b5,a1");
+    let (mut at_a, mut at_b) = ("X,a4,b5,a1".to_owned(), "X,a4,a1,a6".to_owned());
+    for _ in 0..4 {
+        let (to_a, to_b) = (x.to_a(), x.to_b());
+        let taken = |lines: Vec<String>, has: String| lines.last().and_then(|l| l.rsplit_once(',')).map_or(has, |(row, _)| row.to_owned());
+        (at_a, at_b) = (taken(to_a, at_a), taken(to_b, at_b));
+        export("a", &at_a);
+        export("b", &at_b);
+    }
+    assert_eq!((at_a.as_str(), at_b.as_str()), ("X,a4,b5,a6", "X,a4,b5,a6"));
+}

@@ -1,0 +1,52 @@
+//! Which of the deliveries that wait at a side it has taken. Only what its exports show tells, and deliveries are taken in
+//! their order. Pure.
+
+use super::cell::{Cell, Row};
+use super::entry::{Entry, Pending};
+use super::judge::{Turn, grounds};
+
+/// The last delivery that this export shows to be taken, by its place; none: it shows none.
+pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> Option<usize> {
+    let at = turn.from.at();
+    let shows = |column: u16, cell: &Cell| turn.shown.get(column).is_some_and(|s| (turn.same)(s, cell));
+    let said = |row: Option<&Row>, column: u16| row.and_then(|r| r.get(column)).is_some_and(|cell| shows(column, cell));
+    let before = |earlier: &[Pending], column: u16| earlier.iter().any(|p| said(p.row.as_ref(), column) || said(Some(&p.carried), column));
+    let mut seen = None;
+    let mut awaited = false;
+    for (i, pending) in entry.sides[at].pending.iter().enumerate() {
+        let Some(row) = &pending.row else { continue };
+        let here = || row.iter().filter(|(c, _)| turn.shown.get(*c).is_some());
+        // What it carried along tells too, where this side had it otherwise: nobody else would bring that back, unless an
+        // earlier delivery says so itself.
+        let earlier = &entry.sides[at].pending[..i];
+        let carried = pending.carried.iter().filter(|(c, _)| was.is_some() && turn.shown.get(*c).is_some() && !before(earlier, *c));
+        let mut news = here().chain(carried).filter(|(c, cell)| was.is_none_or(|was| was.get(*c).is_none_or(|w| !(turn.same)(w, cell)))).peekable();
+        if row.is_empty() && news.peek().is_none() {
+            // Its news were given back: that nothing is seen of what it carried tells nothing, and it may still be taken.
+            continue;
+        }
+        let taken = match was {
+            // What changes nothing that is exported leaves no trace, unless what came before it did.
+            _ if news.peek().is_none() => !awaited,
+            // Of what the delivery changed, one column that is seen tells that the side has taken it.
+            Some(_) => news.any(|(c, cell)| shows(c, cell) && !before(earlier, c)),
+            // It has what an earlier delivery said: this one is still to come.
+            None if i > 0 && here().all(|(c, cell)| !shows(c, cell) && before(&entry.sides[at].pending[..i], c)) => false,
+            // A record that was new to it may have been made by its own users too: it came from there if half of what was
+            // delivered, beside the key and what tells when it was edited, is seen in an export that is no older than that.
+            None => {
+                let says = |cell: &Cell| !cell.text().is_empty() && !entry.key.iter().any(|part| part == cell.text());
+                let rest = here().filter(|(c, cell)| says(cell) && !grounds(turn, turn.newest.as_slice()).contains(c));
+                let (all, seen) = rest.fold((0, 0), |(all, seen), (c, cell)| (all + 1, seen + usize::from(shows(c, cell))));
+                seen == all || ((turn.after)(pending.job) && seen * 2 >= all)
+            }
+        };
+        if taken {
+            seen = Some(i);
+            awaited = false;
+        } else {
+            awaited = true;
+        }
+    }
+    seen
+}
