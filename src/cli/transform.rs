@@ -39,8 +39,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     let config = crate::config::load_for(&context.file, crate::config::Purpose::Transform)?;
     let route = super::route(&config, &args.route)?.clone();
-    if let Some(file) = args.files.iter().find(|f| f.canonicalize().is_ok_and(|f| args.output.canonicalize().is_ok_and(|o| o == f))) {
-        return Err(Error::config(format!("{} is both input and output", file.display())).hint("name another file after -o"));
+    let made: Vec<PathBuf> = [Some(&args.output), args.rejects.as_ref()].into_iter().flatten().filter_map(|f| f.canonicalize().ok()).collect();
+    if let Some(file) = args.files.iter().find(|f| f.canonicalize().is_ok_and(|f| made.contains(&f))) {
+        return Err(Error::config(format!("{} is both input and output", file.display())).hint("name another file after -o, or --rejects"));
     }
     let mut target = Target::new(args, &route)?;
     let outcome = transform(args, &config, &route, &mut target).map_err(|e| match e.blame() {
@@ -161,6 +162,10 @@ fn transform(args: &Args, config: &Config, route: &Arc<Route>, target: &mut Targ
         let mut context = naming::context(&name.0, meta.len(), &modified, 0, &now, &route.name);
         context.file_path = shown(file);
         sources.push(Source { input: Box::new(input), context, lookups, beside: Some(file.clone()) });
+    }
+    if let Some(path) = &args.rejects {
+        // One that an earlier run left would pass for this one's.
+        durable::remove(path).map_err(|e| e.blamed_on(Blame::File))?;
     }
     let mut lines = RejectLines::new(std::io::stderr());
     let mut table = args.rejects.clone().map(|path| {

@@ -60,6 +60,12 @@ fn rejects_of_several_files_name_their_file_and_stand_under_their_own_columns() 
     assert!(rejects.starts_with("\u{feff}_line,_field,_reason,n,q\r\n3,q,") && rejects.contains("two.csv: ") && rejects.contains(",C,y"), "{rejects}");
     // Cells under another file's columns would be corrected wrongly.
     w.run(&["transform", "r", "one.csv", "other.csv", "--rejects", "rejects.csv"]).code(1).says("other.csv").says("the columns differ");
+    // A run without rejects leaves none of an earlier one.
+    w.write("good.csv", "n,q\nA,1\n");
+    w.run(&["transform", "r", "good.csv", "--rejects", "rejects.csv"]).ok();
+    assert!(!w.path("rejects.csv").exists());
+    w.run(&["transform", "r", "good.csv", "--rejects", "./good.csv"]).code(2).says("is both input and output");
+    assert_eq!(w.read("good.csv"), "n,q\nA,1\n");
 }
 
 #[test]
