@@ -57,7 +57,7 @@ pub(super) fn send_records(w: &World, route: &Route, job: &mut Job, delivery: us
 fn send_all(w: &World, (route, t): (&Route, &Target<'_>), (job, delivery): (&mut Job, usize), batch: Batch, mut sent: Sent) -> Result<Option<Error>> {
     let (file, _, made_path) = payload(w, job, delivery)?;
     let mut records = Requests { lines: BufReader::new(file), batch, number: 0 };
-    let mut refused = Refused::default();
+    let (mut refused, mut taken) = (Refused::default(), 0);
     while let Some(request) = records.next().map_err(|e| prepare::read_failed(&e, &made_path))? {
         w.stop.check()?;
         let outcome = match sent.next(&request.digest)? {
@@ -76,9 +76,12 @@ fn send_all(w: &World, (route, t): (&Route, &Target<'_>), (job, delivery): (&mut
                 }
             },
         };
-        if let Outcome::Refused(words) = outcome {
-            request.records.iter().for_each(|record| refused.add(record, &words));
-            few_enough(route, job, &refused)?;
+        match outcome {
+            Outcome::Taken => taken += request.records.len(),
+            Outcome::Refused(words) => {
+                request.records.iter().for_each(|record| refused.add(record, &words));
+                few_enough(route, job, &refused, taken)?;
+            }
         }
     }
     let mut ahead = job.clone();
@@ -160,18 +163,19 @@ fn ask(w: &World, t: &Target<'_>, (job, delivery): (&mut Job, usize), (request, 
 }
 
 /// Whether so many refusals are within what the route allows.
-fn few_enough(route: &Route, job: &Job, refused: &Refused) -> Result<()> {
+fn few_enough(route: &Route, job: &Job, refused: &Refused, taken: usize) -> Result<()> {
     let Some(spec) = &route.transformation else { return Ok(()) };
     let counts = job.made.as_ref().and_then(|m| m.counts).unwrap_or_default();
     let rejected = counts.rejected + refused.records();
     let limit = if spec.rejects_fail { Some(Limit::Number(0)) } else { spec.max_rejects };
     let last = || refused.last().to_owned();
     if limit.is_some_and(|limit| limit.exceeded(rejected, counts.read)) {
-        let message = format!("{rejected} of {} records are rejected or refused, more than allowed; the last one: {}", counts.read, last());
+        let message =
+            format!("{rejected} of {} records are rejected or refused, more than allowed; B has taken {taken}; the last one: {}", counts.read, last());
         return Err(Error::file(message).at("publish").hint("correct the export or the mapping, or raise max_rejects; a retry sends what B has not taken yet"));
     }
     if refused.records() > REFUSALS_MAX {
-        return Err(Error::file(format!("B refuses more than {REFUSALS_MAX} records; the last one: {}", last()))
+        return Err(Error::file(format!("B refuses more than {REFUSALS_MAX} records, and has taken {taken}; the last one: {}", last()))
             .at("publish")
             .hint("correct the mapping; a retry sends what B has not taken yet"));
     }

@@ -258,7 +258,8 @@ fn an_edit_that_a_late_import_overwrites_comes_back_also_where_the_other_side_wa
     };
     export("a", "X,a1,a1,a1");
     export("b", "X,a1,a1,a1");
-    (x.to_a(), x.to_b());
+    x.to_a();
+    x.to_b();
     // A edits p, B edits q, before either has the other's.
     export("a", "X,a4,a1,a1");
     export("b", "X,a1,b5,a1");

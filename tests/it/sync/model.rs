@@ -175,7 +175,7 @@ impl History {
         Self {
             chance: Chance(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             // One alone meets everything that is on its way.
-            keys: if number % 3 == 0 { 1 } else { 4 },
+            keys: if number.is_multiple_of(3) { 1 } else { 4 },
             programs: Default::default(),
             routes: routes.clone(),
             policies,
