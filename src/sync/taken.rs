@@ -28,8 +28,13 @@ pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> O
         let taken = match was {
             // What changes nothing that is exported leaves no trace, unless what came before it did.
             _ if news.peek().is_none() => !awaited,
-            // Of what the delivery changed, one column that is seen tells that the side has taken it.
-            Some(_) => news.any(|(c, cell)| shows(c, cell) && !before(earlier, c)),
+            // Of what the delivery changed, one column that is seen tells that the side has taken it. Anybody may have emptied
+            // one: that tells only where the delivery changed nothing else.
+            Some(_) => {
+                let news: Vec<_> = news.collect();
+                let says = news.iter().any(|(_, cell)| !cell.text().is_empty());
+                news.into_iter().any(|(c, cell)| says != cell.text().is_empty() && shows(c, cell) && !before(earlier, c))
+            }
             // It has what an earlier delivery said: this one is still to come.
             None if i > 0 && here().all(|(c, cell)| !shows(c, cell) && before(&entry.sides[at].pending[..i], c)) => false,
             // A record that was new to it may have been made by its own users too: it came from there if half of what was

@@ -561,3 +561,13 @@ fn a_server_that_tells_no_size_and_lets_nothing_be_read_is_taken_at_its_word() {
     w.once().ok().says("is taken as it was answered");
     assert!(files.lock().unwrap().contains_key("/in/x.csv"));
 }
+
+#[test]
+fn a_redirected_upload_is_told_with_the_address_to_put_in() {
+    for (status, code) in [("308 Permanent Redirect", 3), ("301 Moved Permanently", 1)] {
+        let (port, _) = answered(move |_| Some((format!("{status}\r\nLocation: https://b.example/in"), String::new())));
+        let w = world(&format!("http://127.0.0.1:{port}/import"), "method = \"POST\"\n", "");
+        w.write("a/x.csv", "1");
+        w.once().code(code).says("which it redirects to https://b.example/in");
+    }
+}

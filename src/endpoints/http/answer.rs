@@ -62,9 +62,10 @@ pub(super) struct Answer {
 /// Whose fault an answer is, and what to do.
 pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &EndpointConfig) -> Error {
     let text = format!(
-        "the server answers {} to {what} {}{}{}",
+        "the server answers {} to {what} {}{}{}{}",
         answer.code,
         crate::error::shown(path),
+        answer.head.location.as_ref().filter(|_| (300..400).contains(&answer.code)).map_or_else(String::new, |to| format!(", which it redirects to {to}")),
         if answer.words.is_empty() { "" } else { ": " },
         answer.words
     );
