@@ -7,7 +7,7 @@ pub mod memory;
 mod reader;
 mod request;
 
-pub use reader::{Reader, Row};
+pub use reader::{Reader, Row, Taker};
 pub use request::{Answer, Decision, Request, Take};
 
 use std::path::{Path, PathBuf};

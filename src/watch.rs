@@ -104,11 +104,6 @@ pub struct Memory {
     told: HashSet<String>,
     /// How files of a remote source were listed that were not ready.
     pub(crate) seen: HashMap<Name, (u64, i128, Instant)>,
-    /// The file of a remote source with which the connection broke last.
-    pub(crate) breaks: Option<Name>,
-    /// When files were changed last where listings tell less: how each was listed, since when, and what the server said
-    /// once that minute was over.
-    pub(crate) times: HashMap<Name, (u64, i128, Instant, Option<i128>)>,
     /// Files that were renamed in as a whole since the last look.
     arrived: Arc<Mutex<HashSet<Name>>>,
 }

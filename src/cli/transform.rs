@@ -43,6 +43,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
     if let Some(file) = args.files.iter().find(|f| f.canonicalize().is_ok_and(|f| made.contains(&f))) {
         return Err(Error::config(format!("{} is both input and output", file.display())).hint("name another file after -o, or --rejects"));
     }
+    if args.rejects.as_ref() == Some(&args.output) {
+        return Err(Error::config("-o and --rejects name the same file").hint("name another one for the rejects"));
+    }
     let mut target = Target::new(args, &route)?;
     let outcome = transform(args, &config, &route, &mut target).map_err(|e| match e.blame() {
         Blame::Stopped => e,
@@ -164,8 +167,10 @@ fn transform(args: &Args, config: &Config, route: &Arc<Route>, target: &mut Targ
         sources.push(Source { input: Box::new(input), context, lookups, beside: Some(file.clone()) });
     }
     if let Some(path) = &args.rejects {
-        // One that an earlier run left would pass for this one's.
-        durable::remove(path).map_err(|e| e.blamed_on(Blame::File))?;
+        // One that an earlier run left would pass for this one's. A device or a link stays what it is.
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+            durable::remove(path).map_err(|e| e.blamed_on(Blame::File))?;
+        }
     }
     let mut lines = RejectLines::new(std::io::stderr());
     let mut table = args.rejects.clone().map(|path| {

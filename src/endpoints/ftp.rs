@@ -397,9 +397,9 @@ impl Session for FtpSession {
         let name = self.at(path)?;
         match self.stream.mdtm(&name) {
             Ok(time) => Ok(Some(time.and_utc().timestamp())),
-            // It is gone, or is no file.
+            // It is gone, or is not told.
             Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => Ok(None),
-            Err(FtpError::UnexpectedResponse(_) | FtpError::BadResponse) => {
+            Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504) => {
                 self.exact = Some(Exact::Listed);
                 Ok(None)
             }

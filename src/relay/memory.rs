@@ -215,7 +215,7 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     let meta = memory.meta().clone();
     let parked = parked_by(&mut memory, id)?;
     let mut winners: Vec<(Side, bool)> = Vec::new();
-    let mut settled = 0;
+    let (mut settled, mut keys) = (0, Vec::new());
     for (entry_id, mut entry) in parked {
         let before = entry.clone();
         let from_parked = |side: Side| before.parked.as_ref().is_some_and(|p| p.from == side);
@@ -225,6 +225,7 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
         }
         if entry != before {
             settled += 1;
+            keys.push(entry.key.join(" "));
             memory.stage(&entry_id, Some(entry.to_bytes(None)?))?;
         }
     }
@@ -243,7 +244,10 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     w.journal.fold(&spec.group)?;
     answer.done.push(format!("{settled} conflicts of job {id} are settled"));
     let mut memory = GroupMemory::open(&w.journal, &spec.group, NO_JOB)?;
-    if let Some(file) = lies_beside(w, &job, naming::CONFLICTS).filter(|_| parked_by(&mut memory, id).is_ok_and(|open| open.is_empty())) {
+    let tells = |file: &PathBuf| read_decisions(file).is_ok_and(|rows| rows.iter().any(|row| keys.contains(&row.key)));
+    if let Some(file) = lies_beside(w, &job, naming::CONFLICTS).filter(tells)
+        && parked_by(&mut memory, id)?.is_empty()
+    {
         // Nothing of it waits any more; what both sides had lies in their exports.
         durable::remove(&file)?;
     }

@@ -17,6 +17,7 @@ use crate::durable;
 use crate::endpoints::{self, Entry, Listed, Rename, Session, pool};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Found, Name};
+use crate::journal::Taker;
 use crate::naming;
 use crate::watch::{Candidate, Stuck, companion_name};
 
@@ -24,10 +25,14 @@ use crate::watch::{Candidate, Stuck, companion_name};
 const SETTLE: Duration = Duration::from_secs(2);
 /// Folders deeper than this are not looked at: a link may lead around.
 const DEPTH_MAX: usize = 32;
-/// After so many files, one behind the other, of which a server gives none, it is not asked for more.
-const FAILURES_IN_A_ROW: u32 = 3;
-/// What listings tell by, and some more.
-const MINUTE: Duration = Duration::from_secs(70);
+/// After so many files at which a server fails, one behind the other, it is asked for no more of them in that look.
+const FAILURES_IN_A_ROW: u32 = 10;
+/// What a version that is asked for differs by stands in the nanoseconds of the time that is listed: these many of them.
+const SECOND: i128 = 1_000_000_000;
+/// They are the seconds since 1970 without the first thousand million.
+const SINCE_2001: i128 = 1_000_000_000;
+/// A file that was fetched so many seconds after its last change is not listed with that minute again; clocks may differ.
+const YOUNG: i128 = 600;
 /// Its name.
 const ON_ITS_WAY: &str = ".on-its-way";
 
@@ -139,7 +144,6 @@ impl Fetch<'_> {
             let made: HashSet<Name> = listing.files.iter().map(|c| companion_name(template, &c.file)).collect();
             listing.files.retain(|c| !made.contains(&c.file));
         }
-        self.exact_times(&mut listing)?;
         match source.sort {
             Sort::Name => listing.files.sort_by(|a, b| a.file.cmp(&b.file)),
             Sort::Modified => listing.files.sort_by(|a, b| (a.found.modified_ns, &a.file).cmp(&(b.found.modified_ns, &b.file))),
@@ -147,27 +151,17 @@ impl Fetch<'_> {
         Ok(listing)
     }
 
-    /// A version that is as long as the last one, and of the same minute, is told from it by what the server says when it is
-    /// asked: it would be taken for that one, and removed unread.
-    fn exact_times(&mut self, listing: &mut Listing) -> Result<()> {
-        let known = self.w.with_memory(&self.route.name, |memory| std::mem::take(&mut memory.times));
-        let (now, mut times) = (Instant::now(), HashMap::new());
-        for candidate in &mut listing.files {
-            let (size, listed) = (candidate.found.size, candidate.found.modified_ns);
-            let known = known.get(&candidate.file).filter(|(s, l, ..)| (*s, *l) == (size, listed));
-            let exact = match known.and_then(|k| k.3) {
-                Some(exact) => exact,
-                None => match self.session.modified(&self.at(&candidate.file)).map_err(|e| e.at("list"))? {
-                    Some(seconds) => i128::from(seconds) * 1_000_000_000,
-                    None => continue,
-                },
-            };
-            candidate.found.modified_ns = exact;
-            // Listed like this for longer than a minute, it is listed otherwise when it changes, and need not be asked for again.
-            let since = known.map_or(now, |k| k.2);
-            times.insert(candidate.file.clone(), (size, listed, since, Some(exact).filter(|_| now.saturating_duration_since(since) > MINUTE)));
+    /// The file with what tells its version from others of the same size that are listed alike, where the server is asked
+    /// for it: it would be taken for one of those, and removed unread.
+    fn exact(&mut self, candidate: &mut Candidate, takers: &[Taker]) -> Result<()> {
+        let over = |taker: &Taker| taker.received_at.as_nanosecond() > (SINCE_2001 + taker.modified_ns.rem_euclid(SECOND) + YOUNG) * SECOND;
+        if self.remote.leave == Leave::Keep && !takers.is_empty() && takers.iter().all(over) {
+            // The minute that it is listed with was over when it was fetched: changed since, it is listed otherwise.
+            return Ok(());
         }
-        self.w.with_memory(&self.route.name, |memory| memory.times = times);
+        if let Some(seconds) = self.session.modified(&self.at(&candidate.file)).map_err(|e| e.at("list"))? {
+            candidate.found.modified_ns += i128::from(seconds).rem_euclid(SECOND);
+        }
         Ok(())
     }
 
@@ -181,28 +175,39 @@ impl Fetch<'_> {
         let mut room = room.min(source.max_files.unwrap_or(usize::MAX));
         let (mut refused, mut in_a_row) = (Vec::new(), 0);
         let mut failed = None;
-        // A file with which a connection has broken is tried after the others.
-        let breaks = self.w.with_memory(&self.route.name, |memory| std::mem::take(&mut memory.breaks));
-        let (first, last): (Vec<_>, Vec<_>) = listing.files.into_iter().partition(|c| breaks.as_ref() != Some(&c.file));
-        for candidate in first.into_iter().chain(last) {
-            if failed.is_some() {
+        for mut candidate in listing.files {
+            if failed.is_some() || in_a_row == FAILURES_IN_A_ROW {
                 // What is known of those that are not reached stays known.
                 seen.extend(before.get_key_value(&candidate.file).map(|(file, known)| (file.clone(), *known)));
                 continue;
             }
             self.w.stop.check()?;
-            let taken = reader.takers(&self.route.name, &candidate.file, &candidate.found)?;
+            let mut taken = reader.takers(&self.route.name, &candidate.file, &candidate.found)?;
+            match self.exact(&mut candidate, &taken) {
+                Ok(()) => {}
+                // It is known, or waits for the next look.
+                Err(e) if is_the_files(&e) || is_an_answer(&e) => {
+                    seen.extend(before.get_key_value(&candidate.file).map(|(file, known)| (file.clone(), *known)));
+                    refused.extend(taken.is_empty().then_some((candidate.file, e)));
+                    continue;
+                }
+                Err(e) => {
+                    failed = Some(e);
+                    continue;
+                }
+            }
+            taken.retain(|taker| same_version(taker.modified_ns, candidate.found.modified_ns));
             if !taken.is_empty() {
                 // Held and unconfirmed ones may still be wanted from their beginning.
-                if self.remote.leave != Leave::Keep && taken.iter().all(|(_, state)| state.at_rest() && !state.is_open_question()) {
+                if self.remote.leave != Leave::Keep && taken.iter().all(|taker| taker.state.at_rest() && !taker.state.is_open_question()) {
                     match self.dispose(&candidate.file) {
                         // One that A puts there again, even with the same time, is a new one.
-                        Ok(()) => self.w.journal.gone(taken.into_iter().map(|(id, _)| id).collect())?,
+                        Ok(()) => self.w.journal.gone(taken.into_iter().map(|taker| taker.id).collect())?,
                         // It is known, and never taken twice: what may not be removed keeps no other file from coming.
                         Err(e) if matches!(e.kind(), Kind::Denied | Kind::Unsupported) => {
                             let e =
                                 if e.remedy().is_empty() { e.hint("let the relay's user delete and rename there, or set on_success = \"keep\"") } else { e };
-                            self.fetched.notices.push(format!("{} was relayed, and stays at the server: {e}{}", candidate.file, e.remedy()))
+                            self.fetched.notices.push(format!("{} is done with here, and stays at the server: {e}{}", candidate.file, e.remedy()))
                         }
                         Err(e) => failed = Some(e),
                     }
@@ -235,7 +240,7 @@ impl Fetch<'_> {
                 continue;
             }
             let took = self.take(&candidate);
-            in_a_row = if took.is_ok() { 0 } else { in_a_row + 1 };
+            in_a_row = if took.as_ref().is_err_and(is_an_answer) { in_a_row + 1 } else { 0 };
             match took {
                 Ok(true) => room -= 1,
                 Ok(false) => {
@@ -243,14 +248,13 @@ impl Fetch<'_> {
                     let e = Error::endpoint(format!("{} changed while it was fetched, or its server lists another size than it has", candidate.file));
                     self.stuck(e.at("fetch").hint("it is fetched again by itself, and taken once both are the same"));
                 }
-                // One file that the server does not give keeps no other from coming; where it fails at several, it is the server.
-                Err(e) if is_the_files(&e) || (is_an_answer(&e) && in_a_row < FAILURES_IN_A_ROW) => {
+                // One file that the server does not give keeps no other from coming.
+                Err(e) if is_the_files(&e) || is_an_answer(&e) => {
                     seen.insert(candidate.file.clone(), (state.0, state.1, since));
                     refused.push((candidate.file, e));
                 }
                 Err(e) => {
-                    seen.insert(candidate.file.clone(), (state.0, state.1, since));
-                    self.w.with_memory(&self.route.name, |memory| memory.breaks = Some(candidate.file));
+                    seen.insert(candidate.file, (state.0, state.1, since));
                     failed = Some(e);
                 }
             }
@@ -285,7 +289,7 @@ impl Fetch<'_> {
     /// Whether it was fetched and not claimed yet.
     fn is_here(&self, candidate: &Candidate) -> Result<bool> {
         let here = durable::look(&self.route.source.path.join(candidate.file.path()))?.map(|meta| durable::found(&meta));
-        Ok(here.is_some_and(|f| (f.size, f.modified_ns) == (candidate.found.size, candidate.found.modified_ns)))
+        Ok(here.is_some_and(|f| f.size == candidate.found.size && same_version(f.modified_ns, candidate.found.modified_ns)))
     }
 
     /// Fetches a file, after those that announce it. One that changes meanwhile is left for the next look.
@@ -385,12 +389,18 @@ fn is_the_files(e: &Error) -> bool {
     e.blame() == Blame::File || (e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::NotFound | Kind::Denied | Kind::Login))
 }
 
+/// Whether two times are of one version: of one second, and what tells versions apart there is the same, where it is known.
+fn same_version(a: i128, b: i128) -> bool {
+    let ((a, own), (b, other)) = ((a.div_euclid(SECOND), a.rem_euclid(SECOND)), (b.div_euclid(SECOND), b.rem_euclid(SECOND)));
+    a == b && (own == other || own == 0 || other == 0)
+}
+
 /// Whether the server answered that it failed, over a connection that goes on.
 fn is_an_answer(e: &Error) -> bool {
     e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::Other | Kind::Doubtful | Kind::Unsupported | Kind::Exists)
 }
 
-/// As it is known again: by its size, and its time in whole seconds.
+/// As it is known again: by its size, and its time in whole seconds ([`Fetch::exact`] may add to it).
 fn found(listed: &Listed) -> Found {
     Found { size: listed.size.unwrap_or(0), modified_ns: i128::from(listed.modified.unwrap_or(0)) * 1_000_000_000, ..Found::default() }
 }
@@ -425,5 +435,18 @@ impl Write for Taking<'_> {
     }
     fn flush(&mut self) -> std::io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_known_by_what_tells_it_apart_where_that_is_known() {
+        let listed = 1_700_000_040 * SECOND;
+        assert!(same_version(listed + 5, listed + 5) && !same_version(listed + 5, listed + 6), "asked for both times");
+        assert!(same_version(listed, listed + 5) && same_version(listed + 5, listed), "asked for once: what was relayed is not relayed again");
+        assert!(!same_version(listed, listed + 60 * SECOND));
     }
 }

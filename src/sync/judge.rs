@@ -338,10 +338,14 @@ pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<&[u16]>, bef
     there.pending.push(Pending { row: Some(delivered), from: Some(from), carried, back: Row::default(), over: Vec::new(), job: turn.job, exports: 0 });
     if there.pending.len() > PENDING_MAX {
         let first = there.pending.remove(0);
-        if let (Some(mut row), Some(second)) = (first.row, there.pending[0].row.as_mut()) {
+        let Pending { row: second, back, .. } = &mut there.pending[0];
+        if let (Some(mut row), Some(second)) = (first.row, second.as_mut()) {
             row.overlay(second);
             *second = row;
         }
+        let mut all = first.back;
+        all.overlay(back);
+        *back = all;
     }
     let op = if before.is_some() { Op::Modified } else { Op::Added };
     Verdict::Send { row, before, op, parked: Vec::new() }

@@ -9,8 +9,9 @@ use super::judge::{Turn, grounds};
 pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> Option<usize> {
     let at = turn.from.at();
     let shows = |column: u16, cell: &Cell| turn.shown.get(column).is_some_and(|s| (turn.same)(s, cell));
-    let said = |row: Option<&Row>, column: u16| row.and_then(|r| r.get(column)).is_some_and(|cell| shows(column, cell));
-    let before = |earlier: &[Pending], column: u16| earlier.iter().any(|p| said(p.row.as_ref(), column) || said(Some(&p.carried), column));
+    // What was said before it, unless something else was said in between: then it is the later one that shows.
+    let said = |p: &'_ Pending, column: u16| p.row.as_ref().and_then(|r| r.get(column)).or_else(|| p.carried.get(column)).map(|cell| shows(column, cell));
+    let before = |earlier: &[Pending], column: u16| earlier.iter().rev().find_map(|p| said(p, column)) == Some(true);
     let mut seen = None;
     let mut awaited = false;
     for (i, pending) in entry.sides[at].pending.iter().enumerate() {
@@ -29,11 +30,11 @@ pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> O
             // What changes nothing that is exported leaves no trace, unless what came before it did.
             _ if news.peek().is_none() => !awaited,
             // Of what the delivery changed, one column that is seen tells that the side has taken it. Anybody may have emptied
-            // one: that tells only where the delivery changed nothing else.
+            // one: that tells only where the delivery says nothing else.
             Some(_) => {
-                let news: Vec<_> = news.collect();
-                let says = news.iter().any(|(_, cell)| !cell.text().is_empty());
-                news.into_iter().any(|(c, cell)| says != cell.text().is_empty() && shows(c, cell) && !before(earlier, c))
+                let says = here().any(|(_, cell)| !cell.text().is_empty());
+                let tells = |c: u16, cell: &Cell| !(says && cell.text().is_empty() && row.get(c).is_some());
+                news.any(|(c, cell)| tells(c, cell) && shows(c, cell) && !before(earlier, c))
             }
             // It has what an earlier delivery said: this one is still to come.
             None if i > 0 && here().all(|(c, cell)| !shows(c, cell) && before(&entry.sides[at].pending[..i], c)) => false,

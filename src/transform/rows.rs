@@ -30,9 +30,15 @@ pub(super) fn known_to(filter: &str, input: &Node, args: &Args, span: Range<usiz
     }
     let place = PARTS.iter().find(|(name, _)| *name == filter).map(|(_, at)| *at);
     let by_name = args.named.iter().find(|(name, _)| name == "attribute").map(|(_, node)| node);
+    let asks = |node: &Node| matches!(node, Node::Const(Value::Text(t)) if ["defined", "undefined"].contains(&&**t));
+    if args.named.iter().any(|(name, _)| name == "default") || args.positional.iter().skip(1).any(asks) {
+        // What is not there is expected.
+        return;
+    }
     if let Some(Node::Const(Value::Text(path))) = by_name.or_else(|| args.positional.get(place?)) {
         let path = path.to_string();
-        path.split(',').for_each(|part| known_column(part.trim(), span.clone(), scope));
+        let several = if filter == "sort" { path.split(',').map(str::trim).collect() } else { vec![path.as_str()] };
+        several.into_iter().for_each(|part| known_column(part, span.clone(), scope));
     }
 }
 

@@ -351,6 +351,20 @@ fn of_two_exports_of_one_name_each_has_its_own_file_of_conflicts() {
 }
 
 #[test]
+fn conflicts_of_a_later_export_stay_when_those_of_an_earlier_one_of_its_name_are_settled() {
+    let (x, out) = in_conflict("", "");
+    out.code(1);
+    let (first, job) = (x.w.names("relay/errors/ba").pop().unwrap(), x.last().to_string());
+    // The operator takes the file away, to write into it.
+    fs::rename(x.w.path(&format!("relay/errors/ba/{first}")), x.w.path("decided.csv")).unwrap();
+    x.a("001;durand;1\n002;maas;6\n").ok();
+    x.w.write(&format!("b_out/{}", first.strip_suffix(".conflicts.csv").unwrap()), "code,nom,solde\n001,DUPUIS,1\n002,MOREL,6\n");
+    x.w.once().code(1).says(&format!("errors/ba/{first}"));
+    x.w.run(&["resolve", &job, "--take", "b"]).ok();
+    assert!(x.w.read(&format!("relay/errors/ba/{first}")).contains("002,Nom,martin,maas,MOREL"));
+}
+
+#[test]
 fn a_conflict_stays_parked_however_often_either_side_exports_the_same() {
     let (x, out) = in_conflict("", "");
     out.code(1);

@@ -65,7 +65,11 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
         "the server answers {} to {what} {}{}{}{}",
         answer.code,
         crate::error::shown(path),
-        answer.head.location.as_ref().filter(|_| (300..400).contains(&answer.code)).map_or_else(String::new, |to| format!(", which it redirects to {to}")),
+        answer.head.location.as_ref().filter(|_| (300..400).contains(&answer.code)).map_or_else(String::new, |to| {
+            // What stands behind the question mark may be a secret.
+            let to: String = to.split('?').next().unwrap_or_default().chars().take(200).collect();
+            format!(", which it redirects to {}", crate::error::shown_bytes(to.as_bytes()))
+        }),
         if answer.words.is_empty() { "" } else { ": " },
         answer.words
     );

@@ -214,18 +214,13 @@ fn move_beside(w: &World, route: &Route, job: &Job, beside: &[u8], folders: &mut
     Ok(())
 }
 
-/// Where the rejects or conflicts of a job lie, until somebody takes them away.
+/// Where the rejects or conflicts of a job lie, until somebody takes them away: then those of another file of the same name
+/// may lie there.
 pub fn lies_beside(w: &World, job: &Job, beside: &[u8]) -> Option<PathBuf> {
     let folder = w.errors(&job.route, &job.file);
-    let path = |base: Name| folder.join(Name(naming::about(&base.0, beside)).path());
-    let numbered = path(numbered(job.id, job.file.last()));
-    if numbered.exists() {
-        return Some(numbered);
-    }
-    // Under the plain name may lie those of an earlier file of the same name.
-    let plain = path(Name(job.file.last().to_vec()));
-    let written = plain.metadata().and_then(|m| m.modified()).ok()?;
-    (written >= std::time::SystemTime::from(job.received_at)).then_some(plain)
+    let names = [job.file.last(), naming::uncorrected(job.file.last())];
+    let bases = names.map(|name| numbered(job.id, name)).into_iter().chain(names.map(|name| Name(name.to_vec())));
+    bases.map(|base| folder.join(Name(naming::about(&base.0, beside)).path())).find(|path| path.exists())
 }
 
 /// Puts a file that can't be relayed into `errors`, with a note saying why.

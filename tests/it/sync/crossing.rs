@@ -282,3 +282,20 @@ fn an_edit_that_a_late_import_overwrites_comes_back_also_where_the_other_side_wa
     }
     assert_eq!((at_a.as_str(), at_b.as_str()), ("X,a4,b5,a6", "X,a4,b5,a6"));
 }
+
+#[test]
+fn a_value_that_was_set_back_before_it_was_imported_is_told_from_the_one_before() {
+    let x = agreed("", "");
+    for value in [2, 3, 2] {
+        x.a(&format!("1;k;{value}\n2;n;1\n")).ok();
+    }
+    assert_eq!(x.to_b(), ["1,K,2,modified", "1,K,3,modified", "1,K,2,modified"]);
+    // B imports all of it, and then changes it to any of these.
+    x.b("1,K,2\n2,N,1\n").ok();
+    for value in [1, 3, 2] {
+        x.b(&format!("1,K,{value}\n2,N,1\n")).ok();
+        assert_eq!(x.to_a(), [format!("1;k;{value};modified")]);
+        x.a(&format!("1;k;{value}\n2;n;1\n")).ok();
+        assert_eq!(x.to_b(), nothing());
+    }
+}
