@@ -11,7 +11,7 @@ use super::expr::{Args, Cmp, Fact, Node};
 use super::filters;
 use super::lookup::Lookups;
 use super::typed::{self, Declared};
-use super::written::present;
+use super::written::{key, present};
 use crate::formats::text::{Reading, Style, Type, quoted};
 use crate::record::{Columns, Nodes, Record, Value};
 use jiff::civil::DateTime;
@@ -201,7 +201,8 @@ impl<'r> Env<'r> {
                 self.part(value, name)
             }
             Node::Index(inner, index) => {
-                let (value, index) = (self.eval(inner)?, self.eval(index)?);
+                let value = self.eval(inner)?;
+                let index = key(&value, self.eval(index)?, self.style)?;
                 present(inner, &value, &index)?;
                 self.index(value, index)
             }

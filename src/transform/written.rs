@@ -4,8 +4,18 @@
 use super::compute::{position, whole};
 use super::eval::{Eval, Fault};
 use super::expr::Node;
-use crate::formats::text::quoted;
+use crate::formats::text::{Style, quoted};
 use crate::record::Value;
+
+/// What a part is asked for by: a table has texts as its keys, as a lookup has, so a number or an element of XML is looked for
+/// by its text.
+pub(super) fn key<'r>(holder: &Value<'_>, part: Value<'r>, style: &Style) -> Eval<Value<'r>> {
+    match (holder, part) {
+        (Value::Map(_), Value::Null) => Err(Fault::Undefined("nothing is no key of a table".into())),
+        (Value::Map(_), part) if !matches!(part, Value::Text(_)) => Ok(Value::owned(style.text(&part).into_owned())),
+        (_, part) => Ok(part),
+    }
+}
 
 /// Refuses what the expression's own table or list does not have; parts of anything else are not looked at.
 pub(super) fn present(holder: &Node, value: &Value<'_>, part: &Value<'_>) -> Eval<()> {
@@ -28,7 +38,7 @@ fn is_written(node: &Node) -> bool {
         Node::Map(_) | Node::List(_) | Node::Const(Value::Map(_) | Value::List(_)) => true,
         Node::Let(inner) => is_written(inner),
         Node::If(_, yes, Some(no)) => is_written(yes) && is_written(no),
-        Node::Filter(filter, ..) => filter.name == "split",
+        Node::Filter(filter, of, _) => filter.name == "split" || (["list", "reverse", "sort"].contains(&filter.name) && is_written(of)),
         _ => false,
     }
 }

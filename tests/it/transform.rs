@@ -522,6 +522,7 @@ fn what_a_table_of_the_map_lacks_rejects_the_record_unless_default_follows() {
         ("dict(M='Monsieur')[c]", "", "the table has no \"X\""),
         ("['Monsieur'][0 if c == 'M' else 7]", "", "the list has 1 elements, and none at 7"),
         ("'Monsieur' if c == 'M' else (c | split('-'))[3]", "", "elements, and none at 3"),
+        ("'Monsieur' if c == 'M' else (c | split('-') | list)[3]", "", "elements, and none at 3"),
     ] {
         let out = of(map, lets);
         assert_eq!(out.stdout, "id,x\n1,Monsieur\n", "{map}: {}", out.stderr);
@@ -557,4 +558,20 @@ fn a_column_that_the_rows_of_a_group_do_not_have_is_a_mistake_as_anywhere() {
         out.says("no column MM").says("did you mean m?");
         assert_eq!(of(&map.replace("MM", "m"), more).ok().stdout, format!("id,x\n{right}"), "{map}");
     }
+}
+
+#[test]
+fn a_table_of_the_map_is_asked_by_elements_of_xml_and_by_numbers_too() {
+    let w = World::local("");
+    let of = |format: &str, map: &str, text: &str| {
+        w.config(&format!(
+            "[routes.r]\nsource = {{ path = \"a\" }}\ninput = {{ {format} }}\noutput = {{ format = \"csv\" }}\ndestination = {{ path = \"b\" }}\nmap = {{ x = \"{map}\" }}\n"
+        ));
+        w.write("x", text);
+        w.run(&["transform", "r", "x"]).ok().stdout
+    };
+    let xml = "<r><c><t>M</t></c><c><t>X</t></c><c/></r>";
+    assert_eq!(of("format = \"xml\", records = \"/r/c\"", "{'M': 'Monsieur'}[t] | default('?')", xml), "x\nMonsieur\n?\n?\n");
+    let json = "[{\"t\": 1}, {\"t\": 2}, {\"t\": null}]";
+    assert_eq!(of("format = \"json\"", "{1: 'one'}[t] | default('?')", json), "x\none\n?\n?\n");
 }
