@@ -215,7 +215,7 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     let meta = memory.meta().clone();
     let parked = parked_by(&mut memory, id)?;
     let mut winners: Vec<(Side, bool)> = Vec::new();
-    let (mut settled, mut keys) = (0, Vec::new());
+    let (mut open, mut keys) = (0, Vec::new());
     for (entry_id, mut entry) in parked {
         let before = entry.clone();
         let from_parked = |side: Side| before.parked.as_ref().is_some_and(|p| p.from == side);
@@ -223,13 +223,13 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
             judge::settle(&mut entry, side, &columns);
             winners.push((side, from_parked(side)));
         }
+        open += usize::from(entry.parked.is_some());
         if entry != before {
-            settled += 1;
             keys.push(entry.key.join(" "));
             memory.stage(&entry_id, Some(entry.to_bytes(None)?))?;
         }
     }
-    if settled == 0 {
+    if keys.is_empty() {
         answer.refused.push(match take {
             Take::All(_) => format!("no conflict of job {id} is open: it was settled, or a later export has parked it anew (`passerelle history` shows which)"),
             Take::Each(_) => format!(
@@ -242,12 +242,9 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     drop(memory);
     w.journal.adopt_stage(NO_JOB)?;
     w.journal.fold(&spec.group)?;
-    answer.done.push(format!("{settled} conflicts of job {id} are settled"));
-    let mut memory = GroupMemory::open(&w.journal, &spec.group, NO_JOB)?;
+    answer.done.push(format!("{} conflicts of job {id} are settled", keys.len()));
     let tells = |file: &PathBuf| read_decisions(file).is_ok_and(|rows| rows.iter().any(|row| keys.contains(&row.key)));
-    if let Some(file) = lies_beside(w, &job, naming::CONFLICTS).filter(tells)
-        && parked_by(&mut memory, id)?.is_empty()
-    {
+    if let Some(file) = lies_beside(w, &job, naming::CONFLICTS).filter(|file| open == 0 && tells(file)) {
         // Nothing of it waits any more; what both sides had lies in their exports.
         durable::remove(&file)?;
     }

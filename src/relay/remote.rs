@@ -99,13 +99,12 @@ impl Fetch<'_> {
         let mut listing = Listing::default();
         // What was moved there is no export any more.
         let done = match &self.remote.leave {
-            Leave::Move(folder) => Some(Path::new(folder)),
+            Leave::Move(folder) => Path::new(folder).strip_prefix(&self.remote.path).ok(),
             Leave::Keep | Leave::Nothing => None,
         };
         let mut folders = vec![(Name(Vec::new()), 0)];
         while let Some((folder, depth)) = folders.pop() {
             let path = self.at(&folder);
-            let at = |file: &Name| Path::new(&self.remote.path).join(file.path());
             let mut passed_over = 0;
             let mut each = |listed: Listed| {
                 let relative = Name(if folder.0.is_empty() { listed.name.clone() } else { [&folder.0[..], b"/", &listed.name].concat() });
@@ -115,7 +114,7 @@ impl Fetch<'_> {
                     return Ok(());
                 }
                 match listed.entry {
-                    Entry::Folder if done.is_some_and(|done| at(&relative).components().eq(done.components())) => {}
+                    Entry::Folder if done.is_some_and(|done| done == relative.path()) => {}
                     Entry::Folder if source.recursive && depth < DEPTH_MAX && !naming::never_matches(&listed.name) => folders.push((relative, depth + 1)),
                     Entry::Folder => {}
                     Entry::Other => passed_over += u64::from(source.wants(&relative.0)),
@@ -402,7 +401,7 @@ fn is_an_answer(e: &Error) -> bool {
 
 /// As it is known again: by its size, and its time in whole seconds ([`Fetch::exact`] may add to it).
 fn found(listed: &Listed) -> Found {
-    Found { size: listed.size.unwrap_or(0), modified_ns: i128::from(listed.modified.unwrap_or(0)) * 1_000_000_000, ..Found::default() }
+    Found { size: listed.size.unwrap_or(0), modified_ns: i128::from(listed.modified.unwrap_or(0)) * SECOND, ..Found::default() }
 }
 
 /// What is written of a file that is fetched: looks at the wish to stop, and keeps to the rate.

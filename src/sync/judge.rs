@@ -58,6 +58,13 @@ pub struct Turn<'t> {
     pub same_there: Same<'t>,
 }
 
+impl Turn<'_> {
+    /// Whether the export has this in a column.
+    pub(super) fn shows(&self, column: u16, cell: &Cell) -> bool {
+        self.shown.get(column).is_some_and(|shown| (self.same)(shown, cell))
+    }
+}
+
 /// A column that both sides have changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conflict {
@@ -200,10 +207,9 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
 /// that a delivery made before that was known has overwritten.
 fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
     let at = turn.from.at();
-    let shows = |column: u16, cell: &Cell| turn.shown.get(column).is_some_and(|s| (turn.same)(s, cell));
     // What is seen as some delivery had it is no change of this side's own, even if a later delivery has it otherwise.
     let rows = entry.sides[at].pending.iter().filter_map(|p| p.row.as_ref());
-    let explained: Vec<u16> = rows.flat_map(Row::iter).filter(|(c, cell)| shows(*c, cell)).map(|(c, _)| c).collect();
+    let explained: Vec<u16> = rows.flat_map(Row::iter).filter(|(c, cell)| turn.shows(*c, cell)).map(|(c, _)| c).collect();
     let seen = last_taken(entry, turn, was);
     let mut overwritten: Vec<u16> = Vec::new();
     let taken: Vec<Pending> = entry.sides[at].pending.drain(..seen.map_or(0, |n| n + 1)).collect();
@@ -222,7 +228,7 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
     for (pending, overruled) in taken.into_iter().zip(overruled) {
         let changed = |c: u16, cell: &Cell| was.and_then(|was| was.get(c)).is_some_and(|was| !(turn.same)(was, cell));
         let mut stale: Vec<u16> =
-            pending.carried.iter().filter(|(c, cell)| shows(*c, cell) && changed(*c, cell) && !explained.contains(c)).map(|(c, _)| c).collect();
+            pending.carried.iter().filter(|(c, cell)| turn.shows(*c, cell) && changed(*c, cell) && !explained.contains(c)).map(|(c, _)| c).collect();
         for column in stale.extract_if(.., |c| lost.contains(c)) {
             if let Some(cell) = turn.shown.get(column) {
                 entry.sides[at].base.get_or_insert_default().set(column, cell.clone());
@@ -248,10 +254,10 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
             let now = turn.shown.get(c).filter(|_| !explained.contains(&c));
             now.is_some_and(|now| was.is_none_or(|was| was.get(c).is_none_or(|was| !(turn.same)(was, now))))
         };
-        let over: Vec<u16> = row.iter().filter(|(c, cell)| (own(*c) || pending.over.contains(c)) && !shows(*c, cell)).map(|(c, _)| c).collect();
+        let over: Vec<u16> = row.iter().filter(|(c, cell)| (own(*c) || pending.over.contains(c)) && !turn.shows(*c, cell)).map(|(c, _)| c).collect();
         pending.over = over;
         // Once it is seen, or changed there, it is that side's own.
-        pending.back = pending.back.iter().filter(|(c, cell)| !shows(*c, cell) && !own(*c)).map(|(c, cell)| (c, cell.clone())).collect();
+        pending.back = pending.back.iter().filter(|(c, cell)| !turn.shows(*c, cell) && !own(*c)).map(|(c, cell)| (c, cell.clone())).collect();
         pending.exports += 1;
     }
     overwritten

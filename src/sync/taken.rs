@@ -8,9 +8,8 @@ use super::judge::{Turn, grounds};
 /// The last delivery that this export shows to be taken, by its place; none: it shows none.
 pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> Option<usize> {
     let at = turn.from.at();
-    let shows = |column: u16, cell: &Cell| turn.shown.get(column).is_some_and(|s| (turn.same)(s, cell));
     // What was said before it, unless something else was said in between: then it is the later one that shows.
-    let said = |p: &'_ Pending, column: u16| p.row.as_ref().and_then(|r| r.get(column)).or_else(|| p.carried.get(column)).map(|cell| shows(column, cell));
+    let said = |p: &'_ Pending, column: u16| p.row.as_ref().and_then(|r| r.get(column)).or_else(|| p.carried.get(column)).map(|cell| turn.shows(column, cell));
     let before = |earlier: &[Pending], column: u16| earlier.iter().rev().find_map(|p| said(p, column)) == Some(true);
     let mut seen = None;
     let mut awaited = false;
@@ -34,16 +33,16 @@ pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> O
             Some(_) => {
                 let says = here().any(|(_, cell)| !cell.text().is_empty());
                 let tells = |c: u16, cell: &Cell| !(says && cell.text().is_empty() && row.get(c).is_some());
-                news.any(|(c, cell)| tells(c, cell) && shows(c, cell) && !before(earlier, c))
+                news.any(|(c, cell)| tells(c, cell) && turn.shows(c, cell) && !before(earlier, c))
             }
             // It has what an earlier delivery said: this one is still to come.
-            None if i > 0 && here().all(|(c, cell)| !shows(c, cell) && before(&entry.sides[at].pending[..i], c)) => false,
+            None if i > 0 && here().all(|(c, cell)| !turn.shows(c, cell) && before(earlier, c)) => false,
             // A record that was new to it may have been made by its own users too: it came from there if half of what was
             // delivered, beside the key and what tells when it was edited, is seen in an export that is no older than that.
             None => {
                 let says = |cell: &Cell| !cell.text().is_empty() && !entry.key.iter().any(|part| part == cell.text());
                 let rest = here().filter(|(c, cell)| says(cell) && !grounds(turn, turn.newest.as_slice()).contains(c));
-                let (all, seen) = rest.fold((0, 0), |(all, seen), (c, cell)| (all + 1, seen + usize::from(shows(c, cell))));
+                let (all, seen) = rest.fold((0, 0), |(all, seen), (c, cell)| (all + 1, seen + usize::from(turn.shows(c, cell))));
                 seen == all || ((turn.after)(pending.job) && seen * 2 >= all)
             }
         };

@@ -199,9 +199,8 @@ pub(super) fn column(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Nod
     let declared = scope.types.iter().find(|(name, _)| name == id).map_or(Type::Text, |(_, t)| *t);
     match scope.columns {
         Some(columns) if columns.closed() && columns.position(id).is_none() => {
-            let near = nearest(id, columns.names.iter().map(String::as_str).chain(scope.lets.iter().map(|(n, _)| n.as_str())));
-            let hint = near.map_or_else(|| format!("the columns are: {}", listed(&columns.names)), |near| format!("did you mean {near}?"));
-            scope.mistakes.push(Mistake::new(span, format!("{NO_COLUMN}{id}"), Some(hint)));
+            let mistake = no_column(id, span, &columns.names, scope.lets.iter().map(|(name, _)| name.as_str()));
+            scope.mistakes.push(mistake);
             Node::Undefined(id.to_owned())
         }
         Some(columns) if columns.cells && !scope.types.iter().any(|(name, _)| name == id) => Node::Cell(columns.position(id).unwrap_or(usize::MAX)),
@@ -216,6 +215,13 @@ pub(super) fn column(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Nod
             Node::Field(id.to_owned(), at)
         }
     }
+}
+
+/// A name that is no column: the nearest of the `columns` and the `others` that it may be, or else the columns.
+pub(super) fn no_column<'n>(name: &str, span: Range<usize>, columns: &'n [String], others: impl Iterator<Item = &'n str>) -> Mistake {
+    let near = nearest(name, columns.iter().map(String::as_str).chain(others));
+    let hint = near.map_or_else(|| format!("the columns are: {}", listed(columns)), |near| format!("did you mean {near}?"));
+    Mistake::new(span, format!("{NO_COLUMN}{name}"), Some(hint))
 }
 
 pub(super) fn listed(names: &[String]) -> String {

@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use super::compile::listed;
-use super::expr::{Args, Mistake, NO_COLUMN, Node, Scope};
-use crate::options::nearest;
+use super::compile::no_column;
+use super::expr::{Args, Node, Scope};
 use crate::record::Value;
 
 /// Filters that give some of the elements of a list.
@@ -47,9 +46,8 @@ fn known_column(name: &str, span: Range<usize>, scope: &mut Scope<'_>) {
     if name.is_empty() || columns.iter().any(|c| c == name) {
         return;
     }
-    let near = nearest(name, columns.iter().map(String::as_str));
-    let hint = near.map_or_else(|| format!("the columns are: {}", listed(columns)), |near| format!("did you mean {near}?"));
-    scope.mistakes.push(Mistake::new(span, format!("{NO_COLUMN}{name}"), Some(hint)));
+    let mistake = no_column(name, span, columns, std::iter::empty());
+    scope.mistakes.push(mistake);
 }
 
 /// Whether a node gives rows of the group.
