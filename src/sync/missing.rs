@@ -13,6 +13,9 @@ use crate::formats::text::Reading;
 use crate::record::Value;
 use crate::transform::changes::{Change, Deletion, Op};
 
+/// So much is kept of the entries of missing records, until they are in order.
+const AT_HAND_BYTES: usize = 16 * 1024 * 1024;
+
 impl Compare<'_> {
     /// The numbers of the records that are gone, if so many may be.
     pub(super) fn allowed(&mut self, missing: u64) -> Result<()> {
@@ -98,16 +101,18 @@ impl Compare<'_> {
         self.allowed(count)?;
         let reading = self.spec.opposite.as_ref().map_or_else(Reading::default, |o| o.reading.clone());
         let missing = missing.into_iter().map(|m| m.id);
-        // In the order of their keys, however the memory has them.
-        let mut gone: Vec<(Vec<String>, Id)> = Vec::new();
+        // In the order of their keys, however the memory has them; as many as there is room for are read only once.
+        let mut gone: Vec<(Vec<String>, Id, Option<Vec<u8>>)> = Vec::new();
+        let mut room = AT_HAND_BYTES;
         for id in missing.chain(skipped) {
             if let Some(bytes) = self.memory.get(&id)? {
-                gone.push((Entry::from_bytes(&bytes)?.key, id));
+                room = room.saturating_sub(bytes.len());
+                gone.push((Entry::from_bytes(&bytes)?.key, id, (room > 0).then_some(bytes)));
             }
         }
         gone.sort_unstable();
-        for (_, id) in gone {
-            let Some(bytes) = self.memory.get(&id)? else { continue };
+        for (_, id, at_hand) in gone {
+            let Some(bytes) = at_hand.map_or_else(|| self.memory.get(&id), |bytes| Ok(Some(bytes)))? else { continue };
             let mut entry = Entry::from_bytes(&bytes)?;
             let known = entry.clone();
             if entry.marks.is_some() && self.spec.opposite.is_none() {

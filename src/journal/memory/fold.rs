@@ -17,7 +17,8 @@ use crate::sync::entry::Id;
 const BESIDE_BYTES: i64 = 1024 * 1024;
 const BESIDE_BYTES_MAX: i64 = 16 * 1024 * 1024;
 /// So many leaves are written in one transaction.
-const LEAVES_AT_ONCE: usize = 64;
+const LEAVES_AT_ONCE: usize = 256;
+
 impl Journal {
     /// Folds into the memory of a group what was published, if it has become large.
     pub fn fold_what_is_large(&self, name: &str) -> Result<()> {

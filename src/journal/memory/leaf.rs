@@ -8,8 +8,10 @@ use super::Change;
 use crate::error::Result;
 use crate::sync::entry::{Id, damaged};
 
-/// A leaf is cut when it has grown to so many bytes: an entry begins before this.
-const LEAF_BYTES: usize = 16 * 1024;
+/// A leaf is no larger, unless one entry alone is: it stands in one page of the database then, with what tells it there, and
+/// one entry is found without reading others around it.
+const LEAF_BYTES: usize = 4000;
+
 pub(super) fn sum_of(data: &[u8]) -> i64 {
     xxh3_64(data).cast_signed()
 }
@@ -60,7 +62,7 @@ impl<'l> Leaf<'l> {
     }
 }
 
-/// Leaves of these entries; the first one begins at `lo`.
+/// Leaves of these entries, about equally full, since more will come between them; the first one begins at `lo`.
 pub(super) fn pack_leaves(lo: Id, entries: &BTreeMap<Id, Vec<u8>>) -> Vec<(Id, Vec<u8>)> {
     let mut leaves = Vec::new();
     let (mut from, mut starts, mut body) = (lo, Vec::new(), Vec::new());
@@ -72,11 +74,17 @@ pub(super) fn pack_leaves(lo: Id, entries: &BTreeMap<Id, Vec<u8>>) -> Vec<(Id, V
         data.append(body);
         leaves.push((from, data));
     };
+    let room = |bytes: &Vec<u8>| 2 + size_of::<Id>() + bytes.len();
+    let all: usize = entries.values().map(room).sum();
+    let enough = all / all.div_ceil(LEAF_BYTES).max(1);
+    let mut filled = 0;
     for (id, bytes) in entries {
-        if body.len() >= LEAF_BYTES {
+        if filled > 0 && (filled >= enough || 2 + filled + room(bytes) > LEAF_BYTES) {
+            filled = 0;
             close(from, &mut starts, &mut body, &mut leaves);
             from = *id;
         }
+        filled += room(bytes);
         starts.push(u16::try_from(body.len()).unwrap_or(u16::MAX));
         body.extend_from_slice(id);
         body.extend_from_slice(bytes);
