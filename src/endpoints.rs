@@ -141,6 +141,9 @@ pub trait Endpoint: Send + Sync {
     }
 }
 
+/// What becomes of a file that meets a failure which may pass.
+const WAITS: &str = "the file waits and is tried again by itself";
+
 /// One connection, owned by one worker. A call that fails with [`Kind::Lost`] leaves its outcome unknown.
 pub trait Session: Send {
     /// What it wrote, renamed and synced survives a power cut of the server.
@@ -254,7 +257,7 @@ pub fn lost(e: &std::io::Error) -> Error {
         std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => "the server does not answer any more".to_owned(),
         _ => format!("the connection broke: {}", crate::error::reason(e)),
     };
-    Error::endpoint(text).kind_of(Kind::Lost).hint("the file waits and is tried again by itself")
+    Error::endpoint(text).kind_of(Kind::Lost).hint(WAITS)
 }
 
 /// A folder that is missing at B.

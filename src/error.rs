@@ -47,6 +47,8 @@ pub enum Kind {
     Full,
     /// The connection broke or timed out: whether the last request was carried out is unknown.
     Lost,
+    /// The kept connection was closed before the request was made: it is made again on another one.
+    Stale,
     /// The server failed at it, and may have carried it out all the same.
     Doubtful,
     /// The host answers, and nothing listens on that port.

@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::reach::who_answers;
-use super::{Endpoint, missing_folder, missing_source};
+use super::{Endpoint, WAITS, missing_folder, missing_source};
 use crate::config::{Config, EndpointConfig};
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -180,7 +180,9 @@ impl Stages {
         // Here, what is uploaded is written.
         let step = if step == "upload" { "write" } else { step }.to_owned();
         let other = (step == "handshake" && e.kind() != Kind::Login).then(|| who_answers(endpoint)).flatten();
-        let hint = other.or_else(|| e.advice().map(str::to_owned)).or_else(|| Some("ask the server's keeper, with these words".to_owned()));
+        let hint = other
+            .or_else(|| e.advice().filter(|hint| *hint != WAITS).map(str::to_owned))
+            .or_else(|| Some("ask the server's keeper, with these words".to_owned()));
         let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.steps.push(Step { step, ok: false, ms, detail: e.message().to_owned(), hint });
     }

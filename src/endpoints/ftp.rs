@@ -467,7 +467,7 @@ impl Session for FtpSession {
         let name = self.at(path)?;
         match self.stream.rm(&name) {
             Err(e) => {
-                let error = ftp_error(&e, "remove");
+                let error = ftp_error(&e, "delete");
                 if error.kind() == Kind::Denied && !self.exists(path)? { Ok(()) } else { Err(error) }
             }
             Ok(()) => Ok(()),

@@ -5,30 +5,26 @@
 
 mod answer;
 mod propfind;
+mod request;
 mod stream;
 
-use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use curl::easy::{Auth, Easy, InfoType, List};
-use secrecy::ExposeSecret;
+use curl::easy::Easy;
 
 use super::reach::{Told, connect_tcp};
-use super::{Content, Direct, Endpoint, Listed, Rename, Session, Stat, Transport, Version, missing_folder, source_error, tls};
+use super::{Content, Direct, Endpoint, Entry, Listed, Rename, Session, Stat, Transport, Version, missing_folder, source_error, tls};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
-use answer::{Answer, Head, answer_error, curl_error};
+use answer::{Answer, answer_error};
 use stream::{Counted, Sink};
 
 /// How often a server may send on to another address.
 const REDIRECTS_MAX: usize = 5;
-
-/// What is kept of a server's words.
-const ANSWER_BYTES_MAX: usize = 4096;
 
 /// The transport.
 #[derive(Debug)]
@@ -75,8 +71,12 @@ impl Endpoint for Server {
             }
             told("handshake", "no TLS: everything goes in clear".to_owned())?;
         }
+        // What is said of this question alone tells nothing of others.
+        let words = answer.words.clone();
+        let answer = if answer.code == 403 || answer.code >= 500 { Answer { words, ..session.request("HEAD", &url, &[], None, None)? } } else { answer };
         match answer.code {
-            401 | 403 | 407 => Err(session.fail(&answer, "OPTIONS", Path::new("")).at("login")),
+            401 | 407 | 500..=599 if answer.code != 501 => Err(session.fail(&answer, "HEAD", Path::new("/")).at("login")),
+            300..=399 if !answer.head.leads_to(&url) => Err(session.fail(&answer, "HEAD", Path::new("/")).at("login")),
             code => {
                 let who = if config.user.is_empty() { "no user is configured" } else { config.user.as_str() };
                 told("login", format!("{who}; the server answers {code}"))?;
@@ -103,6 +103,8 @@ struct HttpSession {
     stop: Stop,
     /// Folders are there to PROPFIND alone: HEAD answers that there is nothing (Apache without an index).
     hides_folders: Option<bool>,
+    /// The server had closed the kept connection: the request that follows is made on a new one, and is made again.
+    stale: bool,
 }
 
 /// A request's body: its stream and its size.
@@ -113,7 +115,7 @@ struct Body<'b> {
 
 impl HttpSession {
     fn new(config: &Arc<EndpointConfig>, stop: &Stop) -> Self {
-        Self { easy: Easy::new(), config: config.clone(), stop: stop.clone(), hides_folders: None }
+        Self { easy: Easy::new(), config: config.clone(), stop: stop.clone(), hides_folders: None, stale: false }
     }
 
     fn url(&self, path: &Path) -> String {
@@ -154,122 +156,6 @@ impl HttpSession {
             at = next;
         }
         Err(Error::endpoint(format!("the server redirects more than {REDIRECTS_MAX} times")).at("fetch").hint("put the final address into the endpoint's url"))
-    }
-
-    fn request_as(
-        &mut self,
-        config: &EndpointConfig,
-        method: &str,
-        url: &str,
-        headers: &[String],
-        body: Option<Body<'_>>,
-        sink: Option<&mut dyn Write>,
-    ) -> Result<Answer> {
-        self.easy.reset();
-        self.prepare(config, method, url, headers, body.as_ref().map(|b| b.size)).map_err(|e| curl_error(&e, config))?;
-        let mut words = Vec::new();
-        let head = RefCell::new(Head::default());
-        let mut broken = None;
-        // libcurl sends a request again by itself when a kept connection turns out to be cut.
-        let mut sent = 0;
-        let result = {
-            let mut sink = sink;
-            let mut body = body;
-            let (stop, broken) = (self.stop.clone(), &mut broken);
-            let mut transfer = self.easy.transfer();
-            let set = || -> std::result::Result<(), curl::Error> {
-                transfer.header_function(|line| {
-                    head.borrow_mut().take(line);
-                    true
-                })?;
-                transfer.write_function(|bytes| {
-                    // What comes with a refusal is no file.
-                    if let Some(sink) = sink.as_mut().filter(|_| head.borrow().is_success()) {
-                        return Ok(if sink.write_all(bytes).is_ok() { bytes.len() } else { 0 });
-                    }
-                    if words.len() < ANSWER_BYTES_MAX {
-                        words.extend_from_slice(bytes);
-                    }
-                    Ok(bytes.len())
-                })?;
-                transfer.progress_function(move |_, _, _, _| !stop.is_set())?;
-                transfer.debug_function(|what, _| sent += u32::from(matches!(what, InfoType::HeaderOut)))?;
-                if let Some(body) = &mut body {
-                    transfer.read_function(|to| match body.from.read(to) {
-                        Ok(n) => Ok(n),
-                        Err(e) => {
-                            *broken = Some(source_error(&e));
-                            Err(curl::easy::ReadError::Abort)
-                        }
-                    })?;
-                }
-                Ok(())
-            };
-            set().and_then(|()| transfer.perform())
-        };
-        if let Some(error) = broken {
-            return Err(error);
-        }
-        if let Err(e) = result {
-            if e.is_aborted_by_callback() && self.stop.is_set() {
-                return Err(Error::stopped());
-            }
-            return Err(curl_error(&e, config));
-        }
-        let code = self.easy.response_code().map_err(|e| curl_error(&e, config))?;
-        let text = String::from_utf8_lossy(&words);
-        let words = crate::error::shown_bytes(text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect::<String>().as_bytes());
-        // Digest needs a first request that is refused.
-        let usual = if config.digest { 2 } else { 1 };
-        Ok(Answer { code, words, repeated: sent > usual, head: head.into_inner() })
-    }
-
-    fn prepare(&mut self, config: &EndpointConfig, method: &str, url: &str, headers: &[String], size: Option<u64>) -> std::result::Result<(), curl::Error> {
-        let easy = &mut self.easy;
-        easy.url(url)?;
-        easy.connect_timeout(config.connect_timeout)?;
-        easy.low_speed_limit(1)?;
-        easy.low_speed_time(config.timeout)?;
-        easy.progress(true)?;
-        // Nothing is printed: it only makes libcurl tell what it sends.
-        easy.verbose(true)?;
-        easy.useragent(concat!("passerelle/", env!("CARGO_PKG_VERSION")))?;
-        if let Some(ca) = &config.ca_file {
-            easy.cainfo(ca)?;
-        }
-        if let Some((cert, key)) = &config.client_cert {
-            easy.ssl_cert(cert)?;
-            easy.ssl_key(key.as_ref().unwrap_or(cert))?;
-        }
-        if !config.user.is_empty() {
-            easy.username(&config.user)?;
-            easy.password(config.password.as_ref().map_or("", |p| p.expose_secret()))?;
-            let mut auth = Auth::new();
-            easy.http_auth(if config.digest { auth.digest(true) } else { auth.basic(true) })?;
-        }
-        let mut list = List::new();
-        // A server that never answers "100 Continue" would cost a second for each file.
-        list.append("Expect:")?;
-        for header in headers {
-            list.append(header)?;
-        }
-        for (name, value) in &config.headers {
-            list.append(&format!("{name}: {}", value.expose_secret()))?;
-        }
-        easy.http_headers(list)?;
-        // A kept connection that is cut makes libcurl send the request again by itself, which a POST does not bear.
-        easy.fresh_connect(method == "POST")?;
-        match (method, size) {
-            ("HEAD", _) => easy.nobody(true)?,
-            ("GET", _) => easy.get(true)?,
-            (_, Some(size)) => {
-                easy.upload(true)?;
-                easy.in_filesize(size)?;
-                easy.custom_request(method)?;
-            }
-            (_, None) => easy.custom_request(method)?,
-        }
-        Ok(())
     }
 
     fn plain(&mut self, method: &str, path: &Path, headers: &[String]) -> Result<Answer> {
@@ -337,8 +223,8 @@ impl Session for HttpSession {
                 self.folder_at(&url)
             }
             404 | 410 => Ok(None),
-            // A folder without its slash is redirected to the one with it.
-            300..=399 => Ok(Some(Stat { size: None, folder: true })),
+            // A folder without its slash is redirected to the one with it; any other place may be a page to log in.
+            300..=399 if answer.head.leads_to(&format!("{}/", self.url(path).trim_end_matches('/'))) => Ok(Some(Stat { size: None, folder: true })),
             _ => Err(self.fail(&answer, "HEAD", path)),
         }
     }
@@ -355,7 +241,13 @@ impl Session for HttpSession {
         let headers = ["Depth: 1".to_owned(), "Content-Type: application/xml".to_owned()];
         let answer = self.request("PROPFIND", &url, &headers, Some(Body { from: &mut &*ask, size: ask.len() as u64 }), Some(&mut spool))?;
         match answer.code {
-            207 => propfind::entries(spool, &url, each),
+            207 => propfind::entries(spool, &url, &mut |mut listed| {
+                // Its size need not be told (RFC 4918, 15.4).
+                if listed.entry == Entry::File && listed.size.is_none() {
+                    listed.size = self.stat(&path.join(std::ffi::OsStr::from_bytes(&listed.name)))?.and_then(|stat| stat.size);
+                }
+                each(listed)
+            }),
             404 => Err(missing_folder(Path::new(&url))),
             405 | 501 => Err(Error::endpoint("the server lists no folders (PROPFIND)").at("list").kind_of(Kind::Unsupported)),
             _ => Err(self.fail(&answer, "PROPFIND", path)),
@@ -365,7 +257,8 @@ impl Session for HttpSession {
     fn write(&mut self, path: &Path, from: &mut dyn Read, size: u64, _: Option<u32>) -> Result<u64> {
         let mut bytes = Counted { inner: from, total: 0 };
         let url = self.url(path);
-        let answer = self.request("PUT", &url, &[], Some(Body { from: &mut bytes, size }), None)?;
+        let put = self.request("PUT", &url, &[], Some(Body { from: &mut bytes, size }), None);
+        let answer = put.map_err(|e| if e.kind() == Kind::Stale { e.kind_of(Kind::Lost) } else { e })?;
         match answer.code {
             200..=299 => Ok(bytes.total),
             _ => Err(self.refused(&answer, "PUT", path)),

@@ -430,7 +430,7 @@ impl Session for SftpSession {
 
     fn remove(&mut self, path: &Path) -> Result<()> {
         let path = self.at(path);
-        match self.wire.remove(&path)?.map(|s| s.error("remove", &path)) {
+        match self.wire.remove(&path)?.map(|s| s.error("delete", &path)) {
             Some(e) if e.kind() != Kind::NotFound => Err(e),
             _ => Ok(()),
         }

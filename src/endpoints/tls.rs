@@ -18,7 +18,12 @@ pub(super) fn connector(config: &EndpointConfig) -> Result<SslConnectorBuilder> 
             .map_err(|e| Error::endpoint(format!("ca_file {} can't be read: {e}", ca.display())).at("handshake").hint("it must hold certificates in PEM"))?;
     }
     if let Some((cert, key)) = &config.client_cert {
-        builder.set_certificate_chain_file(cert).and_then(|()| builder.set_private_key_file(key.as_ref().unwrap_or(cert), SslFiletype::PEM)).map_err(fail)?;
+        let key = key.as_ref().unwrap_or(cert);
+        builder.set_certificate_chain_file(cert).and_then(|()| builder.set_private_key_file(key, SslFiletype::PEM)).map_err(|e| {
+            Error::endpoint(format!("client_cert {} with the key in {} can't be used: {e}", cert.display(), key.display()))
+                .at("handshake")
+                .hint("both must be PEM, and the key that of the certificate: see client_cert and client_key")
+        })?;
     }
     Ok(builder)
 }
@@ -37,16 +42,22 @@ pub(super) fn reason<S: fmt::Debug>(e: &HandshakeError<S>) -> String {
 
 /// An error of a handshake with what to do about it.
 pub(super) fn error(why: &str) -> Error {
-    let hint = if why.contains("expired") {
+    Error::endpoint(format!("TLS: {why}")).at("handshake").hint(remedy(why))
+}
+
+/// What to do about a handshake that failed for this reason.
+pub(super) fn remedy(why: &str) -> &'static str {
+    if why.contains("expired") {
         "ask the server's keeper to renew its certificate; check this machine's clock"
     } else if why.contains("self-signed") || why.contains("self signed") || why.contains("local issuer") {
         "if the server has its own authority, set ca_file to its certificate"
+    } else if why.contains("not yet valid") {
+        "check this machine's clock; if it is right, ask the server's keeper from when its certificate is valid"
     } else if why.contains("certificate") || why.contains("hostname") {
         "the host in the url must be one that the certificate names; if the server has its own authority, set ca_file to its certificate"
     } else {
         "check that the server offers TLS 1.2 or later on this port"
-    };
-    Error::endpoint(format!("TLS: {why}")).at("handshake").hint(hint)
+    }
 }
 
 /// What was agreed on, and the server's certificate.

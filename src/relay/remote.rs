@@ -356,7 +356,7 @@ impl Fetch<'_> {
             match &self.remote.leave {
                 Leave::Keep => {}
                 Leave::Move(folder) => self.move_away(&at, &Path::new(folder).join(name.path()))?,
-                Leave::Nothing => self.session.remove(&at).map_err(|e| e.at("remove"))?,
+                Leave::Nothing => self.session.remove(&at).map_err(|e| e.at("delete"))?,
             }
         }
         Ok(())

@@ -270,6 +270,61 @@ fn a_post_that_was_cut_after_its_body_is_unconfirmed_and_never_sent_again_by_its
 }
 
 #[test]
+fn a_post_that_never_came_whole_is_not_in_doubt() {
+    // Cut in the middle of its body: nobody can have carried it out.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+        }
+    });
+    let w = world(&format!("http://127.0.0.1:{port}/import"), "method = \"POST\"\ntimeout = \"5s\"\n", "");
+    w.write("a/x", &"1234567890\n".repeat(1_000_000));
+    w.once().code(3);
+    assert_eq!(w.states(), ["waiting"]);
+    // Who takes the connection and never answers the handshake has read nothing at all.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let w = world(&format!("https://127.0.0.1:{}/import", deaf.local_addr().unwrap().port()), "method = \"POST\"\nconnect_timeout = \"1s\"\n", "");
+    w.write("a/x", "1");
+    w.once().code(3);
+    assert_eq!(w.states(), ["waiting"]);
+}
+
+#[test]
+fn a_put_over_a_kept_connection_that_the_server_had_closed_is_made_on_another_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let puts = Arc::new(Mutex::new(0));
+    let count = puts.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, count) = (stream.unwrap(), count.clone());
+            std::thread::spawn(move || {
+                let mut request = Vec::new();
+                let mut buf = [0; 4096];
+                while !request.ends_with(b"body") {
+                    let n = stream.read(&mut buf).unwrap();
+                    if n == 0 {
+                        return;
+                    }
+                    request.extend_from_slice(&buf[..n]);
+                }
+                *count.lock().unwrap() += 1;
+                stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").unwrap();
+                // It does not say that it closes, and takes a moment until it does: the next request may be on its way.
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            });
+        }
+    });
+    let w = world(&format!("http://127.0.0.1:{port}/import"), "connections = 1\n", "if_exists = \"replace\"\n");
+    (0..20).for_each(|i| w.write(&format!("a/{i:02}"), "body"));
+    w.once().ok();
+    assert_eq!((w.states().iter().filter(|s| *s == "delivered").count(), *puts.lock().unwrap()), (20, 20));
+}
+
+#[test]
 fn a_put_that_was_cut_is_sent_again_unless_it_arrived() {
     for (found, puts) in [("404 Not Found", 2), ("200 OK\r\nContent-Length: 1", 1)] {
         // The PUT is cut; the relay looks what is there (HEAD, and GET for the bytes), and sends it again if it is not.
@@ -560,6 +615,39 @@ fn a_server_that_tells_no_size_and_lets_nothing_be_read_is_taken_at_its_word() {
     w.config(&w.read("passerelle.toml").replace("[routes.r.destination]", "[routes.r.destination]\nif_exists = \"replace\""));
     w.once().ok().says("is taken as it was answered");
     assert!(files.lock().unwrap().contains_key("/in/x.csv"));
+}
+
+#[test]
+fn a_page_to_log_in_is_no_file_that_b_has_not_taken() {
+    let (port, seen) = answered(|_| Some(("302 Found\r\nLocation: /login?next=x".to_owned(), String::new())));
+    let w = world(&format!("http://127.0.0.1:{port}/import"), "", "if_exists = \"wait\"\n");
+    w.write("a/x", "1");
+    let told = w.once().code(3).says("redirects to /login");
+    assert!(!told.stderr.contains("has not taken it"), "{}", told.stderr);
+    assert!(!seen.lock().unwrap().is_empty());
+    assert!(w.run(&["check"]).code(3).stdout.contains("redirects to /login"));
+}
+
+#[test]
+fn a_server_that_fails_at_all_is_not_told_to_be_in_order() {
+    let (port, _) = answered(|_| Some(("503 Service Unavailable".to_owned(), "maintenance".to_owned())));
+    let w = world(&format!("http://127.0.0.1:{port}/import"), "", "");
+    let told = w.run(&["check"]).code(3).stdout;
+    assert!(told.contains("NO  login") && told.contains("503 to HEAD /: maintenance") && told.contains("ask the server's keeper"), "{told}");
+    // Of a question that it does not like, nothing follows.
+    let (port, _) = answered(|request| Some((if request.starts_with("OPTIONS") { "403 Forbidden" } else { "200 OK" }.to_owned(), String::new())));
+    let w = world(&format!("http://127.0.0.1:{port}/import"), "", "");
+    w.run(&["check"]).code(0);
+}
+
+#[test]
+fn a_server_that_says_nothing_any_more_is_given_up_after_the_time_limit() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || listener.incoming().map(|s| s.unwrap()).collect::<Vec<_>>());
+    let w = world(&format!("http://127.0.0.1:{port}/import"), "timeout = \"1s\"\n", "");
+    w.write("a/x", &"1234567890\n".repeat(3_000_000));
+    w.once().code(3).says("no byte moved for 1s");
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Builder<'_> {
         }
         let base = self.base.clone();
         let path = |key: &str| o.text(key).map(|p| base.join(p));
-        for key in ["identity_file", "ca_file"] {
+        for key in ["identity_file", "ca_file", "client_cert", "client_key"] {
             if let Some(missing) = path(key).filter(|file| !file.exists()) {
                 self.mistake(
                     o.span_of(key),

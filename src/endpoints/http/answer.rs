@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::EndpointConfig;
+use crate::endpoints::WAITS;
 use crate::error::{Error, Kind};
 
 /// What is of use in the head of an answer.
@@ -35,6 +36,12 @@ impl Head {
             "retry-after" => self.retry_after = pause(value),
             _ => {}
         }
+    }
+    /// Whether it sends on to that address, by its path.
+    pub(super) fn leads_to(&self, url: &str) -> bool {
+        let base = url::Url::parse(url).ok();
+        let to = base.as_ref().zip(self.location.as_ref()).and_then(|(base, to)| base.join(to).ok());
+        to.zip(base).is_some_and(|(to, base)| to.path() == base.path())
     }
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -85,24 +92,34 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
             .hint("the server does not know this method there: check `method` and `publish`, or ask its keeper to allow it"),
         412 => Error::endpoint(text).kind_of(Kind::Exists),
         // A gateway gave up on the server behind it: whether that one did what was asked is unknown.
-        408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint("the file waits and is tried again by itself"),
+        408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint(WAITS),
         // No part of a file was asked for, and one that is still made is none.
+        207 => Error::endpoint(text).hint("what it says there has failed: ask the server's keeper, with these words"),
         200..=299 => Error::endpoint(text).hint("that is no whole file: it is asked for again by itself"),
         // A server that fails while it takes a file may have it all the same.
-        500 if what == "PUT" => Error::endpoint(text).kind_of(Kind::Doubtful).hint("the file waits and is tried again by itself"),
+        500 if what == "PUT" => Error::endpoint(text).kind_of(Kind::Doubtful).hint(WAITS),
         507 => Error::endpoint(text).kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
         // Who posted has posted: such an answer may come after the work is done.
         300..=303 if matches!(what, "POST" | "multipart") => {
             Error::endpoint(text).kind_of(Kind::Lost).hint("put the final address into the endpoint's url; look at B whether it has the file")
         }
         300..=399 => Error::endpoint(text).hint("the server redirects: put the final address into the endpoint's url"),
-        _ => Error::endpoint(text).hint("the file waits and is tried again by itself"),
+        _ => Error::endpoint(text).hint(WAITS),
     };
     match answer.head.retry_after {
         Some(pause) => error.not_before(pause),
         None => error,
     }
 }
+
+/// A connection over which nothing goes any more.
+pub(super) fn stalled_for(timeout: Duration) -> Error {
+    Error::endpoint(format!("HTTP: no byte moved for {timeout:?}")).kind_of(Kind::Lost).hint(WAITS)
+}
+
+/// What TLS answers to who shows no certificate, or one that it does not take (RFC 8446, 6.2): after the request, which it
+/// does not hand on.
+const UNWANTED: [&str; 5] = ["certificate required", "bad certificate", "unknown ca", "certificate expired", "access denied"];
 
 pub(super) fn curl_error(e: &curl::Error, config: &EndpointConfig) -> Error {
     let detail = e.extra_description().unwrap_or_else(|| e.description());
@@ -112,12 +129,15 @@ pub(super) fn curl_error(e: &curl::Error, config: &EndpointConfig) -> Error {
         error.at("name").hint(format!("check the host in endpoints.{}.url", config.name))
     } else if e.is_couldnt_connect() {
         error.at("port").hint("check the port, and that the server runs")
+    } else if detail.contains(" alert ") && UNWANTED.iter().any(|words| detail.contains(words)) {
+        error.at("handshake").hint(match config.client_cert {
+            Some(_) => "the server does not take the certificate of client_cert: ask its keeper which one it takes, and until when",
+            None => "the server wants a certificate of ours: set client_cert and client_key to those that its keeper gave you",
+        })
     } else if e.is_peer_failed_verification() || e.is_ssl_connect_error() || e.is_ssl_cacert_badfile() || e.is_ssl_certproblem() {
-        error
-            .at("handshake")
-            .hint("if the server has its own authority, set ca_file to its certificate; the host in the url must be one that the certificate names")
+        error.at("handshake").hint(crate::endpoints::tls::remedy(&detail))
     } else {
-        error.kind_of(Kind::Lost).hint("the file waits and is tried again by itself")
+        error.kind_of(Kind::Lost).hint(WAITS)
     }
 }
 

@@ -58,6 +58,10 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
                 bytes = from.inner.bytes;
                 sent
             };
+            let mut send = |session: &mut dyn Session| match send(session) {
+                Err(e) if e.kind() == Kind::Stale => send(session),
+                sent => sent,
+            };
             match send(session) {
                 // A clear answer: nothing of it is there.
                 Err(e) if e.kind() == Kind::NotFound && t.pool.repeatable() && (t.d.create || t.folder != Path::new(&t.d.path)) => {

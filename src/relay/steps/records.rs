@@ -17,7 +17,7 @@ use super::prepare;
 use super::sent::{Known, Outcome, Sent};
 use crate::config::{Batch, Route};
 use crate::durable;
-use crate::endpoints::{Content, Direct, Followed, Rename};
+use crate::endpoints::{Content, Direct, Followed, Rename, Session};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::job::{Event, Job, Progress, hex};
 use crate::transform::{Limit, Refused};
@@ -128,11 +128,17 @@ fn send(w: &World, t: &Target<'_>, job: &Job, delivery: usize, request: &Request
     sent.begin(&request.digest)?;
     let mut given = 0;
     let result = w.with_session(t.d, |session| {
-        let mut from = body;
-        let mut from = Followed::new(&mut from, &w.stop, t.pool.rate());
-        let result = session.send(&t.folder, &mut from, &how);
-        given = from.bytes;
-        result
+        let mut send = |session: &mut dyn Session| {
+            let mut from = body;
+            let mut from = Followed::new(&mut from, &w.stop, t.pool.rate());
+            let result = session.send(&t.folder, &mut from, &how);
+            given = from.bytes;
+            result
+        };
+        match send(session) {
+            Err(e) if e.kind() == Kind::Stale => send(session),
+            sent => sent,
+        }
     });
     let outcome = match result {
         Ok(()) => Outcome::Taken,
