@@ -270,6 +270,8 @@ impl RecordReader for Reader {
             match value {
                 Ok(value) => record.cells.push(value),
                 Err(why) => {
+                    let text = String::from_utf8_lossy(&self.bytes[start - self.fields[i].width..start]);
+                    record.faults.push((i, text.trim().to_owned()));
                     record.cells.push(Value::Null);
                     bad = bad.or(Some(Reject::new(self.columns.names[i].clone(), why)));
                 }

@@ -83,8 +83,7 @@ impl Format for Xml {
         }
     }
     fn target(&self, name: &str) -> Option<String> {
-        let wrong = name.split('.').find(|part| !writer::is_part(part))?;
-        Some(format!("{} can't be the name of an element", quoted(wrong)))
+        writer::misnamed(name.split('.')).map(|wrong| format!("{} can't be the name of an element", quoted(wrong)))
     }
     fn reader(&self, o: &Options, input: Input, _: &Room) -> Result<Box<dyn RecordReader>> {
         Ok(Box::new(Reader::new(o, input)?))

@@ -9,12 +9,14 @@ use super::Transformation;
 use crate::error::{Error, Result};
 use crate::formats::{self, Format, Input, Next, RecordReader, Remark, Room, peek};
 use crate::options::{Entry, Kind, Opt, Options, Val};
-use crate::record::{Columns, Record, Reject};
+use crate::record::{Columns, Record, Reject, Value};
 
 /// The relay's own columns.
 pub const OWN: [&str; 3] = ["_line", "_field", "_reason"];
 /// The column that holds the records of other formats than CSV.
 pub const RAW: &str = "_raw";
+/// Stands in a row's cell before what it holds and nobody could read.
+pub const UNREAD: &str = "#VALUE! ";
 /// The keys of all formats that readers look at.
 const KEYS: &[Opt] = &[Opt { name: "encoding", kind: Kind::Encoding, default: Some("\"utf-8\""), doc: "How the text is written." }];
 /// How much tells whether a file is one.
@@ -72,13 +74,26 @@ fn undecoded(cell: &str) -> Option<Reject> {
 
 /// The same of a sheet's row: an error that its formula gave.
 fn unread_cell(record: &Record) -> Option<Reject> {
-    let Some(crate::record::Value::Map(entries)) = &record.tree else { return None };
+    let Some(Value::Map(entries)) = &record.tree else { return None };
     entries.iter().find_map(|(name, value)| match value {
-        crate::record::Value::Text(text) if formats::xlsx::ERRORS.contains(&text.as_ref()) || text == "#GETTING_DATA" => {
+        Value::Text(text) if formats::xlsx::ERRORS.contains(&text.as_ref()) || text == "#GETTING_DATA" || text.starts_with(UNREAD) => {
             Some(Reject::new(&**name, format!("the cell holds the error {text}: write its value")))
         }
         _ => None,
     })
+}
+
+/// A row's dates were written as ISO has them, whatever the configuration says of texts: they are dates again, as their
+/// neighbours' that came with the sheet.
+fn with_types(record: &mut Record) {
+    let Some(Value::Map(entries)) = &record.tree else { return };
+    let typed = |value: &Value<'static>| match value {
+        Value::Text(text) if text.len() == 10 => text.parse().map(Value::Date).ok(),
+        Value::Text(text) if text.len() >= 19 && text.as_bytes()[10] == b'T' && !text.ends_with('Z') => text.parse().map(|t| Value::DateTime(t, None)).ok(),
+        _ => None,
+    };
+    let entries = entries.iter().map(|(name, value)| (name.clone(), typed(value).unwrap_or_else(|| value.clone()))).collect();
+    record.tree = Some(Value::map(entries));
 }
 
 /// The cell without the sign that kept a spreadsheet from computing it.
@@ -149,7 +164,7 @@ impl Raw {
         let next = reader.next_record(&mut record)?;
         reader.columns = match (&reader.held, cells, &record.tree) {
             (_, true, Some(tree)) => Columns::tree(match tree {
-                crate::record::Value::Map(entries) => entries.iter().map(|(n, _)| n.to_string()).collect(),
+                Value::Map(entries) => entries.iter().map(|(n, _)| n.to_string()).collect(),
                 _ => Vec::new(),
             }),
             (Some((inner, ..)), _, _) => inner.columns().clone(),
@@ -170,6 +185,9 @@ impl Raw {
                         self.number += 1;
                         record.number = self.number;
                         let lost = if self.cells { unread_cell(record) } else { undecoded(raw) };
+                        if self.cells {
+                            with_types(record);
+                        }
                         return Ok(lost.map_or(next, Next::Bad));
                     }
                     Err(e) => {

@@ -165,7 +165,7 @@ impl Plan {
         for name in mapping.key.iter().flatten() {
             match targets.iter().position(|t| t == name) {
                 Some(at) => key.push(at),
-                None if columns.is_none() && targets.is_empty() => {}
+                None if columns.is_none_or(|c| !c.closed()) && targets.is_empty() => {}
                 None => mistakes.push((Place::Key(name.clone()), unknown_target(name, &targets))),
             }
         }
@@ -431,7 +431,7 @@ fn targets(
             let nodes = wanted.iter().map(|w| has(w).then(|| source(w, scope))).collect();
             (wanted.clone(), Targets::Mapped(nodes))
         }
-        (None, None) => match columns.filter(|c| !c.nested) {
+        (None, None) => match columns.filter(|c| !c.nested && c.closed()) {
             Some(columns) => {
                 let nodes = columns.names.iter().map(|n| Some(source(n, scope))).collect();
                 (columns.names.clone(), Targets::Mapped(nodes))
@@ -443,13 +443,21 @@ fn targets(
 
 /// The expression that names a column whatever its name holds; a dotted name of a nested record is a path.
 pub fn by_brackets(name: &str, columns: Option<&Columns>) -> String {
-    let quoted = |n: &str| format!("'{}'", n.replace('\\', "\\\\").replace('\'', "\\'"));
     if columns.is_some_and(|c| c.nested) && name.contains('.') {
         let mut parts = name.split('.');
         let first = parts.next().unwrap_or_default();
-        return parts.fold(format!("row[{}]", quoted(first)), |path, part| format!("{path}[{}]", quoted(part)));
+        return parts.fold(whole_name(first), |path, part| format!("{path}[{}]", literal(part)));
     }
-    format!("row[{}]", quoted(name))
+    whole_name(name)
+}
+
+/// The expression that names a column of this name, dots and all.
+pub fn whole_name(name: &str) -> String {
+    format!("row[{}]", literal(name))
+}
+
+fn literal(name: &str) -> String {
+    format!("'{}'", name.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 fn unknown_target(name: &str, targets: &[String]) -> Mistake {

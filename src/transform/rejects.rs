@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use super::corrected::{OWN, RAW};
+use super::corrected::{OWN, RAW, UNREAD};
 use crate::error::{Blame, Error, Result};
 use crate::formats::text::Style;
 use crate::record::{Columns, Record, Reject, Value};
@@ -57,8 +57,8 @@ impl<'o> RejectsCsv<'o> {
     /// A row of a sheet as a JSON object.
     fn row(&self, record: &Record) -> String {
         let shown = |i: usize| match record.faults.iter().find(|(at, _)| *at == i) {
-            // The error itself: an empty cell would pass the next time.
-            Some((_, why)) => Value::owned(why.split_whitespace().find(|w| w.starts_with('#')).unwrap_or("#N/A").to_owned()),
+            // The error itself, or what could not be read: an empty cell would pass the next time.
+            Some((_, why)) => Value::owned(why.split_whitespace().find(|w| w.starts_with('#')).map_or_else(|| format!("{UNREAD}{why}"), str::to_owned)),
             None => record.value(i).into_owned(),
         };
         let entries = self.columns.names.iter().enumerate().map(|(i, name)| (name.as_str().into(), shown(i)));

@@ -10,7 +10,7 @@ use super::eval::{Context, Env, State, Turn};
 use super::fit;
 use super::lookup::Lookups;
 use super::pieces::{self, Done, Scouted, Shop, nth};
-use super::plan::{Mapping, Plan, Unique, Values, Verdict};
+use super::plan::{Mapping, Plan, Unique, Values, Verdict, whole_name};
 use super::rejects::Shown;
 use super::sink::Sink;
 use super::tools::Bench;
@@ -100,7 +100,7 @@ impl<'w> Run<'w> {
                     Next::Record => match fit::names_of(&record) {
                         Err(reject) => self.reject(&record, &reject)?,
                         Ok(names) => {
-                            mapping.to_mut().columns = Some(names);
+                            mapping.to_mut().map = Some(names.into_iter().map(|name| (name.clone(), whole_name(&name))).collect());
                             break Some(Next::Record);
                         }
                     },

@@ -115,6 +115,65 @@ path = "d"
 }
 
 #[test]
+fn rejected_rows_of_tables_come_back_with_their_types_and_not_before_they_are_corrected() {
+    // A table with a text, a date and an amount.
+    let mut table = vec![3, 25, 1, 1, 3, 0, 0, 0];
+    let fields = [("CODE", b'C', 1u8, 0u8), ("ECH", b'D', 8, 0), ("MT", b'N', 5, 2)];
+    table.extend_from_slice(&(32 + 32 * 3 + 1u16).to_le_bytes());
+    table.extend_from_slice(&15u16.to_le_bytes());
+    table.resize(32, 0);
+    for (name, kind, width, decimals) in fields {
+        let mut field = [0u8; 32];
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        (field[11], field[16], field[17]) = (kind, width, decimals);
+        table.extend_from_slice(&field);
+    }
+    table.extend_from_slice(b"\r A20251231 1.50 B20251299 2.50 C20251231*****\x1a");
+    let w = World::local("[routes.r.input]\nformat = \"dbf\"\n[routes.r.output]\nformat = \"csv\"\ndates = \"%d/%m/%Y\"\n");
+    w.write("a/t.dbf", table);
+    w.once().ok();
+    assert_eq!(w.read("b/t.csv"), "CODE,ECH,MT\nA,31/12/2025,1.50\n");
+    let rejects = w.read("relay/errors/r/t.dbf.rejects.csv");
+    assert!(rejects.contains("20251299") && rejects.contains("*****"), "what stood there is seen: {rejects}");
+    fs::remove_file(w.path("relay/errors/r/t.dbf.rejects.csv")).unwrap();
+    w.write("a/t.dbf.rejects.csv", &rejects);
+    w.once().ok();
+    assert_eq!(w.read("relay/errors/r/t.dbf.rejects.csv").lines().count(), 3, "not corrected, it is not delivered");
+    w.write("a/t.dbf.rejects.csv", rejects.replace("#VALUE! 20251299", "2025-12-29").replace("\"\"#VALUE! *****\"\"", "3.50"));
+    w.once().ok();
+    let back = w.names("b").into_iter().find(|name| name.contains("rejects-3")).unwrap();
+    assert_eq!(w.read(&format!("b/{back}")), "CODE,ECH,MT\nB,29/12/2025,2.50\nC,31/12/2025,3.50\n");
+    // A sheet's dates are dates, whatever its texts would be written like.
+    let w = World::new(&format!(
+        "{}[routes.r.input]\nformat = \"csv\"\ntypes = {{ d = \"date\", t = \"datetime\" }}\n[routes.r.output]\nformat = \"xlsx\"\n\
+         [routes.s.source]\npath = \"b\"\n[routes.s.input]\nformat = \"xlsx\"\ntypes = {{ m = \"decimal\", d = \"date\", t = \"datetime\" }}\ndates = \"%d/%m/%Y\"\n\
+         datetimes = \"%d/%m/%Y %H:%M\"\n[routes.s.output]\nformat = \"csv\"\ndates = \"%d/%m/%Y\"\ndatetimes = \"%d/%m/%Y %H:%M\"\n[routes.s.destination]\npath = \"c\"\n",
+        World::route("r", "a", "b")
+    ));
+    w.write("x.csv", "c,d,m,t\na,2025-01-30,1,2025-01-01T11:00:00\nb,2025-01-31,abc,2025-01-01T12:00:00\n");
+    w.run(&["transform", "r", "x.csv", "-o", "x.xlsx"]).ok();
+    assert_eq!(w.run(&["transform", "s", "x.xlsx", "--rejects", "bad.csv"]).ok().stdout, "c,d,m,t\na,30/01/2025,1,01/01/2025 11:00\n");
+    w.write("fixed.csv", w.read("bad.csv").replace("\"\"abc\"\"", "2"));
+    assert_eq!(w.run(&["transform", "s", "fixed.csv"]).ok().stdout, "c,d,m,t\nb,31/01/2025,2,01/01/2025 12:00\n");
+}
+
+#[test]
+fn names_with_a_dot_keep_their_value_where_no_map_says_what_they_are() {
+    let w = World::local("[routes.r.input]\nformat = \"ndjson\"\n[routes.r.output]\nformat = \"csv\"\n");
+    w.write("x", "{\"prix.ht\":12.5,\"x\":\"v\"}\n");
+    let told = w.run(&["transform", "r", "x"]).ok();
+    assert_eq!((told.stdout.as_str(), told.stderr.contains("no record has")), ("prix.ht,x\n12.5,v\n", false), "{}", told.stderr);
+}
+
+#[test]
+fn rules_for_the_columns_of_a_sheet_need_no_map() {
+    let w = World::local("[routes.r.input]\nformat = \"xlsx\"\n[routes.r.output]\nformat = \"csv\"\nfields = { m = { required = true } }\n");
+    w.run(&["config", "check"]).ok();
+    let wrong = "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\n\"adr.@type.x\" = \"a\"\n[routes.r.output]\nformat = \"xml\"\n";
+    World::local(wrong).run(&["config", "check"]).code(2).says("\"@type\" can't be the name of an element");
+}
+
+#[test]
 fn a_group_that_is_rejected_goes_to_the_rejects_whole_and_comes_back_whole() {
     let w = World::local(
         "[routes.r.input]\nformat = \"csv\"\ngroup_by = [\"n\"]\ngroup_into = \"l\"\ntypes = { q = \"integer\" }\n[routes.r.map]\nn = \"n\"\nsum = \"l | sum(attribute='q')\"\n",

@@ -21,6 +21,17 @@ pub(super) fn is_part(part: &str) -> bool {
     part == "#text" || is_name(part.strip_prefix('@').unwrap_or(part))
 }
 
+/// The first part of a path that can't stand where it does: attributes and text have nothing below them.
+pub(super) fn misnamed<'n>(path: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let mut path = path.peekable();
+    while let Some(part) = path.next() {
+        if if path.peek().is_some() { !is_name(part) } else { !is_part(part) } {
+            return Some(part);
+        }
+    }
+    None
+}
+
 pub(super) struct Writer {
     writing: Writing,
     slots: Vec<(String, Slot)>,
@@ -34,8 +45,9 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(o: &Options, writing: Writing) -> Result<Self> {
-        for part in writing.columns.iter().flat_map(|c| if writing.mapped { c.split('.').collect() } else { vec![c.as_str()] }) {
-            if !is_part(part) {
+        for column in &writing.columns {
+            let wrong = if writing.mapped { misnamed(column.split('.')) } else { misnamed([column.as_str()].into_iter()) };
+            if let Some(part) = wrong {
                 return Err(Error::file(format!("{} can't be the name of an element", super::quoted(part)))
                     .hint("write a map, with targets of letters, digits, - and _"));
             }
