@@ -6,7 +6,7 @@
 mod fact;
 mod state;
 
-pub use fact::{Delivery, Event, Found, Made, PartMade, Progress, Seal};
+pub use fact::{Delivery, Event, Found, Made, PartMade, Place, Progress, Seal};
 pub use state::State;
 
 use jiff::Timestamp;
@@ -213,11 +213,12 @@ impl Job {
                 }
                 self.succeeded();
             }
-            Event::Publishing { delivery, name, .. } => {
+            Event::Publishing { delivery, name, place, .. } => {
                 self.set_progress(*delivery, Progress::Publishing);
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
                     d.name = name.clone();
                     d.tried_at = Some(at);
+                    d.tried_in.clone_from(place);
                 }
             }
             Event::NotPublished { delivery, again, unknown } => {
@@ -496,6 +497,7 @@ mod tests {
             attempts: 0,
             unknown: false,
             tried_at: None,
+            tried_in: None,
             doubtful: false,
             taken_at: None,
             overdue: false,
@@ -510,7 +512,7 @@ mod tests {
         }
     }
     fn publishing() -> Event {
-        Event::Publishing { delivery: 0, policy: IfExists::Wait, name: Name(b"clients.csv".to_vec()) }
+        Event::Publishing { delivery: 0, policy: IfExists::Wait, name: Name(b"clients.csv".to_vec()), place: None }
     }
     fn after(events: &[Event]) -> Result<Job, Illegal> {
         let mut job = job();

@@ -78,6 +78,8 @@ pub struct World {
     pub other_times: Mutex<HashMap<JobId, i128>>,
     /// Code tables read from files, and what the file was like then.
     pub lookups: steps::LookupCache,
+    /// Held while it is found out whether a file is one that was relayed before.
+    pub(super) sealing: Mutex<()>,
     /// Told about each step of long work: the job and the bytes moved.
     pub progress: Progress,
 }
@@ -128,6 +130,7 @@ impl World {
             stop,
             watches,
             other_times: Mutex::default(),
+            sealing: Mutex::default(),
             lookups: steps::LookupCache::default(),
             progress,
         })

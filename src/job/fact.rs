@@ -22,6 +22,17 @@ pub struct Seal {
     pub partial: bool,
 }
 
+/// A destination's folder at a moment: what is mounted there later may be another one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// Its path.
+    pub path: Name,
+    /// The device of a local one; 0: it is not known.
+    pub dev: u64,
+    /// Its inode, of a local one.
+    pub ino: u64,
+}
+
 /// One delivery to one destination.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Delivery {
@@ -47,6 +58,9 @@ pub struct Delivery {
     /// When it was tried last.
     #[serde(default)]
     pub tried_at: Option<Timestamp>,
+    /// Where it was tried last: in another folder, what is not there tells nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_in: Option<Place>,
     /// It is published, and a power cut of the server may still undo it.
     #[serde(default)]
     pub doubtful: bool,
@@ -174,6 +188,9 @@ pub enum Event {
         policy: IfExists,
         /// The final name, which `rename` may have changed.
         name: Name,
+        /// The folder of the temporary file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Place>,
     },
     /// The answer said that nothing was renamed; the temporary file is still the one to publish, or must be sent again.
     NotPublished {

@@ -148,8 +148,10 @@ impl Reader {
     }
 
     /// The earlier job of a route that relayed a file of this name and content.
-    pub fn duplicate_of(&self, route: &str, file: &Name, hash: &str, before: JobId) -> Result<Option<JobId>> {
-        let ids = self.ids("SELECT id FROM jobs WHERE route = ? AND file = ? AND hash = ? AND id < ? AND state IN ('delivered', 'delivering', 'waiting', 'unconfirmed') ORDER BY id DESC LIMIT 1", params![route, name_text(file), hash, before])?;
+    pub fn duplicate_of(&self, route: &str, file: &Name, hash: &str, job: JobId, before: JobId) -> Result<Option<JobId>> {
+        let sql = "SELECT id FROM jobs WHERE route = ? AND file = ? AND hash = ? AND id <> ? AND id < ?
+            AND state IN ('delivered', 'transforming', 'delivering', 'waiting', 'unconfirmed') ORDER BY id DESC LIMIT 1";
+        let ids = self.ids(sql, params![route, name_text(file), hash, job, before])?;
         Ok(ids.into_iter().next())
     }
 

@@ -181,6 +181,7 @@ mod tests {
                         attempts: 0,
                         unknown: false,
                         tried_at: None,
+                        tried_in: None,
                         doubtful: false,
                         taken_at: None,
                         overdue: false,
@@ -204,7 +205,7 @@ mod tests {
                     if self.final_name && !self.job.deliveries[d].unknown {
                         return;
                     }
-                    self.record(Event::Publishing { delivery: d, policy: IfExists::Wait, name: Name(b"x".to_vec()) });
+                    self.record(Event::Publishing { delivery: d, policy: IfExists::Wait, name: Name(b"x".to_vec()), place: None });
                     match fate {
                         Fate::Done if self.rename() => self.record(Event::Published { delivery: d, synced: true, after: None }),
                         // A clear "no such file" after an attempt that is unknown says nothing new.

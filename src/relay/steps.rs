@@ -6,9 +6,11 @@
 mod after;
 mod deliver;
 mod direct;
+mod duplicate;
 mod finish;
 mod large;
 mod late;
+mod place;
 mod prepare;
 mod records;
 mod seal;

@@ -29,3 +29,32 @@ fn a_lost_journal_loses_no_file_and_numbers_go_on() {
     assert_eq!(w.names("b"), ["y.csv", "z.csv"]);
     assert_eq!(w.archived("r"), ["1_x.csv", "2_y.csv", "3_z.csv"]);
 }
+
+#[test]
+fn a_folder_that_is_another_one_after_a_cut_rename_says_nothing_of_it() {
+    let cut = || {
+        let w = World::local("");
+        w.write("a/x.csv", "1");
+        assert_eq!(w.run_with(&["run", "--once"], &[("PASSERELLE_POINTS", "kill=after:publishing")]).code, -1);
+        w
+    };
+    // The same folder: the temporary file that stands there is published.
+    let w = cut();
+    w.once().ok();
+    assert_eq!((w.states(), w.names("b")), (vec!["delivered".to_owned()], vec!["x.csv".to_owned()]));
+    // Somebody has made it anew. Whether B has the file can't be known from there.
+    let w = cut();
+    std::fs::rename(w.path("b"), w.path("away")).unwrap();
+    std::fs::create_dir(w.path("b")).unwrap();
+    w.once().code(1).says("was made anew").says("passerelle retry 1");
+    assert_eq!((w.states(), w.archived("r")), (vec!["unconfirmed".to_owned()], Vec::<String>::new()));
+    w.run(&["retry", "1"]).ok();
+    w.once().ok();
+    assert_eq!((w.names("b"), w.archived("r")), (vec!["x.csv".to_owned()], vec!["1_x.csv".to_owned()]));
+    // The configuration names another one.
+    let w = cut();
+    std::fs::create_dir(w.path("c")).unwrap();
+    w.config(&World::route("r", "a", "c"));
+    w.once().code(1).says("which is not the destination any more");
+    assert_eq!((w.states(), w.names("c")), (vec!["unconfirmed".to_owned()], Vec::<String>::new()));
+}

@@ -28,6 +28,22 @@ fn a_compressed_original_is_whole_and_is_replayed_as_it_was() {
 }
 
 #[test]
+fn a_name_as_long_as_names_can_be_is_archived_compressed() {
+    let w = World::local("[archive]\ncompress = \"zstd\"\n");
+    for length in [250, 251, 255] {
+        let name = format!("{}.csv", "x".repeat(length - 4));
+        w.write(&format!("a/{name}"), "1");
+        w.once().ok();
+        std::fs::remove_file(w.path("b").join(&name)).unwrap();
+    }
+    assert_eq!(w.states(), ["delivered"; 3]);
+    assert!(w.archived("r").iter().all(|name| name.ends_with("x.csv.zst")), "{:?}", w.archived("r"));
+    w.run(&["replay", "3"]).ok();
+    w.once().ok();
+    assert_eq!(w.files("b").into_values().collect::<Vec<_>>(), [b"1"]);
+}
+
+#[test]
 fn what_was_archived_longer_ago_than_keep_goes_and_what_is_not_ours_stays() {
     let w = World::local("[archive]\nkeep = \"1s\"\n[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\ny = \"x\"\n");
     w.write("a/x.csv", "x\n1\n");

@@ -48,6 +48,21 @@ fn a_large_file_is_hashed_while_it_is_sent() {
 }
 
 #[test]
+fn of_two_exports_alike_that_are_sealed_side_by_side_one_is_relayed() {
+    let w = World::new(&World::route("r", "a", "b").replace("settle", "duplicates = \"skip\"\nsettle"));
+    let bytes = vec![b'x'; 24 * 1024 * 1024];
+    (0..4).for_each(|i| w.write(&format!("{i}"), &bytes));
+    let relay = w.start();
+    for i in 0..4 {
+        fs::rename(w.path(&i.to_string()), w.path("a/x.bin")).unwrap();
+        w.until("it is claimed", || !w.path("a/x.bin").exists());
+    }
+    w.until("all are at rest", || w.states().iter().all(|s| s == "delivered" || s == "duplicate"));
+    drop(relay);
+    assert_eq!((w.states().len(), w.states().iter().filter(|s| *s == "delivered").count()), (4, 1), "{:?}", w.states());
+}
+
+#[test]
 fn the_relays_folders_are_private_and_the_operators_are_readable() {
     let w = World::local("");
     w.write("a/x", "1");

@@ -10,6 +10,7 @@ use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, marker};
 use super::direct::{announced, send_direct, stands, unconfirmed};
+use super::place::{Since, place_of, since_tried};
 use super::records::send_records;
 use super::seal::{hash_of, written_since};
 use super::upload::{hash_at, looks};
@@ -153,8 +154,12 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     }
     let policy = d.if_exists;
     let intents = run.iter_mut().zip(&numbers).zip(&names);
-    let intents = intents.map(|((job, delivery), name)| (job, Event::Publishing { delivery: *delivery, policy, name: name.clone() }));
-    w.record_after(ahead, intents.collect())?;
+    let intents = intents.map(|((job, delivery), name)| {
+        let place = Some(place_of(&target(w, &route, &job.deliveries[*delivery])?)?);
+        Ok((job, Event::Publishing { delivery: *delivery, policy, name: name.clone(), place }))
+    });
+    let intents = intents.collect::<Result<Vec<_>>>()?;
+    w.record_after(ahead, intents)?;
     let mut synced = true;
     // Of those that were announced, how B's own command failed.
     let mut said: Vec<Option<Error>> = vec![None; names.len()];
@@ -227,7 +232,10 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
             continue;
         }
         if again {
-            tracing::warn!(job = run[i].id, "the temporary file was removed by somebody at the destination: it is sent again");
+            tracing::warn!(
+                job = run[i].id,
+                "the temporary file was removed by somebody at the destination, or its folder is another one now: it is sent again"
+            );
         }
         w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again, unknown: false })?;
     }
@@ -419,7 +427,7 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
     }
     let made = made_for(job, delivery)?;
     let policy = t.d.if_exists;
-    let (mut synced, mut after) = (true, None);
+    let (mut synced, mut after, mut unknown) = (true, None, None);
     let verdict = w.with_session(t.d, |session| {
         synced = session.syncs();
         let temporary = session.stat(&t.temp)?.is_some();
@@ -432,6 +440,17 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         if !temporary && final_name == Final::Absent && !t.folder.as_os_str().is_empty() && !session.stat(&t.folder)?.is_some_and(|s| s.folder) {
             // A folder that is gone (a disk not mounted yet) says nothing of what was in it.
             return Err(crate::endpoints::missing_folder(&t.folder));
+        }
+        if !temporary && final_name == Final::Absent {
+            let lost = match since_tried(&t, &job.deliveries[delivery])? {
+                Since::Same => None,
+                Since::Remade => Some(format!("the folder {} was made anew while it was published", shown(&t.folder))),
+                Since::Moved(before) => Some(format!("it was being published in {before}, which is not the destination any more")),
+            };
+            if lost.is_some() {
+                unknown = lost;
+                return Ok(Verdict::Unknown);
+            }
         }
         let doubtful = !session.syncs() && w.restarted_since(t.d, job.deliveries[delivery].tried_at);
         let memory = if doubtful { Memory::Doubtful } else { Memory::Kept };
@@ -454,7 +473,7 @@ pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Opt
         Err(e) => Ok(Some(e.at("publish"))),
         Ok(Verdict::Published | Verdict::PublishedTwice) => w.record_one(job, Event::Published { delivery, synced, after }).map(|()| None),
         Ok(Verdict::Unknown) => {
-            let error = unconfirmed("the server was away, and nothing of the file is there", &t, job);
+            let error = unconfirmed(unknown.as_deref().unwrap_or("the server was away, and nothing of the file is there"), &t, job);
             w.record_one(job, Event::Unconfirmed { delivery, error }).map(|()| None)
         }
         Ok(Verdict::Again | Verdict::Taken) => w.record_one(job, Event::NotPublished { delivery, again: false, unknown: true }).map(|()| None),

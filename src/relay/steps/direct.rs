@@ -38,7 +38,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
                 Ok(Err(e)) | Err(e) => return Ok(Some(e.at("publish"))),
             }
         }
-        w.record_one(job, Event::Publishing { delivery, policy, name })?;
+        w.record_one(job, Event::Publishing { delivery, policy, name, place: None })?;
     }
     let t = target(w, route, &job.deliveries[delivery])?;
     let (mut file, size, made_path) = payload(w, job, delivery)?;

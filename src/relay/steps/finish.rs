@@ -16,6 +16,9 @@ use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Event, Job, Name, State, numbered};
 use crate::naming;
 
+/// What the name of a compressed original ends in.
+const PACKED: &[u8] = b".zst";
+
 /// The folders that many moves have in common: a file's new place is safe before its old one is let go.
 #[derive(Default)]
 pub(super) struct Moved {
@@ -142,7 +145,11 @@ fn archive_one(w: &World, from: &Path, to: &Path, how: ArchiveCompress, folders:
 
 /// The name of a job's original in the archive, where it is stored compressed.
 pub(super) fn packed_name(job: &Job) -> Name {
-    Name([&job.claimed_name().0[..], b".zst"].concat())
+    let name = job.claimed_name().0;
+    let number = name.len() - crate::job::parse_numbered(&name).map_or(0, |(_, own)| own.len());
+    // A long name loses its beginning, as for the number.
+    let surplus = (name.len() + PACKED.len()).saturating_sub(naming::NAME_BYTES_MAX);
+    Name([&name[..number], &name[number + surplus..], PACKED].concat())
 }
 
 /// Where a job's original was archived by an attempt that was cut before it was recorded, perhaps before midnight.
@@ -171,7 +178,7 @@ pub fn is_companion(route: &Route, name: &[u8]) -> bool {
 
 /// The name of an archived file without what compressing has added.
 pub fn uncompressed_name(name: &[u8]) -> &[u8] {
-    name.strip_suffix(b".zst").unwrap_or(name)
+    name.strip_suffix(PACKED).unwrap_or(name)
 }
 
 /// The done and checksum files that were claimed with a file, by their claimed names.

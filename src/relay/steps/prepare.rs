@@ -12,6 +12,7 @@ use super::super::dispatch::{Failure, Reach};
 use super::super::intents::Line;
 use super::super::{World, take_ahead};
 use super::deliver::part_name;
+use super::duplicate::duplicate_of;
 use super::finish::packed_name;
 use super::large::is_large;
 use super::local;
@@ -29,9 +30,9 @@ use crate::job::{Delivery, Event, Job, Made, Name, Next, PartMade, Progress, Sea
 use crate::journal::memory::GroupMemory;
 use crate::naming::{self, Facts};
 use crate::points;
+use crate::sync::Compare;
 use crate::sync::deleted::Deletes;
 use crate::sync::export::Told;
-use crate::sync::{Compare, Exports};
 
 use crate::transform::changes::Changes;
 use crate::transform::corrected;
@@ -149,13 +150,7 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
     if seal.size == 0 && route.source.empty != Empty::Send && !(tells_deletions && route.source.empty == Empty::Skip) {
         return empty(&route, seal);
     }
-    // An operator who asks for a replay wants the duplicate.
-    if route.source.skip_duplicates
-        && job.replay_of.is_none()
-        && let Some(of) = w.journal.reader()?.duplicate_of(&job.route, &job.file, &seal.hash, job.id)?
-        // Of full exports, the state before the last one is a change like any other.
-        && (route.sync.as_ref().is_none_or(|s| s.exports == Exports::Incremental) || !w.journal.reader()?.relayed_between(&job.route, of, job.id)?)
-    {
+    if let Some(of) = duplicate_of(w, &route, job, &seal)? {
         return Ok(vec![Event::Sealed(seal), Event::Duplicate { of }]);
     }
     if let Some(spec) = &route.sync
@@ -210,7 +205,7 @@ fn tried_before(w: &World, job: &Job, deliveries: &[Delivery]) -> Vec<Event> {
                         deliveries.iter().position(|d| d.destination == before.destination && d.part == before.part && d.endpoint == before.endpoint)
                 {
                     let policy = w.route(&job.route).and_then(|r| r.destinations.get(before.destination)).map_or(IfExists::Wait, |d| d.if_exists);
-                    events.push(Event::Publishing { delivery, policy, name: before.name });
+                    events.push(Event::Publishing { delivery, policy, name: before.name, place: before.tried_in });
                 }
             }
             Line::Unknown { .. } => {
@@ -490,6 +485,7 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
                 attempts: 0,
                 unknown: false,
                 tried_at: None,
+                tried_in: None,
                 doubtful: false,
                 taken_at: None,
                 overdue: false,

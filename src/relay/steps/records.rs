@@ -44,7 +44,7 @@ pub(super) fn send_records(w: &World, route: &Route, job: &mut Job, delivery: us
     let log = Sent::open(&path, !t.pool.repeatable())?;
     if job.deliveries[delivery].progress == Progress::Uploaded {
         let (name, policy) = (job.deliveries[delivery].name.clone(), t.d.if_exists);
-        w.record_one(job, Event::Publishing { delivery, policy, name })?;
+        w.record_one(job, Event::Publishing { delivery, policy, name, place: None })?;
     }
     let sent = send_all(w, (route, &t), (job, delivery), batch, log);
     if sent.as_ref().is_err_and(|e| matches!(e.blame(), Blame::File | Blame::Config)) {

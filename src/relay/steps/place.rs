@@ -1,0 +1,49 @@
+//! Whether a destination's folder is still the one in which a publish was tried: what is not there tells something only in
+//! that one. A share that is not mounted leaves an empty folder of the same name.
+
+use std::path::Path;
+
+use super::deliver::Target;
+use crate::durable;
+use crate::error::{Error, Kind, Result, shown};
+use crate::job::{Delivery, Found, Name, Place};
+
+/// What became of the folder since.
+pub(super) enum Since {
+    /// It is the same, as far as can be told.
+    Same,
+    /// Another one has its name: B has made it anew.
+    Remade,
+    /// The destination is another one now; it was this.
+    Moved(Name),
+}
+
+/// The folder of a delivery's temporary file, as it is now.
+pub(super) fn place_of(t: &Target<'_>) -> Result<Place> {
+    let folder = t.temp.parent().unwrap_or(Path::new(""));
+    let found = if t.d.endpoint_name() == "local" { found_at(&folder.join("."))? } else { Found::default() };
+    Ok(Place { path: Name(folder.as_os_str().as_encoded_bytes().to_vec()), dev: found.dev, ino: found.ino })
+}
+
+fn found_at(path: &Path) -> Result<Found> {
+    Ok(durable::look(path)?.map(|meta| durable::found(&meta)).unwrap_or_default())
+}
+
+/// What became of the folder since the publish was tried. A share that is not mounted now is an error that waits for it.
+pub(super) fn since_tried(t: &Target<'_>, delivery: &Delivery) -> Result<Since> {
+    let Some(before) = &delivery.tried_in else { return Ok(Since::Same) };
+    let now = place_of(t)?;
+    if now.path != before.path {
+        return Ok(Since::Moved(before.path.clone()));
+    }
+    // Mounted anew, a file system may have another device, and its folders most often the same inodes.
+    if now.ino == before.ino {
+        return Ok(Since::Same);
+    }
+    let folder = now.path.path();
+    if now.dev != before.dev && found_at(&folder.join(".."))?.dev == now.dev {
+        let message = format!("the folder {} is not the one in which the file was tried: its share is not mounted", shown(&folder));
+        return Err(Error::endpoint(message).kind_of(Kind::NotFound).hint("mount it: the file goes on by itself, and what became of it shows there"));
+    }
+    Ok(Since::Remade)
+}
