@@ -13,8 +13,8 @@ use crate::formats::text::Reading;
 use crate::record::Value;
 use crate::transform::changes::{Change, Deletion, Op};
 
-/// So much is kept of the entries of missing records, until they are in order.
-const AT_HAND_BYTES: usize = 16 * 1024 * 1024;
+/// So much is kept of the entries of missing records, as it is stored, until they are in order; in memory they are several times that.
+const AT_HAND_BYTES: usize = 4 * 1024 * 1024;
 
 impl Compare<'_> {
     /// The numbers of the records that are gone, if so many may be.
@@ -102,19 +102,24 @@ impl Compare<'_> {
         let reading = self.spec.opposite.as_ref().map_or_else(Reading::default, |o| o.reading.clone());
         let missing = missing.into_iter().map(|m| m.id);
         // In the order of their keys, however the memory has them; as many as there is room for are read only once.
-        let mut gone: Vec<(Vec<String>, Id, Option<Vec<u8>>)> = Vec::new();
+        let mut gone: Vec<(Vec<String>, Id, Option<Entry>)> = Vec::new();
         let mut room = AT_HAND_BYTES;
         for id in missing.chain(skipped) {
             if let Some(bytes) = self.memory.get(&id)? {
                 room = room.saturating_sub(bytes.len());
-                gone.push((Entry::from_bytes(&bytes)?.key, id, (room > 0).then_some(bytes)));
+                let entry = Entry::from_bytes(&bytes)?;
+                gone.push((entry.key.clone(), id, (room > 0).then_some(entry)));
             }
         }
-        gone.sort_unstable();
+        gone.sort_unstable_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         for (_, id, at_hand) in gone {
-            let Some(bytes) = at_hand.map_or_else(|| self.memory.get(&id), |bytes| Ok(Some(bytes)))? else { continue };
-            let mut entry = Entry::from_bytes(&bytes)?;
-            let known = entry.clone();
+            let mut entry = match at_hand {
+                Some(entry) => entry,
+                None => match self.memory.get(&id)? {
+                    Some(bytes) => Entry::from_bytes(&bytes)?,
+                    None => continue,
+                },
+            };
             if entry.marks.is_some() && self.spec.opposite.is_none() {
                 if deletes == Deletes::Send {
                     let row = entry.sides[1].exported.clone().unwrap_or_default();
@@ -123,6 +128,7 @@ impl Compare<'_> {
                 }
                 continue;
             }
+            let known = entry.clone();
             let same = |a: &Cell, b: &Cell| a.same(b, &reading);
             match deleted::gone(&mut entry, self.side, self.export.job, deletes, &self.spec.policy, &same) {
                 Gone::Delete(row) => each(self.deletion(&prepared, &entry, &row, plan_key))?,

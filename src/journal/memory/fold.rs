@@ -16,6 +16,8 @@ use crate::sync::entry::Id;
 /// What is published is read beside the leaves until it is larger than this, or than a quarter of them.
 const BESIDE_BYTES: i64 = 1024 * 1024;
 const BESIDE_BYTES_MAX: i64 = 16 * 1024 * 1024;
+/// What most leaves hold.
+const LEAF_BYTES_USUAL: i64 = 3 * 1024;
 /// So many leaves are written in one transaction.
 const LEAVES_AT_ONCE: usize = 256;
 
@@ -28,8 +30,12 @@ impl Journal {
         if staged <= BESIDE_BYTES {
             return Ok(());
         }
-        let leaves = one("SELECT coalesce(sum(length(data)), 0) FROM sync_leaves WHERE grp = (SELECT id FROM sync_groups WHERE name = ?)")?;
-        if staged > BESIDE_BYTES_MAX || staged > leaves / 4 { self.fold(name) } else { Ok(()) }
+        if staged > BESIDE_BYTES_MAX {
+            return self.fold(name);
+        }
+        // They are counted by their index: how long each is stands in its page.
+        let leaves = one("SELECT count(*) FROM sync_leaves WHERE grp = (SELECT id FROM sync_groups WHERE name = ?)")?;
+        if staged > leaves.saturating_mul(LEAF_BYTES_USUAL) / 4 { self.fold(name) } else { Ok(()) }
     }
 
     /// Folds into the memory of a group what was published. What is folded twice is folded once.
