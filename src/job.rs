@@ -483,7 +483,7 @@ mod tests {
         Job::new(17, "clients", Name(b"sub/clients.csv".to_vec()), Found::default(), Timestamp::UNIX_EPOCH, None)
     }
     fn seal() -> Event {
-        Event::Sealed(Seal { size: 1, hash: "00".into(), modified: Timestamp::UNIX_EPOCH, partial: false })
+        Event::Sealed(Seal { size: 1, hash: "00".into(), modified: Timestamp::UNIX_EPOCH, partial: false, folder: None })
     }
     fn made() -> Event {
         let delivery = Delivery {

@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use crate::config::{Config, DestinationConfig, Route};
+use crate::durable;
 use crate::endpoints::Session;
 use crate::endpoints::pool::Pool;
 use crate::error::{Error, Kind, Result};
@@ -253,9 +254,15 @@ impl World {
         Ok(if kept { self.work(job).join("original") } else { self.claimed(route, job) })
     }
 
-    /// Where a claimed file lies.
+    /// Where a claimed file lies: with its source, or where that was when it was sealed.
     pub fn claimed(&self, route: &Route, job: &Job) -> PathBuf {
-        route.source.path.join(CLAIMED).join(job.claimed_name().path())
+        let name = job.claimed_name();
+        let name = name.path();
+        let here = route.source.path.join(CLAIMED);
+        match job.seal.as_ref().and_then(|seal| seal.folder.as_ref()).map(Name::path) {
+            Some(before) if before != here && !durable::exists(&here.join(&name)) && durable::exists(&before.join(&name)) => before.join(name),
+            _ => here.join(name),
+        }
     }
 
     /// The folder of what a job has made so far.

@@ -41,9 +41,10 @@ struct Builder<'d> {
 
 /// A lookup as expressions know it; a table that stands in the configuration itself has one column.
 fn known_lookup(name: &str, entry: &Entry) -> Named {
-    let Val::Table(o) = &entry.value else { return Named { name: name.to_owned(), value: None } };
-    let value = if o.has("values") { Some("value".to_owned()) } else { o.text("value") };
-    Named { name: name.to_owned(), value }
+    let Val::Table(o) = &entry.value else { return Named { name: name.to_owned(), value: None, columns: None } };
+    let columns = o.has("values").then(|| vec!["value".to_owned()]);
+    let value = columns.as_ref().map_or_else(|| o.text("value"), |_| Some("value".to_owned()));
+    Named { name: name.to_owned(), value, columns }
 }
 
 /// Builds the configuration; what is wrong is added to the document's mistakes.

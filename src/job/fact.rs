@@ -20,6 +20,9 @@ pub struct Seal {
     /// These are corrected rejects, or a file that is delivered once more: what is missing in it means nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// Where the claimed file lies, beside others of its source: `path` may name another folder later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<Name>,
 }
 
 /// A destination's folder at a moment: what is mounted there later may be another one.

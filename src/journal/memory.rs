@@ -255,8 +255,12 @@ impl Reader {
     /// Where a group's leaves begin, in order.
     fn leaves(&self, group: i64) -> Result<Vec<Id>> {
         let mut statement = self.connection.prepare_cached("SELECT lo FROM sync_leaves WHERE grp = ? ORDER BY lo").map_err(broken(&self.path))?;
-        let rows = statement.query_map([group], |r| r.get::<_, Vec<u8>>(0)).and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>);
-        rows.map_err(broken(&self.path))?.iter().map(|lo| id_from(lo)).collect()
+        let mut rows = statement.query([group]).map_err(broken(&self.path))?;
+        let mut starts = Vec::new();
+        while let Some(row) = rows.next().map_err(broken(&self.path))? {
+            starts.push(id_from(row.get_ref(0).ok().and_then(|lo| lo.as_blob().ok()).ok_or_else(damaged)?)?);
+        }
+        Ok(starts)
     }
 
     fn leaf(&self, group: i64, lo: &Id) -> Result<Vec<u8>> {

@@ -190,7 +190,7 @@ mod tests {
                         part: 0,
                     };
                     if fate == Fate::Done {
-                        self.record(Event::Sealed(Seal { size: 1, hash: "h".into(), modified: Timestamp::UNIX_EPOCH, partial: false }));
+                        self.record(Event::Sealed(Seal { size: 1, hash: "h".into(), modified: Timestamp::UNIX_EPOCH, partial: false, folder: None }));
                         self.record(Event::Transformed { made, deliveries: vec![delivery] });
                     }
                 }

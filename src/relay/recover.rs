@@ -13,7 +13,7 @@ use super::{World, claims, steps};
 use crate::config::{Leave, OnSuccess, Route};
 use crate::durable;
 use crate::error::{Error, Kind, Result};
-use crate::job::{Event, Job, JobId, Name, Next, State, parse_numbered};
+use crate::job::{Delivery, Event, Job, JobId, Name, Next, State, parse_numbered};
 use crate::journal::memory::LOST;
 use crate::journal::{NewJob, Reader};
 use crate::points;
@@ -165,6 +165,17 @@ fn settle(w: &World, job: &mut Job) -> Result<bool> {
         tracing::warn!(job = job.id, "its route {} is not in the configuration any more: the job stays as it is", job.route);
         return Ok(false);
     };
+    let gone = |d: &&Delivery| route.destinations.get(d.destination).is_none_or(|now| now.endpoint_name() != d.endpoint);
+    if let Some(delivery) = job.open_deliveries().filter_map(|d| job.deliveries.get(d)).find(gone) {
+        tracing::warn!(
+            job = job.id,
+            route = route.name,
+            file = %job.file,
+            "its destination {} ({}) is not in the configuration any more: put it back, and the job goes on",
+            delivery.destination + 1,
+            delivery.endpoint
+        );
+    }
     let kept = route.source.on_success == OnSuccess::Keep || job.replay_of.is_some();
     let claimed = w.claimed(route, job);
     if claimed.exists() {

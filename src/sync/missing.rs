@@ -102,19 +102,19 @@ impl Compare<'_> {
         let reading = self.spec.opposite.as_ref().map_or_else(Reading::default, |o| o.reading.clone());
         let missing = missing.into_iter().map(|m| m.id);
         // In the order of their keys, however the memory has them; as many as there is room for are read only once.
-        let mut gone: Vec<(Vec<String>, Id, Option<Entry>)> = Vec::new();
+        let mut gone: Vec<(Vec<String>, Id, Option<Box<Entry>>)> = Vec::new();
         let mut room = AT_HAND_BYTES;
         for id in missing.chain(skipped) {
             if let Some(bytes) = self.memory.get(&id)? {
                 room = room.saturating_sub(bytes.len());
                 let entry = Entry::from_bytes(&bytes)?;
-                gone.push((entry.key.clone(), id, (room > 0).then_some(entry)));
+                gone.push((entry.key.clone(), id, (room > 0).then(|| Box::new(entry))));
             }
         }
         gone.sort_unstable_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         for (_, id, at_hand) in gone {
             let mut entry = match at_hand {
-                Some(entry) => entry,
+                Some(entry) => *entry,
                 None => match self.memory.get(&id)? {
                     Some(bytes) => Entry::from_bytes(&bytes)?,
                     None => continue,

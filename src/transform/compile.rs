@@ -436,7 +436,15 @@ pub(super) fn lookup(inner: Box<Node>, args: Args, span: Range<usize>, scope: &m
         scope.mistakes.push(Mistake::new(span, format!("lookup('{table}') needs the column that it gives"), Some(hint)));
         return Node::Const(Value::Null);
     }
-    Node::Lookup(inner, table, column.flatten())
+    let column = column.flatten();
+    if let (Some(column), Some(columns)) = (&column, &known.columns)
+        && !columns.contains(column)
+    {
+        let hint = format!("its values stand under {}: lookup('{table}') gives them", listed(columns));
+        scope.mistakes.push(Mistake::new(span, format!("the lookup {table} has no column {column}"), Some(hint)));
+        return Node::Const(Value::Null);
+    }
+    Node::Lookup(inner, table, column)
 }
 
 pub(super) fn test(t: &ast::Test<'_>, span: Range<usize>, scope: &mut Scope<'_>) -> Node {

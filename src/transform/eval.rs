@@ -536,7 +536,7 @@ mod tests {
         let mut lookups = Lookups::default();
         let table = super::super::lookup::Lookup::from_values([("M".to_owned(), "Monsieur".to_owned())].into_iter());
         lookups.0.insert("civ".into(), Arc::new(table));
-        let names = [super::super::expr::Named { name: "civ".to_owned(), value: Some("value".to_owned()) }];
+        let names = [super::super::expr::Named { name: "civ".to_owned(), value: Some("value".to_owned()), columns: None }];
         let mut scope = Scope::new(Some(&world.columns), &world.types);
         scope.lookups = &names;
         let node = compile(text, &mut scope);

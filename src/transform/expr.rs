@@ -216,6 +216,8 @@ pub struct Named {
     pub name: String,
     /// The column of a plain `lookup('name')`.
     pub value: Option<String>,
+    /// All it gives, where the configuration itself holds it.
+    pub columns: Option<Vec<String>>,
 }
 
 /// What names mean where an expression stands.

@@ -288,3 +288,10 @@ fn a_file_that_announces_another_is_not_that_file() {
         w.run(&["config", "check"]).code(2).says(why);
     }
 }
+
+#[test]
+fn a_column_that_a_table_in_the_configuration_lacks_is_told_before_any_record() {
+    let w =
+        World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"pays | lookup('pays', 'iso')\"\n[lookups.pays]\nvalues = { F = \"France\" }\n");
+    w.run(&["config", "check"]).code(2).says("the lookup pays has no column iso").says("lookup('pays') gives them");
+}

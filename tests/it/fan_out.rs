@@ -124,3 +124,20 @@ fn one_destination_that_has_it_hides_not_why_another_one_waits() {
         assert!(w.history()[0]["reason"].is_null(), "{}", w.history()[0]);
     }
 }
+
+#[test]
+fn a_job_that_waits_for_a_destination_that_was_taken_out_says_so() {
+    let both = format!(
+        "{}[[routes.r.destination]]\npath = \"b\"\n[[routes.r.destination]]\npath = \"c\"\n",
+        World::route("r", "a", "b").split("[routes.r.destination]").next().unwrap()
+    );
+    let w = World::new(&both);
+    w.write("a/x", "1");
+    w.once().code(3);
+    w.config(&World::route("r", "a", "b"));
+    w.once().code(3).says("its destination 2 (local) is not in the configuration any more");
+    std::fs::create_dir(w.path("c")).unwrap();
+    w.config(&both);
+    w.once().ok();
+    assert_eq!((w.states(), w.names("c")), (vec!["delivered".to_owned()], vec!["x".to_owned()]));
+}

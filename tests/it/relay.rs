@@ -63,6 +63,21 @@ fn of_two_exports_alike_that_are_sealed_side_by_side_one_is_relayed() {
 }
 
 #[test]
+fn what_was_claimed_before_the_source_became_another_folder_comes_to_its_end() {
+    let w = World::local("");
+    w.write("b/x", "B has not taken the last one");
+    w.write("a/x", "1");
+    w.once().code(3);
+    fs::create_dir(w.path("other")).unwrap();
+    w.config(&World::route("r", "other", "b"));
+    w.once().code(3);
+    fs::remove_file(w.path("b/x")).unwrap();
+    w.once().ok();
+    assert_eq!((w.states(), w.read("b/x"), w.archived("r")), (vec!["delivered".to_owned()], "1".to_owned(), vec!["1_x".to_owned()]));
+    assert_eq!(w.names("a/.passerelle"), Vec::<String>::new());
+}
+
+#[test]
 fn the_relays_folders_are_private_and_the_operators_are_readable() {
     let w = World::local("");
     w.write("a/x", "1");

@@ -103,7 +103,10 @@ impl Journal {
                 for job in &done {
                     c.prepare_cached("DELETE FROM sync_pieces WHERE job = ? AND part = ?")?.execute(params![job, part])?;
                 }
-                let mut put = c.prepare_cached("INSERT OR REPLACE INTO sync_leaves(grp, lo, sum, data) VALUES(?, ?, ?, ?)")?;
+                // One that is there keeps its place, so that leaves stay in the order in which they are read.
+                let put = "INSERT INTO sync_leaves(grp, lo, sum, data) VALUES(?, ?, ?, ?)
+                    ON CONFLICT(grp, lo) DO UPDATE SET sum = excluded.sum, data = excluded.data";
+                let mut put = c.prepare_cached(put)?;
                 for (_, leaves) in &written {
                     for (lo, data) in leaves {
                         put.execute(params![group, lo.as_slice(), sum_of(data), data])?;

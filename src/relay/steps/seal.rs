@@ -12,10 +12,10 @@ use super::vanished;
 use crate::durable;
 use crate::endpoints::{Followed, source_error};
 use crate::error::{Blame, Error, Kind, Result, shown};
-use crate::job::{Event, Job, Made, Seal};
+use crate::job::{Event, Job, Made, Name, Seal};
 use crate::stop::Stop;
 use crate::sys::{Writers, writers};
-use crate::watch::digest_of;
+use crate::watch::{CLAIMED, digest_of};
 
 /// A claimed file that nobody writes into, synced.
 pub(super) struct Opened<'o> {
@@ -52,7 +52,9 @@ impl Opened<'_> {
     /// The seal, without the hash.
     pub(super) fn unhashed(&self, job: &Job) -> Seal {
         let modified = Timestamp::from_nanosecond(durable::found(&self.before).modified_ns).unwrap_or(job.received_at);
-        Seal { size: self.before.len(), hash: String::new(), modified, partial: false }
+        let claims = self.path.parent().filter(|folder| folder.ends_with(CLAIMED));
+        let folder = claims.map(|folder| Name(folder.as_os_str().as_encoded_bytes().to_vec()));
+        Seal { size: self.before.len(), hash: String::new(), modified, partial: false, folder }
     }
 
     /// The hash of the file, which nobody has changed meanwhile.
