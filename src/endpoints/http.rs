@@ -73,10 +73,13 @@ impl Endpoint for Server {
         }
         // What is said of this question alone tells nothing of others.
         let words = answer.words.clone();
-        let answer = if answer.code == 403 || answer.code >= 500 { Answer { words, ..session.request("HEAD", &url, &[], None, None)? } } else { answer };
+        let (what, answer) = match answer.code {
+            403 | 500..=599 => ("HEAD", Answer { words, ..session.request("HEAD", &url, &[], None, None)? }),
+            _ => ("OPTIONS", answer),
+        };
         match answer.code {
-            401 | 407 | 500..=599 if answer.code != 501 => Err(session.fail(&answer, "HEAD", Path::new("/")).at("login")),
-            300..=399 if !answer.head.leads_to(&url) => Err(session.fail(&answer, "HEAD", Path::new("/")).at("login")),
+            401 | 403 | 407 | 500..=599 if answer.code != 501 => Err(session.fail(&answer, what, Path::new("/")).at("login")),
+            300..=399 if !answer.head.leads_to(&url) => Err(session.fail(&answer, what, Path::new("/")).at("login")),
             code => {
                 let who = if config.user.is_empty() { "no user is configured" } else { config.user.as_str() };
                 told("login", format!("{who}; the server answers {code}"))?;

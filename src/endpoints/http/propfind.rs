@@ -106,7 +106,9 @@ fn referred(name: &str) -> Option<char> {
 
 /// The decoded path of an address, which may be relative, without doubled slashes and the one at its end.
 fn path_of(base: &url::Url, href: &str) -> Option<Vec<u8>> {
-    let mut out = crate::config::resolve::percent_decoded_bytes(base.join(href).ok()?.path());
+    // It has neither a question nor a part of a page: such signs are a file's name, which some servers write as it is.
+    let href = href.replace('?', "%3F").replace('#', "%23");
+    let mut out = crate::config::resolve::percent_decoded_bytes(base.join(&href).ok()?.path());
     out.dedup_by(|b, a| *a == b'/' && *b == b'/');
     if out.last() == Some(&b'/') {
         out.pop();
@@ -153,6 +155,7 @@ mod tests {
         assert_eq!(read(&["/dav/in/", "/dav/in/caf&#233;.csv", "/dav/in/&#x41;.csv"]), ["caf\u{e9}.csv", "A.csv"]);
         assert_eq!(read(&["./", "x.csv", "/dav//in/y.csv", "/dav/in/../z.csv"]), ["x.csv", "y.csv"], "relative, and doubled slashes");
         assert_eq!(read(&["/behind/dav/in/", "/behind/dav/in/x.csv"]), ["x.csv"], "a proxy hides where it is");
+        assert_eq!(read(&["/dav/in/", "/dav/in/a#1?.csv"]), ["a#1?.csv"], "as it is, where it should be encoded");
         assert_eq!(read(&["/dav/in/"]).len(), 0);
         let e = of(&["/other/", "/other/x.csv"]).unwrap_err().to_string();
         assert!(e.contains("it names /other") && e.contains("nothing in /dav/in"), "{e}");

@@ -155,11 +155,10 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     let policy = d.if_exists;
     let intents = run.iter_mut().zip(&numbers).zip(&names);
     let intents = intents.map(|((job, delivery), name)| {
-        let place = Some(place_of(&target(w, &route, &job.deliveries[*delivery])?)?);
-        Ok((job, Event::Publishing { delivery: *delivery, policy, name: name.clone(), place }))
+        let place = target(w, &route, &job.deliveries[*delivery]).and_then(|t| place_of(&t)).ok();
+        (job, Event::Publishing { delivery: *delivery, policy, name: name.clone(), place })
     });
-    let intents = intents.collect::<Result<Vec<_>>>()?;
-    w.record_after(ahead, intents)?;
+    w.record_after(ahead, intents.collect())?;
     let mut synced = true;
     // Of those that were announced, how B's own command failed.
     let mut said: Vec<Option<Error>> = vec![None; names.len()];

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::deliver::Target;
 use crate::durable;
+use crate::endpoints::missing_folder;
 use crate::error::{Error, Kind, Result, shown};
 use crate::job::{Delivery, Found, Name, Place};
 
@@ -36,11 +37,14 @@ pub(super) fn since_tried(t: &Target<'_>, delivery: &Delivery) -> Result<Since> 
     if now.path != before.path {
         return Ok(Since::Moved(before.path.clone()));
     }
+    let folder = now.path.path();
+    if now.ino == 0 && before.ino != 0 {
+        return Err(missing_folder(folder));
+    }
     // Mounted anew, a file system may have another device, and its folders most often the same inodes.
     if now.ino == before.ino {
         return Ok(Since::Same);
     }
-    let folder = now.path.path();
     if now.dev != before.dev && found_at(&folder.join(".."))?.dev == now.dev {
         let message = format!("the folder {} is not the one in which the file was tried: its share is not mounted", shown(&folder));
         return Err(Error::endpoint(message).kind_of(Kind::NotFound).hint("mount it: the file goes on by itself, and what became of it shows there"));
