@@ -260,6 +260,14 @@ pub fn lost(e: &std::io::Error) -> Error {
     Error::endpoint(text).kind_of(Kind::Lost).hint(WAITS)
 }
 
+/// Makes a request, and once more where the kept connection turned out to be gone before it.
+pub fn send_afresh(session: &mut dyn Session, send: &mut dyn FnMut(&mut dyn Session) -> Result<()>) -> Result<()> {
+    match send(session) {
+        Err(e) if e.kind() == Kind::Stale => send(session).map_err(|e| if e.kind() == Kind::Stale { e.kind_of(Kind::Lost) } else { e }),
+        sent => sent,
+    }
+}
+
 /// A folder that is missing at B.
 pub fn missing_folder(path: &Path) -> Error {
     Error::endpoint(format!("the folder {} does not exist", crate::error::shown(path)))

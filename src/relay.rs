@@ -260,7 +260,7 @@ impl World {
         let name = name.path();
         let here = route.source.path.join(CLAIMED);
         match job.seal.as_ref().and_then(|seal| seal.folder.as_ref()).map(Name::path) {
-            Some(before) if before != here && !durable::exists(&here.join(&name)) && durable::exists(&before.join(&name)) => before.join(name),
+            Some(before) if before != here && !durable::exists(&here.join(name)) && durable::exists(&before.join(name)) => before.join(name),
             _ => here.join(name),
         }
     }

@@ -281,7 +281,7 @@ fn a_post_that_never_came_whole_is_not_in_doubt() {
         }
     });
     let w = world(&format!("http://127.0.0.1:{port}/import"), "method = \"POST\"\ntimeout = \"5s\"\n", "");
-    w.write("a/x", &"1234567890\n".repeat(1_000_000));
+    w.write("a/x", "1234567890\n".repeat(1_000_000));
     w.once().code(3);
     assert_eq!(w.states(), ["waiting"]);
     // Who takes the connection and never answers the handshake has read nothing at all.
@@ -646,7 +646,7 @@ fn a_server_that_says_nothing_any_more_is_given_up_after_the_time_limit() {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || listener.incoming().map(|s| s.unwrap()).collect::<Vec<_>>());
     let w = world(&format!("http://127.0.0.1:{port}/import"), "timeout = \"1s\"\n", "");
-    w.write("a/x", &"1234567890\n".repeat(3_000_000));
+    w.write("a/x", "1234567890\n".repeat(3_000_000));
     w.once().code(3).says("no byte moved for 1s");
 }
 

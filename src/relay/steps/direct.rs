@@ -10,7 +10,7 @@ use super::records::send_records;
 use super::seal::{hash_of, hashed_beside, written_since};
 use super::upload::{Progressing, hash_at};
 use crate::config::{IfExists, Route, Verify};
-use crate::endpoints::{Content, Direct, Followed, Rename, Session};
+use crate::endpoints::{Content, Direct, Followed, Rename, Session, send_afresh};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Event, Job, Progress};
 
@@ -58,11 +58,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
                 bytes = from.inner.bytes;
                 sent
             };
-            let mut send = |session: &mut dyn Session| match send(session) {
-                Err(e) if e.kind() == Kind::Stale => send(session),
-                sent => sent,
-            };
-            match send(session) {
+            match send_afresh(session, &mut send) {
                 // A clear answer: nothing of it is there.
                 Err(e) if e.kind() == Kind::NotFound && t.pool.repeatable() && (t.d.create || t.folder != Path::new(&t.d.path)) => {
                     // Those below B's own, as `recursive` needs them, and that one too if it may.
@@ -71,7 +67,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
                     if folders.iter().rev().try_for_each(|folder| session.make_folder(folder)).is_err() {
                         return Err(e);
                     }
-                    send(session)
+                    send_afresh(session, &mut send)
                 }
                 sent => sent,
             }

@@ -46,7 +46,7 @@ pub(super) fn since_tried(t: &Target<'_>, delivery: &Delivery) -> Result<Since> 
         return Ok(Since::Same);
     }
     if now.dev != before.dev && found_at(&folder.join(".."))?.dev == now.dev {
-        let message = format!("the folder {} is not the one in which the file was tried: its share is not mounted", shown(&folder));
+        let message = format!("the folder {} is not the one in which the file was tried: its share is not mounted", shown(folder));
         return Err(Error::endpoint(message).kind_of(Kind::NotFound).hint("mount it: the file goes on by itself, and what became of it shows there"));
     }
     Ok(Since::Remade)

@@ -17,7 +17,7 @@ use super::prepare;
 use super::sent::{Known, Outcome, Sent};
 use crate::config::{Batch, Route};
 use crate::durable;
-use crate::endpoints::{Content, Direct, Followed, Rename, Session};
+use crate::endpoints::{Content, Direct, Followed, Rename, Session, send_afresh};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::job::{Event, Job, Progress, hex};
 use crate::transform::{Limit, Refused};
@@ -135,10 +135,7 @@ fn send(w: &World, t: &Target<'_>, job: &Job, delivery: usize, request: &Request
             given = from.bytes;
             result
         };
-        match send(session) {
-            Err(e) if e.kind() == Kind::Stale => send(session),
-            sent => sent,
-        }
+        send_afresh(session, &mut send)
     });
     let outcome = match result {
         Ok(()) => Outcome::Taken,
