@@ -12,7 +12,7 @@ pub use state::State;
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind};
-use crate::sync::export::Deletions;
+use crate::sync::export::{Deletions, Purpose};
 
 /// A job's number, which an operator can type.
 pub type JobId = u64;
@@ -108,6 +108,8 @@ pub struct Job {
     pub retried: bool,
     /// Whether an operator accepts however many deletions it brings.
     pub deletions: Deletions,
+    /// What its export is compared for, where records are.
+    pub purpose: Purpose,
     /// Where its file lies once it is at rest.
     pub path: Option<String>,
     /// When it was delivered.
@@ -167,6 +169,7 @@ impl Job {
             failing: false,
             retried: false,
             deletions: Deletions::Limited,
+            purpose: Purpose::Send,
             path: None,
             delivered_at: None,
         }
@@ -244,6 +247,7 @@ impl Job {
                 }
             }
             Event::Restored { .. } => {}
+            Event::Owed => self.purpose = Purpose::Again,
             Event::Taken { delivery } => {
                 if let Some(d) = self.deliveries.get_mut(*delivery) {
                     d.taken_at = Some(at);
@@ -360,6 +364,7 @@ impl Job {
             Event::Archived { .. } if matches!(self.state, State::Duplicate | State::Superseded) => self.state,
             Event::Restored { .. } | Event::Taken { .. } | Event::NotTaken { .. } if self.state == State::Delivered => State::Delivered,
             Event::Postponed { .. } if open => State::Waiting,
+            Event::Owed if self.state == State::Claimed => State::Claimed,
             Event::Hashed { .. } | Event::Failing { .. } if open => self.state,
             Event::Failed { .. } if self.failing => State::Failed,
             Event::Duplicate { .. } if open => State::Duplicate,
@@ -506,10 +511,7 @@ mod tests {
             part: 0,
             error: None,
         };
-        Event::Transformed {
-            made: Made { size: 1, hash: "00".into(), in_work: false, counts: None, remarks: vec![], staged: false, conflicts: 0, parts: vec![] },
-            deliveries: vec![delivery],
-        }
+        Event::Transformed { made: Made { size: 1, hash: "00".into(), ..Made::default() }, deliveries: vec![delivery] }
     }
     fn publishing() -> Event {
         Event::Publishing { delivery: 0, policy: IfExists::Wait, name: Name(b"clients.csv".to_vec()), place: None }

@@ -21,6 +21,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use crate::error::{Error, Result};
 use crate::job::{Event, Found, Job, JobId, Name, Progress, State};
 use crate::stop::Stop;
+use crate::sync::export::Purpose;
 use crate::transform::Counts;
 
 /// The version of the schema; a journal of a later one is refused untouched.
@@ -37,6 +38,8 @@ const CHECKED: &[&str] = &["jobs", "events", "paused", "requests", "status", "sy
 
 /// What is left of the write-ahead log once it was taken in.
 const WAL_BYTES: i64 = 16 * 1024 * 1024;
+
+const EVENT: &str = "INSERT INTO events(job, seq, at, event) VALUES(?, ?, ?, ?)";
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS jobs(
@@ -61,8 +64,8 @@ pub struct NewJob {
     pub file: Name,
     /// As the look found it.
     pub found: Found,
-    /// An archived file that is delivered once more.
-    pub replay_of: Option<JobId>,
+    /// An archived file that is relayed once more, and what for.
+    pub replay_of: Option<(JobId, Purpose)>,
     /// A number that it must have: a claimed file found without its journal.
     pub id: Option<JobId>,
 }
@@ -259,9 +262,13 @@ impl Journal {
             let mut insert =
                 c.prepare_cached("INSERT INTO jobs(id, route, file, received_at, found, replay_of, state, at_rest) VALUES(?, ?, ?, ?, ?, ?, 'claimed', 0)")?;
             for n in &new {
-                insert.execute(params![n.id, n.route, name_text(&n.file), at.as_millisecond(), to_text(&n.found), n.replay_of])?;
+                insert.execute(params![n.id, n.route, name_text(&n.file), at.as_millisecond(), to_text(&n.found), n.replay_of.map(|(of, _)| of)])?;
                 let id = u64::try_from(c.last_insert_rowid()).unwrap_or(0);
-                jobs.push(Job::new(id, &n.route, n.file.clone(), n.found, at, n.replay_of));
+                let mut job = Job::new(id, &n.route, n.file.clone(), n.found, at, n.replay_of.map(|(of, _)| of));
+                if n.replay_of.is_some_and(|(_, purpose)| purpose == Purpose::Again) && job.apply(&Event::Owed, at).is_ok() {
+                    c.prepare_cached(EVENT)?.execute(params![id, job.seq, at.as_millisecond(), to_text(&Event::Owed)])?;
+                }
+                jobs.push(job);
             }
             let _ = give.send(jobs);
             Ok(())
@@ -272,7 +279,7 @@ impl Journal {
     /// Records facts, all in one transaction. They are durable once the wait for them has succeeded.
     pub fn record(&self, facts: Vec<Fact>) -> Result<Pending> {
         self.order(move |c| {
-            let mut insert = c.prepare_cached("INSERT INTO events(job, seq, at, event) VALUES(?, ?, ?, ?)")?;
+            let mut insert = c.prepare_cached(EVENT)?;
             let mut update = c.prepare_cached(
                 "UPDATE jobs SET state = ?2, at_rest = ?3, reason = ?4, size = ?5, hash = ?6, attempts = ?7, delivered_at = ?8, finals = ?9 WHERE id = ?1",
             )?;

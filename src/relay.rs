@@ -81,6 +81,8 @@ pub struct World {
     pub lookups: steps::LookupCache,
     /// Held while it is found out whether a file is one that was relayed before.
     pub(super) sealing: Mutex<()>,
+    /// Jobs that ended jobs have brought about, on their way to the dispatcher.
+    pub(super) owed: Arc<Mutex<Vec<Job>>>,
     /// Told about each step of long work: the job and the bytes moved.
     pub progress: Progress,
 }
@@ -132,6 +134,7 @@ impl World {
             watches,
             other_times: Mutex::default(),
             sealing: Mutex::default(),
+            owed: before.map(|b| b.owed.clone()).unwrap_or_default(),
             lookups: steps::LookupCache::default(),
             progress,
         })

@@ -12,10 +12,13 @@ pub mod entry;
 pub mod export;
 mod index;
 pub mod judge;
+mod lookout;
 mod missing;
 mod one_way;
+pub mod owed;
 mod prepared;
 mod taken;
+pub mod won;
 
 use std::cmp::Ordering;
 
@@ -70,6 +73,8 @@ pub struct Opposite {
     pub reading: Reading,
     /// Its source's columns by which this route's key is found again.
     pub key: Vec<String>,
+    /// What its exports hold.
+    pub exports: Exports,
     /// The texts of its map, which name the columns that it reads; none: it reads all.
     pub map: Option<Vec<String>>,
 }
@@ -128,6 +133,9 @@ pub struct Meta {
     /// It is being made anew, and not all of it is there.
     #[serde(default)]
     pub incomplete: bool,
+    /// The sides that export what they have imported, where exports do not hold all records.
+    #[serde(default)]
+    pub echoes: [bool; 2],
 }
 
 /// The last export of a side that the memory took in.

@@ -377,6 +377,7 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
         }
         Event::Superseded { by } => format!("by the later full export of job {by}"),
         Event::Duplicate { of } => format!("of job {of}"),
+        Event::Owed => "what has won is sent to the other side".into(),
         Event::Retried { .. } | Event::Confirmed | Event::Resubmitted | Event::Removed => "by an operator".into(),
     };
     json!({ "step": event.word(), "at": rfc3339(at), "detail": detail })

@@ -128,7 +128,7 @@ impl Progress {
 }
 
 /// What is delivered.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Made {
     /// Its size in bytes.
     pub size: u64,
@@ -146,6 +146,9 @@ pub struct Made {
     /// So many conflicts wait for an operator.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub conflicts: u64,
+    /// The jobs of the opposite route whose exports are to be read once more: they hold records that have won.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<JobId>,
     /// The parts, where it was split; `size` and `hash` are then those of all and of none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartMade>,
@@ -164,6 +167,8 @@ pub struct PartMade {
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// An export that was relayed is read once more, for what it still owes the other side.
+    Owed,
     /// The original is safe and known.
     Sealed(Seal),
     /// The file for B is made; its deliveries are planned.
@@ -321,6 +326,7 @@ impl Event {
     /// The word for this fact in `show`.
     pub fn word(&self) -> &'static str {
         match self {
+            Event::Owed => "owed",
             Event::Sealed(_) => "sealed",
             Event::Transformed { .. } => "transformed",
             Event::Hashed { .. } => "hashed",

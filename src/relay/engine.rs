@@ -7,7 +7,7 @@ mod outcome;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
@@ -406,6 +406,8 @@ impl Engine {
         if away(&self.dispatcher) < before {
             self.late.hurry();
         }
+        let owed = std::mem::take(&mut *self.world.owed.lock().unwrap_or_else(PoisonError::into_inner));
+        owed.into_iter().for_each(|job| self.dispatcher.add(job));
         impatient.into_iter().try_for_each(|(job, destination, error)| self.lose_patience(job, destination, &error))
     }
 

@@ -1,15 +1,16 @@
 //! What operators do with the memory of a sync group: make it anew, let it begin with nothing, settle conflicts.
 //!
-//! Nothing is sent here. What an operator settles goes its usual way: the winning side's last export is read once more.
+//! Nothing is sent here. What an operator settles goes its usual way: the export is read once more in which the winning side
+//! showed the record last.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::World;
-use super::operate::once_more;
-use super::steps::{CONFLICT_COLUMNS, lies_beside};
+use super::steps::{CONFLICT_COLUMNS, lies_beside, owed_of};
 use crate::config::Route;
 use crate::durable;
 use crate::error::{Blame, Error, Result};
@@ -21,7 +22,8 @@ use crate::naming;
 use crate::record::Record;
 use crate::sync::entry::{Entry, Id, Side};
 use crate::sync::export::{Deletions, Export, Purpose, WHOLE};
-use crate::sync::{Compare, Exports, Memory, Meta, Spec, judge};
+use crate::sync::owed::after_settling;
+use crate::sync::{Compare, Exports, Memory, Meta, Spec, won};
 use crate::transform::corrected::{bare, sheet};
 use crate::transform::rejects::RejectsCsv;
 use crate::transform::{Source, Work};
@@ -214,14 +216,17 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     let mut memory = GroupMemory::open(&w.journal, &spec.group, NO_JOB)?;
     let meta = memory.meta().clone();
     let parked = parked_by(&mut memory, id)?;
-    let mut winners: Vec<(Side, bool)> = Vec::new();
+    let exports = if routes.iter().all(|(_, spec)| spec.exports == Exports::Full) { Exports::Full } else { Exports::Incremental };
+    let mut owed: BTreeMap<Side, BTreeSet<Option<JobId>>> = BTreeMap::new();
     let (mut open, mut keys) = (0, Vec::new());
     for (entry_id, mut entry) in parked {
         let before = entry.clone();
-        let from_parked = |side: Side| before.parked.as_ref().is_some_and(|p| p.from == side);
-        for (side, columns) in decisions(&before, take, &meta) {
-            judge::settle(&mut entry, side, &columns);
-            winners.push((side, from_parked(side)));
+        for (winner, columns) in decisions(&before, take, &meta) {
+            won::settle(&mut entry, winner, &columns);
+            let again = after_settling(&before, &entry, winner, &meta.last, exports);
+            for (side, job) in again {
+                owed.entry(side).or_default().insert(job);
+            }
         }
         open += usize::from(entry.parked.is_some());
         if entry != before {
@@ -248,21 +253,17 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
         // Nothing of it waits any more; what both sides had lies in their exports.
         durable::remove(&file)?;
     }
-    winners.sort_by_key(|(side, here)| (side.at(), *here));
-    winners.dedup();
     let mut jobs: Vec<Job> = Vec::new();
-    for (side, here) in winners {
-        // A side's last full export holds the record as it is now; of parts, the one in which the conflict was found.
-        let last = meta.last[side.at()].as_ref().filter(|l| l.full || !here).map(|l| l.job).or(here.then_some(id));
-        let again = last.map(|of| reread(w, reader, of)).transpose()?.flatten();
-        match again {
-            Some(job) if jobs.iter().all(|j| j.replay_of != job.replay_of) => {
-                answer.done.push(format!("what side {} has goes to the other one with job {}", side.word(), job.id));
-                jobs.push(job);
-            }
-            Some(_) => {}
-            None => answer.done.push(format!("what side {} has goes to the other one with its next export", side.word())),
+    for (side, exports) in owed {
+        let again: Vec<Job> = exports.iter().flatten().filter_map(|of| owed_of(w, reader, *of).transpose()).collect::<Result<_>>()?;
+        let numbers: Vec<String> = again.iter().map(|job| job.id.to_string()).collect();
+        if !numbers.is_empty() {
+            answer.done.push(format!("what side {} has goes to the other one with job {}", side.word(), numbers.join(", ")));
         }
+        if again.len() < exports.len() {
+            answer.done.push(format!("what side {} has goes to the other one with its next export that holds it", side.word()));
+        }
+        jobs.extend(again);
     }
     Ok(jobs)
 }
@@ -320,17 +321,6 @@ fn agreed(entry: &Entry, column: u16, row: &Decision) -> Option<Side> {
     let made_of_it = |c: &u16| ours.get(*c).is_some_and(|cell| !plain(cell.text()).is_empty() && plain(&row.a).contains(&plain(cell.text())));
     let empty = row.a.is_empty() && grounds.iter().all(|c| ours.get(*c).is_none_or(|cell| cell.text().is_empty()));
     (empty || grounds.iter().any(made_of_it)).then_some(parked.from)
-}
-
-/// A job that reads an archived export once more, as it was; none: it is not there any more.
-fn reread(w: &World, reader: &Reader, of: JobId) -> Result<Option<Job>> {
-    let Some(job) = reader.job(of)?.map(|row| row.job) else { return Ok(None) };
-    let original = job.replay_of.unwrap_or(of);
-    let archived = reader.job(original)?.and_then(|row| row.job.path).is_some_and(|p| PathBuf::from(p).is_file());
-    if job.state != State::Delivered || !archived || w.route(&job.route).is_none() {
-        return Ok(None);
-    }
-    once_more(w, &job).map(Some)
 }
 
 /// What an edited conflicts file says: the key, the column and the side that wins, for each row that says it.

@@ -7,7 +7,8 @@ use super::{World, memory, recover, steps};
 use crate::error::Result;
 use crate::job::{Event, Job, JobId, State};
 use crate::journal::{Answer, NewJob, Paused, Reader, Request};
-use crate::sync::export::Deletions;
+use crate::sync::Exports;
+use crate::sync::export::{Deletions, Purpose};
 
 /// Carries out a request; gives the answer and the jobs that go on.
 pub fn carry_out(w: &World, request: &Request) -> Result<(Answer, Vec<Job>)> {
@@ -94,6 +95,10 @@ fn retry(w: &World, reader: &Reader, id: JobId, force: bool, deletions: Deletion
     if let Some(later) = reader.later_publisher(&planned)?.filter(|_| !force) {
         return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
     }
+    let parts = w.route(&job.route).and_then(|r| r.sync.as_ref()).is_some_and(|s| s.exports == Exports::Incremental);
+    if parts && !force && job.state != State::Unconfirmed && reader.relayed_between(&job.route, id, i64::MAX.unsigned_abs())? {
+        return Ok(Err(format!("job {id}: {}", old_values(&job))));
+    }
     // A look must not take the file on its way out of errors for a removed one.
     w.with_memory(&job.route.clone(), |_| {
         if job.state == State::Failed
@@ -104,6 +109,10 @@ fn retry(w: &World, reader: &Reader, id: JobId, force: bool, deletions: Deletion
         w.record_one(&mut job, Event::Retried { deletions })?;
         Ok(Ok(job))
     })
+}
+
+fn old_values(job: &Job) -> String {
+    format!("later exports of {} were relayed, and its old values would go to B; --force overrides", job.route)
 }
 
 fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<Job, String>> {
@@ -125,18 +134,18 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
     // Of records that are compared, the values of an old export are changes back to what they were.
     let later = || if job.state == State::Superseded { Ok(true) } else { reader.relayed_between(&job.route, id, i64::MAX.unsigned_abs()) };
     if w.route(&job.route).is_some_and(|r| r.sync.is_some()) && !force && later()? {
-        return Ok(Err(format!("job {id}: later exports of {} were relayed, and its old values would go to B; --force overrides", job.route)));
+        return Ok(Err(format!("job {id}: {}", old_values(&job))));
     }
     if let Some(open) = reader.open_replay(job.replay_of.unwrap_or(id))? {
         return Ok(Err(format!("job {id}: job {open} relays it once more already")));
     }
-    once_more(w, &job).map(Ok)
+    once_more(w, &job, Purpose::Send).map(Ok)
 }
 
 /// A new job that reads a job's archived original once more; of a replay, the one that it goes back to.
-pub(super) fn once_more(w: &World, job: &Job) -> Result<Job> {
+pub(super) fn once_more(w: &World, job: &Job, purpose: Purpose) -> Result<Job> {
     let of = job.replay_of.unwrap_or(job.id);
-    let new = NewJob { route: job.route.clone(), file: job.file.clone(), found: job.found, replay_of: Some(of), id: None };
+    let new = NewJob { route: job.route.clone(), file: job.file.clone(), found: job.found, replay_of: Some((of, purpose)), id: None };
     let mut jobs = w.create(vec![new])?;
     Ok(jobs.remove(0))
 }

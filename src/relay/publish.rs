@@ -167,8 +167,7 @@ mod tests {
             let next = self.job.next();
             match next {
                 Next::Prepare => {
-                    let made =
-                        Made { size: 1, hash: "h".into(), in_work: false, counts: None, remarks: Vec::new(), staged: false, conflicts: 0, parts: Vec::new() };
+                    let made = Made { size: 1, hash: "h".into(), ..Made::default() };
                     let delivery = Delivery {
                         destination: 0,
                         endpoint: "b".into(),

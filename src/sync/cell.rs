@@ -165,7 +165,11 @@ impl Row {
     }
     /// Drops the cell of a column.
     pub fn drop(&mut self, column: u16) {
-        self.0.retain(|(c, _)| *c != column);
+        self.retain(|c| c != column);
+    }
+    /// Keeps the cells of some columns.
+    pub fn retain(&mut self, kept: impl Fn(u16) -> bool) {
+        self.0.retain(|(c, _)| kept(*c));
     }
     /// Whether there is no cell.
     pub fn is_empty(&self) -> bool {

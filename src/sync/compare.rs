@@ -1,7 +1,7 @@
 //! Compares an export with the memory, record by record, and stages what the memory becomes.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::alike::Alike;
@@ -11,12 +11,14 @@ use super::entry::{Entry, Head, Held, Id, Marks, Side, id_of};
 use super::export::{CHANGED, DELETED, Export, Purpose, Told, WHOLE};
 use super::index::{Index, NewKeys};
 use super::judge::{self, Conflict, EXPORTS_MAX, Policy, Verdict};
+use super::lookout::Lookout;
+use super::owed::Owed;
 use super::prepared::{Prepared, Scratch};
 use super::{Exports, Keeps, LastExport, Memory, Meta, Send, Spec, one_way};
 use crate::error::{Error, Kind, Result};
 use crate::record::{Reject, Value};
 use crate::transform::Transformation;
-use crate::transform::changes::{Change, Changes, Decision, Deletion, Op, Scout, Sighting};
+use crate::transform::changes::{Change, Changes, Decision, Deletion, Op, Scout};
 use crate::transform::eval::Env;
 use crate::transform::plan::{Plan, Values};
 
@@ -48,6 +50,8 @@ pub struct Compare<'c> {
     /// Deliveries that were not seen for too long: how many, and the first one's key and job.
     unseen: (u64, Option<(String, u64)>),
     pub(super) kept_back: Option<String>,
+    /// The opposite route's jobs whose exports hold records that are to be sent once more.
+    pub owed: BTreeSet<u64>,
     /// When what earlier jobs delivered was there.
     published: RefCell<HashMap<u64, Option<i128>>>,
     scratch: Scratch,
@@ -108,6 +112,7 @@ impl<'c> Compare<'c> {
             differing: 0,
             unseen: (0, None),
             kept_back: None,
+            owed: BTreeSet::new(),
             published: RefCell::default(),
             scratch: Scratch::default(),
         })
@@ -194,6 +199,10 @@ impl<'c> Compare<'c> {
         }
         let mut entry = self.entry(id, at, key)?;
         let known = entry.clone();
+        let again = self.export.purpose == Purpose::Again;
+        if again && !known.side(self.side).exported.as_ref().is_some_and(|last| last.iter().all(|(c, cell)| shown.get(c).is_none_or(|s| s == cell))) {
+            return Ok(Verdict::Unchanged);
+        }
         let mapped = prepared.row_of(values, env.style, &self.transformation.encoder);
         if let Some(marks) = entry.marks.take() {
             // The opposite route is new: what was delivered so far is what the other side has.
@@ -219,6 +228,9 @@ impl<'c> Compare<'c> {
         let turn = judge::Turn {
             from: self.side,
             job: self.export.job,
+            purpose: self.export.purpose,
+            parts: [self.spec.exports, opposite.exports].map(|holds| holds == Exports::Incremental),
+            silent: self.is_silent(self.side, self.spec.exports) || self.is_silent(other, opposite.exports),
             shown,
             mapped,
             compared: &prepared.grounds,
@@ -233,18 +245,36 @@ impl<'c> Compare<'c> {
             same_there: &|a, b| a.same(b, &there),
         };
         let verdict = judge::judge(&mut entry, &turn);
+        let owed = |entry: &Entry| Owed::to(entry, &turn);
+        // What is read once more brings about no more of that: it would never end.
+        let shown_by = entry.side(other).seen;
+        if shown_by != 0 && !again && !owed(&entry).is_within(&owed(&known)) {
+            self.owed.insert(shown_by);
+        }
+        // A first export of what was imported long ago may be one of all records.
+        let held = known.side(self.side);
+        let echoed = turn.parts[0] && held.exported.is_some() && held.shown_after(&turn.shown, turn.same).is_some();
         if let Some(e) = failed.into_inner() {
             return Err(e);
         }
+        self.meta.echoes[self.side.at()] |= echoed;
         self.late(&entry, self.side);
         if let Verdict::Parked(conflicts) | Verdict::Send { parked: conflicts, .. } = &verdict {
             let told: Vec<Told> = conflicts.iter().map(|c| self.told(&entry, c)).collect();
             told.iter().try_for_each(|t| (self.conflicts)(t))?;
         }
         if entry != known || matches!(verdict, Verdict::Send { .. }) {
+            if self.spec.exports == Exports::Incremental && !again {
+                entry.side_mut(self.side).seen = self.export.job;
+            }
             self.decided = Some((*id, entry));
         }
         Ok(verdict)
+    }
+
+    /// Whether a side may never export what it has imported.
+    fn is_silent(&self, side: Side, exports: Exports) -> bool {
+        exports == Exports::Incremental && !self.meta.echoes[side.at()]
     }
 
     /// Takes a record as it is for what both sides agree on.
@@ -302,7 +332,7 @@ impl<'c> Compare<'c> {
 
 /// What both sides agree on.
 fn settled(row: &Row) -> Held {
-    Held { exported: Some(row.clone()), base: Some(row.clone()), pending: Vec::new(), deleting: false }
+    Held { exported: Some(row.clone()), base: Some(row.clone()), ..Held::default() }
 }
 
 impl Changes for Compare<'_> {
@@ -369,7 +399,7 @@ impl Changes for Compare<'_> {
     }
 
     fn gone(&mut self, each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
-        if self.export.purpose == Purpose::Send {
+        if self.export.purpose != Purpose::Learn {
             self.alike.allowed(&self.spec.group)?;
             let key = self.transformation.mapping.key.clone().unwrap_or_default();
             let other = self.side.other();
@@ -385,9 +415,12 @@ impl Changes for Compare<'_> {
                 self.decided_deletions(&places, each)?;
             }
         }
-        let last = LastExport { job: self.export.job, modified_ns: self.export.modified_ns, full: self.export.holds == Exports::Full };
-        self.meta.last[self.side.at()] = Some(last);
-        self.meta.mapping[self.side.at()] = Some(self.spec.mapping);
+        // What is relayed once more, and corrected rejects, are no later export.
+        if self.export.purpose != Purpose::Again && (self.export.holds == self.spec.exports || self.meta.last[self.side.at()].is_none()) {
+            let last = LastExport { job: self.export.job, modified_ns: self.export.modified_ns, full: self.export.holds == Exports::Full };
+            self.meta.last[self.side.at()] = Some(last);
+            self.meta.mapping[self.side.at()] = Some(self.spec.mapping);
+        }
         self.memory.close(&self.meta)
     }
 
@@ -466,34 +499,4 @@ impl Compare<'_> {
             }
         }
     }
-}
-
-/// Knows without a look into the memory which records are as they were.
-struct Lookout {
-    index: Arc<Index>,
-    prepared: Arc<Prepared>,
-    keeps: Keeps,
-}
-
-impl Scout for Lookout {
-    fn sight(&self, plan: &Plan, env: &Env<'_>, values: &[Value<'_>]) -> Option<Sighting> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let key = self.prepared.id_of(plan, env, values, scratch)?;
-            let mark = match &self.prepared.shown {
-                Some(_) => self.prepared.shown_mark(env, scratch),
-                None => self.prepared.mapped_mark(values, scratch),
-            };
-            Some(Sighting { key, mark })
-        })
-    }
-
-    fn unchanged(&self, sighting: &Sighting) -> Option<usize> {
-        let at = self.index.find(&sighting.key)?;
-        let known = self.index.is_quiet(at, sighting.mark) && (self.prepared.shown.is_some() || self.keeps == Keeps::Marks || self.index.has_rows(at));
-        known.then_some(at)
-    }
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }

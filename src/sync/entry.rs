@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::cell::Row;
+use super::cell::{Cell, Row};
+use super::judge::Same;
 use crate::error::{Error, Kind, Result};
 
 /// How an entry is found: the hash of its key.
@@ -28,7 +29,7 @@ pub fn id_of(key: &[String]) -> Id {
 }
 
 /// One of the two sides of a group: the one whose exports the first route reads, or the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// Whose exports the group's first route reads.
@@ -109,6 +110,16 @@ pub struct Held {
     pub pending: Vec<Pending>,
     /// The side has deleted it, and that is sent with its next full export.
     pub deleting: bool,
+    /// The job whose export showed it as it was last exported, where exports do not hold all records; 0: it is not known.
+    #[serde(skip)]
+    pub seen: u64,
+    /// What it has changed and loses to deliveries that do not know of that, where its exports may never show it: it gets that
+    /// back.
+    #[serde(skip)]
+    pub due: Row,
+    /// The columns of that which the other side was not told of either: seen again, they count as changes.
+    #[serde(skip)]
+    pub untold: Vec<u16>,
 }
 
 impl Held {
@@ -134,7 +145,45 @@ impl Held {
                 (_, None) => None,
             };
         }
+        view.iter_mut().for_each(|view| view.overlay(&self.due));
         view
+    }
+    fn endangered(&self, same: Same<'_>) -> Row {
+        let said = |column: u16| {
+            let of = |p: &'_ Pending| match &p.row {
+                None => Some(None),
+                Some(row) => row.get(column).or_else(|| p.back.get(column)).or_else(|| p.carried.get(column)).cloned().map(Some),
+            };
+            self.pending.iter().rev().find_map(of)
+        };
+        let lost = |column: u16, cell: &Cell| self.due.get(column).is_some() || said(column).is_some_and(|said| said.is_none_or(|said| !same(&said, cell)));
+        self.view().map(|view| view.iter().filter(|(c, cell)| lost(*c, cell)).map(|(c, cell)| (c, cell.clone())).collect()).unwrap_or_default()
+    }
+    /// The delivery, by its place, after which the side has just what it shows: a side that exports what it has imported
+    /// shows each of them, even if a later one has some of the same values; none: there is none.
+    pub fn shown_after(&self, shown: &Row, same: Same<'_>) -> Option<usize> {
+        let alike = |row: &Row| shown.iter().all(|(c, cell)| row.get(c).is_none_or(|v| same(v, cell)));
+        if self.exported.as_ref().is_some_and(alike) {
+            return None;
+        }
+        let mut then = Self { exported: self.exported.clone(), ..Self::default() };
+        for (at, pending) in self.pending.iter().enumerate() {
+            let whole = |row: &Row| {
+                let mut whole = pending.carried.clone();
+                whole.overlay(row);
+                whole.overlay(&pending.back);
+                whole
+            };
+            then.pending.push(Pending { row: pending.row.as_ref().map(whole), over: Vec::new(), ..pending.clone() });
+            if pending.row.is_some() && then.view().is_some_and(|view| alike(&view)) {
+                return Some(at);
+            }
+        }
+        None
+    }
+    /// Whether the other side, which holds `there`, was told of what it has in a column.
+    pub fn was_told(&self, column: u16, there: &Held) -> bool {
+        self.base.iter().chain(there.pending.iter().filter_map(|p| p.from.as_ref())).any(|row| row.get(column).is_some())
     }
     /// What was delivered and not seen yet counts no more: the side's own record stands against it. The side may take it
     /// all the same, and lose its own by that.
@@ -212,6 +261,13 @@ pub struct Parked {
     pub deleted_by: Option<Side>,
 }
 
+impl Parked {
+    /// Whether a column of a side waits.
+    pub fn waits(&self, side: Side, column: u16) -> bool {
+        self.columns.iter().any(|(c, grounds)| if self.from == side { grounds.contains(&column) } else { *c == column })
+    }
+}
+
 /// What the memory holds of one key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -254,6 +310,23 @@ impl Entry {
     pub fn side_mut(&mut self, side: Side) -> &mut Held {
         &mut self.sides[side.at()]
     }
+    /// What a side holds, and the other one.
+    pub fn both_mut(&mut self, side: Side) -> [&mut Held; 2] {
+        let [a, b] = &mut self.sides;
+        if side == Side::A { [a, b] } else { [b, a] }
+    }
+    /// What a side is known to hold, and will lose once it takes what was delivered before that was known: another delivery
+    /// must bring it again, after those. What waits for an operator is not brought.
+    pub fn endangered(&self, side: Side, same: Same<'_>) -> Row {
+        let mut lost = self.side(side).endangered(same);
+        match &self.parked {
+            Some(parked) if parked.deleted_by.is_some() => Row::default(),
+            parked => {
+                lost.retain(|c| !parked.as_ref().is_some_and(|p| p.waits(side, c)));
+                lost
+            }
+        }
+    }
     /// Whether neither side has the record.
     pub fn is_empty(&self) -> bool {
         self.marks.is_none() && self.sides.iter().all(Held::is_empty)
@@ -266,8 +339,10 @@ impl Entry {
             let held = self.side(side);
             head.holds[side.at()] = held.exported.is_some() || (side == Side::A && self.marks.is_some());
             head.awaits[side.at()] = !held.pending.is_empty() || held.deleting;
-            // What the other side lacks is sent whenever it is seen, until it was delivered.
-            let settled = (held.exported == held.base || judged == Some(side)) && !self.side(side.other()).is_empty();
+            // What the other side lacks, or will have lost, is sent whenever it is seen, until it was delivered.
+            let parts = self.sides.iter().any(|s| s.seen != 0);
+            let loses = parts && !self.endangered(side.other(), &|a, b| a.text() == b.text()).is_empty();
+            let settled = (held.exported == held.base || judged == Some(side)) && !self.side(side.other()).is_empty() && !loses;
             if let Some(row) = held.exported.as_ref().filter(|_| held.pending.is_empty() && settled && self.marks.is_none()) {
                 head.quiet[side.at()] = row.mark();
             }
@@ -285,7 +360,10 @@ impl Entry {
         let of = |part: fn(&Pending) -> &Row| -> Vec<Vec<&Row>> { self.sides.iter().map(|s| s.pending.iter().map(part).collect()).collect() };
         let (carried, back) = (of(|p| &p.carried), of(|p| &p.back));
         let any = |rows: &[Vec<&Row>]| rows.iter().flatten().any(|row| !row.is_empty());
-        let kind = if any(&back) {
+        let more = [0, 1].map(|side| (self.sides[side].seen, &self.sides[side].due, &self.sides[side].untold));
+        let kind = if more.iter().any(|(seen, due, _)| *seen != 0 || !due.is_empty()) {
+            MORE
+        } else if any(&back) {
             RETURNING
         } else if any(&carried) {
             CARRYING
@@ -303,6 +381,7 @@ impl Entry {
             }
         }
         match kind {
+            MORE => stored(&(packed, agreed, carried, back, more), out),
             RETURNING => stored(&(packed, agreed, carried, back), out),
             CARRYING => stored(&(packed, agreed, carried), out),
             _ => stored(&(packed, agreed), out),
@@ -320,18 +399,23 @@ impl Entry {
             return Ok(Entry { key, marks: Some(marks), ..Entry::default() });
         }
         type Rows = Vec<Vec<Row>>;
-        let (mut entry, agreed, carried, back): (Entry, [bool; 2], Rows, Rows) = match *kind {
-            RETURNING => postcard::from_bytes(body).map_err(|_| damaged())?,
-            CARRYING => postcard::from_bytes(body).map(|(entry, agreed, carried)| (entry, agreed, carried, Rows::new())).map_err(|_| damaged())?,
-            _ => postcard::from_bytes(body).map(|(entry, agreed)| (entry, agreed, Rows::new(), Rows::new())).map_err(|_| damaged())?,
+        type More = [(u64, Row, Vec<u16>); 2];
+        let none = Rows::new;
+        let stored = match *kind {
+            MORE => postcard::from_bytes(body),
+            RETURNING => postcard::from_bytes(body).map(|(entry, agreed, carried, back)| (entry, agreed, carried, back, More::default())),
+            CARRYING => postcard::from_bytes(body).map(|(entry, agreed, carried)| (entry, agreed, carried, none(), More::default())),
+            _ => postcard::from_bytes(body).map(|(entry, agreed)| (entry, agreed, none(), none(), More::default())),
         };
-        for (held, carried) in entry.sides.iter_mut().zip(carried) {
-            held.pending.iter_mut().zip(carried).for_each(|(p, row)| p.carried = row);
-        }
-        for (held, back) in entry.sides.iter_mut().zip(back) {
-            held.pending.iter_mut().zip(back).for_each(|(p, row)| p.back = row);
-        }
-        for (held, agreed) in entry.sides.iter_mut().zip(agreed) {
+        let (mut entry, agreed, carried, back, more): (Entry, [bool; 2], Rows, Rows, More) = stored.map_err(|_| damaged())?;
+        let set = |sides: &mut [Held; 2], rows: Rows, set: fn(&mut Pending, Row)| {
+            let rows = sides.iter_mut().zip(rows);
+            rows.for_each(|(held, rows)| held.pending.iter_mut().zip(rows).for_each(|(p, row)| set(p, row)));
+        };
+        set(&mut entry.sides, carried, |p, row| p.carried = row);
+        set(&mut entry.sides, back, |p, row| p.back = row);
+        for ((held, agreed), more) in entry.sides.iter_mut().zip(agreed).zip(more) {
+            (held.seen, held.due, held.untold) = more;
             if agreed {
                 held.base.clone_from(&held.exported);
             }
@@ -370,6 +454,8 @@ const WHOLE: u8 = 0;
 const CARRYING: u8 = 2;
 /// One that awaits what goes back from where it was delivered.
 const RETURNING: u8 = 3;
+/// One of programs whose exports hold what has changed: with those that showed it last, and what a side gets back.
+const MORE: u8 = 4;
 
 fn stored<T: Serialize>(body: &T, out: Vec<u8>) -> Result<Vec<u8>> {
     postcard::to_extend(body, out).map_err(|e| Error::relay(format!("the memory can't be written: {e}")))

@@ -21,6 +21,8 @@ pub struct Export {
 pub enum Purpose {
     /// What the other side isn't known to hold is sent.
     Send,
+    /// The same, of an export that was relayed before: what its side has exported otherwise since says nothing any more.
+    Again,
     /// The memory is made anew: nothing is sent.
     Learn,
 }

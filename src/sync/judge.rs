@@ -5,9 +5,11 @@
 //! since they last agreed is a conflict. Whether a side has taken a file is never evidence: only its exports are.
 
 use super::cell::{Cell, Row};
-use super::deleted::{edited_and_deleted, settle_deleted};
+use super::deleted::edited_and_deleted;
 use super::entry::{Entry, Held, Parked, Pending, Side};
+use super::export::Purpose;
 use super::taken::last_taken;
+use super::won::{endangered, give_back, lose, settled_for};
 use crate::transform::changes::Op;
 
 /// More deliveries than that are not told apart while a side exports none of them.
@@ -38,6 +40,13 @@ pub struct Turn<'t> {
     pub from: Side,
     /// The job.
     pub job: u64,
+    /// What the export is compared for.
+    pub purpose: Purpose,
+    /// Either side may never export what it has imported: then it may never be seen what a delivery overwrites.
+    pub silent: bool,
+    /// Whether the exports of this side, and of the other one, hold what has changed alone: each state that it was in may be
+    /// seen, and never that a record is gone.
+    pub parts: [bool; 2],
     /// The record as it is exported.
     pub shown: Row,
     /// What it is mapped to.
@@ -104,12 +113,18 @@ pub fn judge(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     if entry.parked.is_none() {
         entry.side_mut(turn.from).drop_overridden();
     }
+    if turn.silent {
+        entry.side_mut(turn.from).due = entry.endangered(turn.from, turn.same);
+    }
     verdict
 }
 
 fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     let was = entry.side(turn.from).exported.clone();
-    let overwritten = confirm(entry, turn, was.as_ref());
+    let mut overwritten = if turn.purpose == Purpose::Again { Vec::new() } else { confirm(entry, turn, was.as_ref()) };
+    if turn.silent {
+        lose(entry, &std::mem::take(&mut overwritten), turn);
+    }
     let ours = entry.side_mut(turn.from);
     ours.exported = Some(turn.shown.clone());
     // What is on its way to the other side, and comes back from there.
@@ -178,20 +193,25 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
                 waits = entry.parked.take();
                 wanted.retain(|c| !conflicts.contains(c));
             }
-            Some(side) if side == turn.from => settled_for(entry, side, &conflicts, &grounds(turn, &conflicts)),
-            Some(_) => {
-                settled_for(entry, turn.from.other(), &grounds(turn, &conflicts), &conflicts);
-                wanted.retain(|c| !conflicts.contains(c));
+            Some(side) => {
+                let grounds = grounds(turn, &conflicts);
+                let (lost, won) = if side == turn.from { (&conflicts, &grounds) } else { (&grounds, &conflicts) };
+                settled_for(entry, side, lost, won);
+                wanted.retain(|c| side == turn.from || !conflicts.contains(c));
             }
         }
     }
-    if wanted.is_empty() {
+    // What waits for an operator is not brought again.
+    let waiting = std::mem::replace(&mut entry.parked, waits);
+    let kept = endangered(entry, turn);
+    let waits = std::mem::replace(&mut entry.parked, waiting);
+    if wanted.is_empty() && kept.is_empty() {
         entry.parked = waits;
         return if told.is_empty() { Verdict::Unchanged } else { Verdict::Parked(told) };
     }
     // The record goes as the other side will have it by then; seen there, what comes back is a change like any other.
     let coming = entry.side(turn.from.other()).coming();
-    let verdict = send(entry, turn, Some(&wanted), coming);
+    let verdict = send(entry, turn, Some(News { changed: &wanted, kept: &kept }), coming);
     if let Some(pending) = entry.side_mut(turn.from.other()).pending.last_mut() {
         returning.iter().for_each(|c| pending.carried.drop(*c));
     }
@@ -210,14 +230,12 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
     // What is seen as some delivery had it is no change of this side's own, even if a later delivery has it otherwise.
     let rows = entry.sides[at].pending.iter().filter_map(|p| p.row.as_ref());
     let explained: Vec<u16> = rows.flat_map(Row::iter).filter(|(c, cell)| turn.shows(*c, cell)).map(|(c, _)| c).collect();
-    let seen = last_taken(entry, turn, was);
+    let just = if turn.parts[0] { entry.sides[at].shown_after(&turn.shown, turn.same) } else { None };
+    let seen = just.or_else(|| last_taken(entry, turn, was));
     let mut overwritten: Vec<u16> = Vec::new();
     let taken: Vec<Pending> = entry.sides[at].pending.drain(..seen.map_or(0, |n| n + 1)).collect();
     // What waits for an operator, and what a later one carried as this side had it, is not agreed to by that.
-    let waits = |column: u16| {
-        let of = |p: &Parked| p.columns.iter().any(|(c, grounds)| if p.from == turn.from { grounds.contains(&column) } else { *c == column });
-        entry.parked.as_ref().is_some_and(of)
-    };
+    let waits = |column: u16| entry.parked.as_ref().is_some_and(|p| p.waits(turn.from, column));
     // What the other side has won is sent to this one whatever it shows: nothing of its own is to be given back.
     let there = &entry.sides[1 - at];
     let lacks = |c: u16| there.exported.as_ref().is_some_and(|e| e.get(c).is_some()) && there.base.as_ref().is_none_or(|b| b.get(c).is_none());
@@ -245,14 +263,16 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
         }
     }
     // What this side has changed by itself since is its own again; what it has not changed is still awaited.
+    let own = |c: u16| {
+        let now = turn.shown.get(c).filter(|_| !explained.contains(&c) && (!turn.silent || !overwritten.contains(&c)));
+        now.is_some_and(|now| was.is_none_or(|was| was.get(c).is_none_or(|was| !(turn.same)(was, now))))
+    };
+    entry.sides[at].due.retain(|c| !own(c));
+    entry.sides[at].untold.retain(|c| !own(*c));
     for pending in &mut entry.sides[at].pending {
         let Some(row) = &pending.row else {
             pending.exports += u32::from(pending.is_void());
             continue;
-        };
-        let own = |c: u16| {
-            let now = turn.shown.get(c).filter(|_| !explained.contains(&c));
-            now.is_some_and(|now| was.is_none_or(|was| was.get(c).is_none_or(|was| !(turn.same)(was, now))))
         };
         let over: Vec<u16> = row.iter().filter(|(c, cell)| (own(*c) || pending.over.contains(c)) && !turn.shows(*c, cell)).map(|(c, _)| c).collect();
         pending.over = over;
@@ -280,9 +300,11 @@ fn sent(entry: &Entry, from: Side) -> Option<Row> {
 pub(super) fn changed_since(held: &Held, since: Option<&Row>, same: Same<'_>) -> Vec<u16> {
     let Some(shown) = &held.exported else { return Vec::new() };
     let delivered = |column: u16, cell: &Cell| held.pending.iter().any(|p| p.row.as_ref().and_then(|r| r.get(column)).is_some_and(|d| same(cell, d)));
-    let changed = |column: u16, cell: &Cell| match since.and_then(|row| row.get(column)) {
-        None => true,
-        Some(known) => !same(cell, known) && !delivered(column, cell),
+    let changed = |column: u16, cell: &Cell| match since.map(|row| row.get(column)) {
+        // Nothing was ever agreed on: what was delivered is none of its own.
+        None => !delivered(column, cell),
+        Some(None) => true,
+        Some(Some(known)) => !same(cell, known) && !delivered(column, cell),
     };
     shown.iter().filter(|(c, cell)| changed(*c, cell)).map(|(c, _)| c).collect()
 }
@@ -321,27 +343,43 @@ fn agree(entry: &mut Entry, turn: &Turn<'_>, changed: &[u16]) {
     }
 }
 
+/// The columns that are sent as this side has changed them, and the cells of the other side that it is to keep.
+#[derive(Clone, Copy)]
+pub(super) struct News<'n> {
+    changed: &'n [u16],
+    kept: &'n Row,
+}
+
 /// Sends the record: all of it, or with these columns as this side has changed them, and the others as the other side has
 /// them.
-pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<&[u16]>, before: Option<Row>) -> Verdict {
+pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<News<'_>>, before: Option<Row>) -> Verdict {
     entry.parked = None;
     let mut row = turn.mapped.clone();
     let (mut delivered, mut from, mut carried) = (row.clone(), turn.shown.clone(), Row::default());
-    if let (Some(news), Some(view)) = (news, &before) {
-        for (column, _) in turn.compared.iter().filter(|(c, _)| !news.contains(c)) {
-            if let Some(known) = view.get(*column) {
+    if let (Some(News { changed, kept }), Some(view)) = (news, &before) {
+        for (column, _) in turn.compared.iter().filter(|(c, _)| !changed.contains(c)) {
+            if let Some(known) = kept.get(*column).or_else(|| view.get(*column)) {
                 row.set(*column, known.clone());
             }
         }
         // Only what is news of it is evidence, once it is seen.
-        let grounds = grounds(turn, news);
-        delivered = row.iter().filter(|(c, _)| news.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
-        let along = |column: u16| !news.contains(&column) && turn.compared.iter().any(|(c, _)| *c == column);
+        let grounds = grounds(turn, changed);
+        let is_news = |column: u16| changed.contains(&column) || kept.get(column).is_some();
+        delivered = row.iter().filter(|(c, _)| is_news(*c)).map(|(c, cell)| (c, cell.clone())).collect();
+        let along = |column: u16| !is_news(column) && turn.compared.iter().any(|(c, _)| *c == column);
         carried = row.iter().filter(|(c, _)| along(*c)).map(|(c, cell)| (c, cell.clone())).collect();
         from = turn.shown.iter().filter(|(c, _)| grounds.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
     }
-    let there = entry.side_mut(turn.from.other());
-    there.pending.push(Pending { row: Some(delivered), from: Some(from), carried, back: Row::default(), over: Vec::new(), job: turn.job, exports: 0 });
+    let [here, there] = entry.both_mut(turn.from);
+    there.due.retain(|c| delivered.get(c).is_none());
+    // What it keeps, and this side was not told of, counts as a change once it is seen.
+    let mut untold: Vec<u16> = there.untold.extract_if(.., |c| delivered.get(*c).is_some()).collect();
+    if let Some(News { kept, .. }) = news {
+        untold.extend(kept.iter().map(|(c, _)| c).filter(|c| !there.was_told(*c, here)));
+    }
+    let back = delivered.iter().filter(|(c, _)| untold.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
+    delivered.retain(|c| !untold.contains(&c));
+    there.pending.push(Pending { row: Some(delivered), from: Some(from), carried, back, over: Vec::new(), job: turn.job, exports: 0 });
     if there.pending.len() > PENDING_MAX {
         let first = there.pending.remove(0);
         let Pending { row: second, back, .. } = &mut there.pending[0];
@@ -373,48 +411,6 @@ fn winner(entry: &Entry, turn: &Turn<'_>) -> Option<Side> {
             }
         }
     }
-}
-
-/// One side's change of these columns is void, and what the other one has goes to it, whatever that is by then.
-fn void(entry: &mut Entry, loser: Side, lost: &[u16], won: &[u16]) {
-    let held = entry.side_mut(loser);
-    let exported = held.exported.clone().unwrap_or_default();
-    let base = held.base.get_or_insert_default();
-    exported.iter().filter(|(c, _)| lost.contains(c)).for_each(|(c, cell)| base.set(c, cell.clone()));
-    // What it was told before counts as not told.
-    held.pending.iter_mut().filter_map(|p| p.from.as_mut()).for_each(|from| won.iter().for_each(|c| from.drop(*c)));
-    let held = entry.side_mut(loser.other());
-    if let Some(base) = &mut held.base {
-        won.iter().for_each(|c| base.drop(*c));
-    }
-}
-
-/// The same, where the winner's change stands against the loser's: if the winner takes what was delivered of that one, it
-/// loses its own by it, and gets it back.
-fn settled_for(entry: &mut Entry, winner: Side, lost: &[u16], won: &[u16]) {
-    void(entry, winner.other(), lost, won);
-    let held = entry.side_mut(winner);
-    held.pending.iter_mut().for_each(|p| p.over.extend(won));
-    held.drop_overridden();
-}
-
-/// Gives a side back what it had changed in these columns, and what a delivery that did not know of it has overwritten:
-/// the other side has it by now, and what was delivered of it there counts as a change like any other. Gives the columns there.
-fn give_back(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16]) -> Vec<u16> {
-    let there: Vec<u16> = turn.compared.iter().filter(|(_, reads)| reads.iter().any(|c| columns.contains(c))).map(|(c, _)| *c).collect();
-    void(entry, turn.from, columns, &there);
-    let held = entry.side_mut(turn.from.other());
-    for pending in &mut held.pending {
-        for row in pending.row.iter_mut().chain([&mut pending.carried]) {
-            for column in &there {
-                row.get(*column).cloned().into_iter().for_each(|cell| pending.back.set(*column, cell));
-                row.drop(*column);
-            }
-        }
-        pending.from.iter_mut().for_each(|from| columns.iter().for_each(|c| from.drop(*c)));
-    }
-    held.pending.retain(|p| p.is_news() || !p.carried.is_empty() || !p.back.is_empty());
-    there
 }
 
 /// A conflict that was found in the other side's export, in the columns that this side exports as it did then.
@@ -459,27 +455,4 @@ fn park(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16], before: Option<Park
     let columns = columns.iter().map(|c| (*c, grounds(turn, &[*c]))).collect();
     entry.parked = Some(Parked { job: turn.job, from: turn.from, columns, deleted_by: None });
     told
-}
-
-/// Settles a parked record: the side that wins is the only one that has changed it. What it has comes to the other side
-/// with its next export.
-pub fn settle(entry: &mut Entry, winner: Side, columns: &[u16]) {
-    let Some(parked) = &mut entry.parked else { return };
-    let from = parked.from;
-    let deleted_by = parked.deleted_by;
-    let settled: Vec<_> = parked.columns.extract_if(.., |(c, _)| columns.contains(c)).collect();
-    if parked.columns.is_empty() {
-        entry.parked = None;
-        entry.sides.iter_mut().for_each(Held::drop_overridden);
-    }
-    if let Some(deleter) = deleted_by {
-        return settle_deleted(entry, winner, deleter);
-    }
-    let columns: Vec<u16> = settled.iter().map(|(c, _)| *c).collect();
-    let grounds: Vec<u16> = settled.into_iter().flat_map(|(_, grounds)| grounds).collect();
-    if winner == from {
-        settled_for(entry, winner, &columns, &grounds);
-    } else {
-        settled_for(entry, winner, &grounds, &columns);
-    }
 }

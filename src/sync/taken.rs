@@ -13,6 +13,8 @@ pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> O
     let before = |earlier: &[Pending], column: u16| earlier.iter().rev().find_map(|p| said(p, column)) == Some(true);
     let mut seen = None;
     let mut awaited = false;
+    // As the side was once it had taken those before, where each of them may be seen.
+    let mut state = was.cloned();
     for (i, pending) in entry.sides[at].pending.iter().enumerate() {
         let Some(row) = &pending.row else { continue };
         let here = || row.iter().filter(|(c, _)| turn.shown.get(*c).is_some());
@@ -20,7 +22,7 @@ pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> O
         // earlier delivery says so itself.
         let earlier = &entry.sides[at].pending[..i];
         let carried = pending.carried.iter().filter(|(c, _)| was.is_some() && turn.shown.get(*c).is_some() && !before(earlier, *c));
-        let mut news = here().chain(carried).filter(|(c, cell)| was.is_none_or(|was| was.get(*c).is_none_or(|w| !(turn.same)(w, cell)))).peekable();
+        let mut news = here().chain(carried).filter(|(c, cell)| state.as_ref().is_none_or(|was| was.get(*c).is_none_or(|w| !(turn.same)(w, cell)))).peekable();
         if row.is_empty() && news.peek().is_none() {
             // Its news were given back: that nothing is seen of what it carried tells nothing, and it may still be taken.
             continue;
@@ -47,6 +49,11 @@ pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> O
             }
         };
         if taken {
+            drop(news);
+            if let Some(state) = state.as_mut().filter(|_| turn.parts != [false; 2]) {
+                state.overlay(&pending.carried);
+                state.overlay(row);
+            }
             seen = Some(i);
             awaited = false;
         } else {

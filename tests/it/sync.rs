@@ -5,6 +5,7 @@ mod databases;
 mod decided;
 mod live;
 mod model;
+mod parts;
 
 use std::cell::Cell;
 use std::fs;

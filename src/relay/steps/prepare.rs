@@ -1,7 +1,6 @@
 //! Seal the original and make B's file: what is true of a job before anything is sent.
 
 use std::collections::{HashMap, HashSet};
-
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,14 +25,13 @@ use crate::error::{Blame, Error, Kind, Result};
 use crate::formats::packed::unpack;
 use crate::formats::text::Type;
 use crate::formats::{Output, Room};
-use crate::job::{Delivery, Event, Job, Made, Name, Next, PartMade, Progress, Seal};
+use crate::job::{Delivery, Event, Job, JobId, Made, Name, Next, PartMade, Progress, Seal};
 use crate::journal::memory::GroupMemory;
 use crate::naming::{self, Facts};
 use crate::points;
 use crate::sync::Compare;
 use crate::sync::deleted::Deletes;
 use crate::sync::export::Told;
-
 use crate::transform::changes::Changes;
 use crate::transform::corrected;
 use crate::transform::group::{Grouping, Groups};
@@ -162,9 +160,7 @@ pub(super) fn prepare_steps(w: &World, job: &mut Job) -> Result<Vec<Event>> {
         return Ok(vec![Event::Sealed(seal), Event::Superseded { by }]);
     }
     let made = match &route.transformation {
-        None => {
-            Made { size: seal.size, hash: seal.hash.clone(), in_work: false, counts: None, remarks: Vec::new(), staged: false, conflicts: 0, parts: Vec::new() }
-        }
+        None => Made { size: seal.size, hash: seal.hash.clone(), ..Made::default() },
         Some(_) => match unhashed {
             None => {
                 w.record_one(job, Event::Sealed(seal.clone()))?;
@@ -225,16 +221,8 @@ fn empty(route: &Route, seal: Seal) -> Result<Vec<Event>> {
     if route.source.empty == Empty::Fail {
         return Err(Error::file("the file is empty").at("seal").hint("A wrote nothing: export again; empty = \"skip\" archives such files"));
     }
-    let made = Made {
-        size: 0,
-        hash: seal.hash.clone(),
-        in_work: false,
-        counts: Some(Counts::default()),
-        remarks: vec!["the file is empty: nothing was sent".into()],
-        staged: false,
-        conflicts: 0,
-        parts: Vec::new(),
-    };
+    let made =
+        Made { hash: seal.hash.clone(), counts: Some(Counts::default()), remarks: vec!["the file is empty: nothing was sent".into()], ..Made::default() };
     Ok(vec![Event::Sealed(seal), Event::Transformed { made, deliveries: Vec::new() }])
 }
 
@@ -275,6 +263,12 @@ pub(super) fn read_failed(e: &std::io::Error, path: &Path) -> Error {
     if error.blame() == Blame::Stopped { error } else { Error::io(Blame::File, "read", path, e) }
 }
 
+/// What a comparison has found beside what is sent.
+struct Compared {
+    conflicts: u64,
+    owed: Vec<JobId>,
+}
+
 /// Runs a job's records through the map, with the rejects in its work folder; what B has refused is rejected too.
 fn map_records(
     w: &World,
@@ -282,7 +276,7 @@ fn map_records(
     (original, seal): (&Path, &Seal),
     parts: &mut Parts<'_>,
     refused: Option<Refused>,
-) -> Result<(Outcome, u64)> {
+) -> Result<(Outcome, Compared)> {
     let Some(spec) = &route.transformation else { return Err(Error::relay("nothing to transform")) };
     let work = w.work(job);
     durable::make_folder(&work, 0o700)?;
@@ -301,23 +295,23 @@ fn map_records(
     let mut conflicts = Conflicts::new(work.join("conflicts.csv"), route.rejects_delimiter)?;
     let mut tell = |told: &Told| conflicts.put(told);
     let mut memory;
-    let mut compare;
-    let changes: Option<&mut dyn Changes> = match &route.sync {
+    let mut compare = match &route.sync {
         None => None,
         Some(of) => {
             memory = GroupMemory::open(&w.journal, &of.group, job.id)?;
-            compare = Compare::new(of, spec, &mut memory, sync::export(of, job, seal), &mut tell)?;
-            Some(&mut compare)
+            Some(Compare::new(of, spec, &mut memory, sync::export(of, job, seal), &mut tell)?)
         }
     };
+    let changes = compare.as_mut().map(|c| c as &mut dyn Changes);
     let mut parts = |number: usize| parts(number);
     let how = Work { parts: Some(&mut parts), rejects: &mut rejects as &mut dyn Rejects, scratch: &work, stop: &w.stop, refused, changes, explain: None };
     let outcome = spec.run(vec![source], how)?;
+    let owed = compare.map(|c| c.owed.into_iter().collect()).unwrap_or_default();
     conflicts.finish()?;
     if let Ok(rejects) = durable::open_file(&rejects_path) {
         durable::sync_file(&rejects, &rejects_path)?;
     }
-    Ok((outcome, conflicts.count))
+    Ok((outcome, Compared { conflicts: conflicts.count, owed }))
 }
 
 /// Rejects what B has refused of the records that were sent; gives how many they are.
@@ -345,7 +339,7 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
         let output = BufWriter::with_capacity(durable::CHUNK_BYTES, output);
         Ok((Box::new(output) as Output, member_name(&name)))
     };
-    let (outcome, conflicts) = map_records(w, (route, job), (original, seal), &mut parts, None)?;
+    let (outcome, found) = map_records(w, (route, job), (original, seal), &mut parts, None)?;
     let mut made = Vec::new();
     for part in 0..outcome.parts.max(1) {
         let (part, out) = (unfinished(part), work.join(part_name(part)));
@@ -363,7 +357,17 @@ pub(super) fn transform(w: &World, route: &Route, job: &Job, original: &Path, se
     let size = made.iter().map(|p| p.size).sum();
     let hash = made.first().map(|p| p.hash.clone()).unwrap_or_default();
     let parts = if route.transformation.as_ref().is_some_and(|t| t.split.is_some()) { made } else { Vec::new() };
-    Ok(Made { size, hash, in_work: true, counts: Some(outcome.counts), remarks: outcome.remarks, staged: route.sync.is_some(), conflicts, parts })
+    Ok(Made {
+        size,
+        hash,
+        in_work: true,
+        counts: Some(outcome.counts),
+        remarks: outcome.remarks,
+        staged: route.sync.is_some(),
+        conflicts: found.conflicts,
+        owed: found.owed,
+        parts,
+    })
 }
 
 /// The published name; of a file that is split, that of a part, from 1.

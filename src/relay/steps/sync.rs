@@ -3,8 +3,10 @@
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use super::super::dispatch::Failure;
+use super::super::operate::once_more;
 use super::super::{World, recover, take_ahead};
 use super::finish::finish;
 use super::prepare::{export_of, prepare_steps};
@@ -13,6 +15,7 @@ use crate::config::Route;
 use crate::durable;
 use crate::error::{Blame, Error, Result};
 use crate::job::{Event, Job, JobId, Seal, State};
+use crate::journal::Reader;
 use crate::sync::export::{Export, Purpose, Told};
 use crate::sync::{Exports, Spec};
 use crate::transform::rejects::push_cell;
@@ -23,16 +26,25 @@ pub const CONFLICT_COLUMNS: [&str; 5] = ["_key", "_column", "_base", "_a", "_b"]
 /// An export, as it is compared.
 pub(super) fn export(spec: &Spec, job: &Job, seal: &Seal) -> Export {
     let holds = if seal.partial { Exports::Incremental } else { spec.exports };
-    Export { job: job.id, modified_ns: made_ns(job, seal), holds, purpose: Purpose::Send, deletions: job.deletions }
+    Export { job: job.id, modified_ns: made_ns(job, seal), holds, purpose: job.purpose, deletions: job.deletions }
 }
 
 /// The job whose later full export makes this one pointless.
 pub(super) fn superseded_by(w: &World, spec: &Spec, job: &Job, seal: &Seal) -> Result<Option<JobId>> {
-    if seal.partial || spec.exports == Exports::Incremental {
+    if seal.partial {
         return Ok(None);
     }
     let Some((_, meta)) = w.journal.reader()?.group(&spec.group)? else { return Ok(None) };
-    let last = meta.last[meta.side_of(spec).at()].clone().filter(|last| last.full && last.job != job.id);
+    let last = meta.last[meta.side_of(spec).at()].clone().filter(|last| last.job != job.id);
+    if spec.exports == Exports::Incremental {
+        // It may hold what no other one holds: it is relayed.
+        if let Some(later) = last.filter(|last| made_ns(job, seal) < last.modified_ns) {
+            let (id, file) = (job.id, job.file.to_string());
+            tracing::warn!(job = id, %file, "it was written before the export of job {}, which is relayed: what both hold goes to B with its old values", later.job);
+        }
+        return Ok(None);
+    }
+    let last = last.filter(|last| last.full);
     let later = last.filter(|last| last.job > job.id || made_ns(job, seal) < last.modified_ns.min(job.received_at.as_nanosecond())).map(|last| last.job);
     // Of two that waited, the later one is relayed. One that came later and is older is a surprise.
     if let Some(by) = later.filter(|by| *by < job.id) {
@@ -158,6 +170,29 @@ fn give_up_older(w: &World, route: &Route, job: &Job) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has the exports of the opposite route read once more that hold what this job has found to have won.
+pub(super) fn read_again(w: &World, job: &Job) -> Result<()> {
+    let owed = job.made.iter().flat_map(|m| &m.owed);
+    for of in owed {
+        if let Some(again) = owed_of(w, &w.journal.reader()?, *of)? {
+            tracing::info!(job = again.id, route = again.route, file = %again.file, "the export of job {of} is read once more: it holds what has won against job {}", job.id);
+            w.owed.lock().unwrap_or_else(PoisonError::into_inner).push(again);
+        }
+    }
+    Ok(())
+}
+
+/// A job that reads an archived export once more, for what it owes the other side; none: it is not there any more.
+pub fn owed_of(w: &World, reader: &Reader, of: JobId) -> Result<Option<Job>> {
+    let Some(job) = reader.job(of)?.map(|row| row.job) else { return Ok(None) };
+    let original = job.replay_of.unwrap_or(of);
+    let archived = reader.job(original)?.and_then(|row| row.job.path).is_some_and(|p| PathBuf::from(p).is_file());
+    if job.state != State::Delivered || !archived || w.route(&job.route).is_none() {
+        return Ok(None);
+    }
+    once_more(w, &job, Purpose::Again).map(Some)
 }
 
 /// Folds what was published into the group's memory, so that the next job need not wait for it.
