@@ -263,9 +263,14 @@ pub fn lost(e: &std::io::Error) -> Error {
 /// Makes a request, and once more where the kept connection turned out to be gone before it.
 pub fn send_afresh(session: &mut dyn Session, send: &mut dyn FnMut(&mut dyn Session) -> Result<()>) -> Result<()> {
     match send(session) {
-        Err(e) if e.kind() == Kind::Stale => send(session).map_err(|e| if e.kind() == Kind::Stale { e.kind_of(Kind::Lost) } else { e }),
+        Err(e) if e.kind() == Kind::Stale => send(session).map_err(stale_is_lost),
         sent => sent,
     }
+}
+
+/// A connection that is gone is a lost one to whoever does not try again.
+fn stale_is_lost(e: Error) -> Error {
+    if e.kind() == Kind::Stale { e.kind_of(Kind::Lost) } else { e }
 }
 
 /// A folder that is missing at B.

@@ -466,10 +466,14 @@ impl Job {
 
 /// A name with its job's number before it, cut where it would be too long for a file system.
 pub fn numbered(id: JobId, name: &[u8]) -> Name {
+    numbered_ending(id, name, b"")
+}
+
+/// The same with an ending behind it.
+pub fn numbered_ending(id: JobId, name: &[u8], ending: &[u8]) -> Name {
     let prefix = format!("{id}_");
-    let room = crate::naming::NAME_BYTES_MAX - prefix.len();
-    let name = if name.len() > room { &name[name.len() - room..] } else { name };
-    Name([prefix.as_bytes(), name].concat())
+    let room = crate::naming::NAME_BYTES_MAX - prefix.len() - ending.len();
+    Name([prefix.as_bytes(), &name[name.len().saturating_sub(room)..], ending].concat())
 }
 
 /// The job's number and the name of a claimed or archived file, `17_clients.csv`.

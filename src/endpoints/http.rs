@@ -261,7 +261,7 @@ impl Session for HttpSession {
         let mut bytes = Counted { inner: from, total: 0 };
         let url = self.url(path);
         let put = self.request("PUT", &url, &[], Some(Body { from: &mut bytes, size }), None);
-        let answer = put.map_err(|e| if e.kind() == Kind::Stale { e.kind_of(Kind::Lost) } else { e })?;
+        let answer = put.map_err(super::stale_is_lost)?;
         match answer.code {
             200..=299 => Ok(bytes.total),
             _ => Err(self.refused(&answer, "PUT", path)),

@@ -93,8 +93,8 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
         412 => Error::endpoint(text).kind_of(Kind::Exists),
         // A gateway gave up on the server behind it: whether that one did what was asked is unknown.
         408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint(WAITS),
-        // No part of a file was asked for, and one that is still made is none.
         207 => Error::endpoint(text).hint("what it says there has failed: ask the server's keeper, with these words"),
+        // No part of a file was asked for, and one that is still made is none.
         200..=299 => Error::endpoint(text).hint("that is no whole file: it is asked for again by itself"),
         // A server that fails while it takes a file may have it all the same.
         500 if what == "PUT" => Error::endpoint(text).kind_of(Kind::Doubtful).hint(WAITS),

@@ -25,7 +25,8 @@ pub(super) fn is_part(part: &str) -> bool {
 pub(super) fn misnamed<'n>(path: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let mut path = path.peekable();
     while let Some(part) = path.next() {
-        if if path.peek().is_some() { !is_name(part) } else { !is_part(part) } {
+        let fits = if path.peek().is_some() { is_name(part) } else { is_part(part) };
+        if !fits {
             return Some(part);
         }
     }

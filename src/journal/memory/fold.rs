@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use rusqlite::{OptionalExtension, params};
 
 use super::super::{Journal, Reader, broken, to_text};
-use super::leaf::{Leaf, checked, pack_leaves, sum_of, unpack_piece};
+use super::leaf::{LEAF_BYTES, Leaf, checked, pack_leaves, sum_of, unpack_piece};
 use super::{ALL_PARTS, Change, drop_stage, effective, id_from, part_of, unusable};
 use crate::error::{Kind, Result};
 use crate::job::JobId;
@@ -17,7 +17,7 @@ use crate::sync::entry::Id;
 const BESIDE_BYTES: i64 = 1024 * 1024;
 const BESIDE_BYTES_MAX: i64 = 16 * 1024 * 1024;
 /// What most leaves hold.
-const LEAF_BYTES_USUAL: i64 = 3 * 1024;
+const LEAF_BYTES_USUAL: i64 = LEAF_BYTES as i64 * 3 / 4;
 /// So many leaves are written in one transaction.
 const LEAVES_AT_ONCE: usize = 256;
 

@@ -10,7 +10,7 @@ use crate::sync::entry::{Id, damaged};
 
 /// A leaf is no larger, unless one entry alone is: it stands in one page of the database then, with what tells it there, and
 /// one entry is found without reading others around it.
-const LEAF_BYTES: usize = 4000;
+pub(super) const LEAF_BYTES: usize = 4000;
 
 pub(super) fn sum_of(data: &[u8]) -> i64 {
     xxh3_64(data).cast_signed()

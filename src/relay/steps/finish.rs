@@ -147,11 +147,7 @@ fn archive_one(w: &World, from: &Path, to: &Path, how: ArchiveCompress, folders:
 
 /// The name of a job's original in the archive, where it is stored compressed.
 pub(super) fn packed_name(job: &Job) -> Name {
-    let name = job.claimed_name().0;
-    let number = name.len() - crate::job::parse_numbered(&name).map_or(0, |(_, own)| own.len());
-    // A long name loses its beginning, as for the number.
-    let surplus = (name.len() + PACKED.len()).saturating_sub(naming::NAME_BYTES_MAX);
-    Name([&name[..number], &name[number + surplus..], PACKED].concat())
+    crate::job::numbered_ending(job.id, job.file.last(), PACKED)
 }
 
 /// Where a job's original was archived by an attempt that was cut before it was recorded, perhaps before midnight.
