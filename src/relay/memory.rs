@@ -218,11 +218,12 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     let parked = parked_by(&mut memory, id)?;
     let exports = if routes.iter().all(|(_, spec)| spec.exports == Exports::Full) { Exports::Full } else { Exports::Incremental };
     let mut owed: BTreeMap<Side, BTreeSet<Option<JobId>>> = BTreeMap::new();
-    let (mut open, mut keys) = (0, Vec::new());
+    let (mut open, mut keys, mut winners) = (0, Vec::new(), BTreeSet::new());
     for (entry_id, mut entry) in parked {
         let before = entry.clone();
         for (winner, columns) in decisions(&before, take, &meta) {
             won::settle(&mut entry, winner, &columns);
+            winners.insert(winner);
             let again = after_settling(&before, &entry, winner, &meta.last, exports);
             for (side, job) in again {
                 owed.entry(side).or_default().insert(job);
@@ -258,7 +259,12 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
         let again: Vec<Job> = exports.iter().flatten().filter_map(|of| owed_of(w, reader, *of).transpose()).collect::<Result<_>>()?;
         let numbers: Vec<String> = again.iter().map(|job| job.id.to_string()).collect();
         if !numbers.is_empty() {
-            answer.done.push(format!("what side {} has goes to the other one with job {}", side.word(), numbers.join(", ")));
+            let numbers = numbers.join(", ");
+            answer.done.push(if winners.contains(&side) {
+                format!("what side {} has goes to the other one with job {numbers}", side.word())
+            } else {
+                format!("side {} gets its own again with job {numbers}, behind what was sent to it before", side.other().word())
+            });
         }
         if again.len() < exports.len() {
             answer.done.push(format!("what side {} has goes to the other one with its next export that holds it", side.word()));

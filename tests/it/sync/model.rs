@@ -227,6 +227,7 @@ impl History {
         let key = format!("K{}", self.chance.below(self.keys));
         let value = format!("{}{}", ["a", "b"][side], self.authors.len());
         let column = self.chance.below(3) as usize;
+        // Where exports hold what has changed alone, each program gives its new records numbers of its own.
         if self.holds != FULL && !self.programs[side].records.contains_key(&key) && key != format!("K{side}") && key != format!("K{}", side + 2) {
             return;
         }

@@ -29,7 +29,8 @@ fn what_an_operator_settles_is_sent_and_nothing_older_with_it() {
     let (x, job) = in_conflict();
     x.a("2;new;1\n").ok();
     assert_eq!(x.to_b(), ["2,NEW,1,modified"]);
-    x.w.run(&["resolve", &job, "--take", "a"]).ok().says("what side a has goes to the other one with job");
+    let told = x.w.run(&["resolve", &job, "--take", "a"]).ok();
+    told.says("what side a has goes to the other one with job").says("side a gets its own again with job");
     x.w.once().ok();
     assert_eq!(x.to_b(), ["1,KA,1,modified"]);
     // What was sent to A before that may overwrite what has won there: it comes again, behind it.
