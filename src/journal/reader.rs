@@ -155,13 +155,11 @@ impl Reader {
         Ok(ids.into_iter().next())
     }
 
-    /// Whether a route relayed another file between these two jobs.
+    /// Whether a route relayed another file between these two jobs. One that is read once more for what it owes is none.
     pub fn relayed_between(&self, route: &str, after: JobId, before: JobId) -> Result<bool> {
-        let ids = self.ids(
-            "SELECT id FROM jobs WHERE route = ? AND id > ? AND id < ? AND state IN ('delivered', 'delivering', 'waiting', 'unconfirmed') LIMIT 1",
-            params![route, after, before],
-        )?;
-        Ok(!ids.is_empty())
+        let sql = "SELECT id FROM jobs WHERE route = ? AND id > ? AND id < ? AND state IN ('delivered', 'delivering', 'waiting', 'unconfirmed')
+            AND NOT (replay_of IS NOT NULL AND EXISTS (SELECT 1 FROM events WHERE job = jobs.id AND seq = 1 AND event = '{\"event\":\"owed\"}')) LIMIT 1";
+        Ok(!self.ids(sql, params![route, after, before])?.is_empty())
     }
 
     /// Whether a file that is left in place was taken as it is now.

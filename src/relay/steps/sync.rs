@@ -174,12 +174,19 @@ fn give_up_older(w: &World, route: &Route, job: &Job) -> Result<()> {
 
 /// Has the exports of the opposite route read once more that hold what this job has found to have won.
 pub(super) fn read_again(w: &World, job: &Job) -> Result<()> {
-    let owed = job.made.iter().flat_map(|m| &m.owed);
+    // What a job that was given up has found is not true.
+    let owed = job.made.iter().filter(|_| job.state != State::Superseded).flat_map(|m| &m.owed);
     for of in owed {
-        if let Some(again) = owed_of(w, &w.journal.reader()?, *of)? {
-            tracing::info!(job = again.id, route = again.route, file = %again.file, "the export of job {of} is read once more: it holds what has won against job {}", job.id);
-            w.owed.lock().unwrap_or_else(PoisonError::into_inner).push(again);
-        }
+        let Some(again) = owed_of(w, &w.journal.reader()?, *of)? else {
+            tracing::warn!(
+                job = job.id,
+                route = job.route,
+                "the export of job {of} is no longer in the archive: what has won in it is sent once its side exports it again"
+            );
+            continue;
+        };
+        tracing::info!(job = again.id, route = again.route, file = %again.file, "the export of job {of} is read once more: it holds what has won against job {}", job.id);
+        w.owed.lock().unwrap_or_else(PoisonError::into_inner).push(again);
     }
     Ok(())
 }

@@ -68,6 +68,10 @@ fn what_a_rule_decides_goes_to_the_side_that_has_lost() {
     // B has imported that or not; its user has set another name, and A's wins.
     x.b("1,KB,1\n").ok();
     assert_eq!((x.to_b(), x.to_a()), (vec!["1,KA,1,modified".to_owned()], nothing()));
+    // What was read once more is no later export.
+    x.w.run(&["replay", "3"]).ok();
+    x.w.once().ok();
+    assert_eq!((x.to_b(), x.to_a()), (nothing(), nothing()));
     x.a("2;q;1\n").ok();
     x.b("2,Q,1\n").ok();
     assert_eq!((x.to_b(), x.to_a()), (vec!["2,Q,1,modified".to_owned()], nothing()));
