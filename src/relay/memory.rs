@@ -255,8 +255,8 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
         durable::remove(&file)?;
     }
     let mut jobs: Vec<Job> = Vec::new();
-    for (side, exports) in owed {
-        let again: Vec<Job> = exports.iter().flatten().filter_map(|of| owed_of(w, reader, *of).transpose()).collect::<Result<_>>()?;
+    for (side, shown_by) in owed {
+        let again: Vec<Job> = shown_by.iter().flatten().filter_map(|of| owed_of(w, reader, *of).transpose()).collect::<Result<_>>()?;
         let numbers: Vec<String> = again.iter().map(|job| job.id.to_string()).collect();
         if !numbers.is_empty() {
             let numbers = numbers.join(", ");
@@ -266,7 +266,7 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
                 format!("side {} gets its own again with job {numbers}, behind what was sent to it before", side.other().word())
             });
         }
-        if again.len() < exports.len() {
+        if again.len() < shown_by.len() {
             answer.done.push(format!("what side {} has goes to the other one with its next export that holds it", side.word()));
         }
         jobs.extend(again);

@@ -167,6 +167,10 @@ impl Row {
     pub fn drop(&mut self, column: u16) {
         self.retain(|c| c != column);
     }
+    /// The cells of some columns.
+    pub fn only(&self, wanted: impl Fn(u16) -> bool) -> Row {
+        Row(self.0.iter().filter(|(c, _)| wanted(*c)).cloned().collect())
+    }
     /// Keeps the cells of some columns.
     pub fn retain(&mut self, kept: impl Fn(u16) -> bool) {
         self.0.retain(|(c, _)| kept(*c));

@@ -208,8 +208,8 @@ impl<'c> Compare<'c> {
             // The opposite route is new: what was delivered so far is what the other side has.
             let (here, there) = if self.side == Side::A { (&shown, &mapped) } else { (&mapped, &shown) };
             if self.side == Side::B || marks.mapped == prepared.mapped_mark(values, &mut self.scratch) {
-                entry.sides[0] = settled(here);
-                entry.sides[1] = settled(there);
+                entry.sides[0] = Held::agreed(here);
+                entry.sides[1] = Held::agreed(there);
             }
         }
         let (here, there) = (self.transformation.reading.clone(), opposite.reading.clone());
@@ -253,7 +253,7 @@ impl<'c> Compare<'c> {
         }
         // A first export of what was imported long ago may be one of all records.
         let held = known.side(self.side);
-        let echoed = turn.parts[0] && held.exported.is_some() && held.shown_after(&turn.shown, turn.same).is_some();
+        let echoed = turn.parts[0] && !self.meta.echoes[self.side.at()] && held.exported.is_some() && held.shown_after(&turn.shown, turn.same).is_some();
         if let Some(e) = failed.into_inner() {
             return Err(e);
         }
@@ -296,7 +296,7 @@ impl<'c> Compare<'c> {
                     _ => false,
                 };
                 self.differing += u64::from(prepared.compared.iter().any(|(_, c)| differs(*c)));
-                *entry.side_mut(self.side) = settled(&shown);
+                *entry.side_mut(self.side) = Held::agreed(&shown);
             }
         }
         self.stage(id, &entry)
@@ -328,11 +328,6 @@ impl<'c> Compare<'c> {
         let name = |column: u16| self.meta.name(self.side.other(), column);
         Value::map(prepared.targets.iter().map(|(_, c)| (name(*c).into(), row.get(*c).map_or(Value::Null, Cell::value))).collect())
     }
-}
-
-/// What both sides agree on.
-fn settled(row: &Row) -> Held {
-    Held { exported: Some(row.clone()), base: Some(row.clone()), ..Held::default() }
 }
 
 impl Changes for Compare<'_> {

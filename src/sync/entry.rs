@@ -123,6 +123,10 @@ pub struct Held {
 }
 
 impl Held {
+    /// A record that both sides agree on.
+    pub fn agreed(row: &Row) -> Self {
+        Self { exported: Some(row.clone()), base: Some(row.clone()), ..Self::default() }
+    }
     /// The record as the side will have it once it has taken what was delivered; none: it has none.
     pub fn view(&self) -> Option<Row> {
         self.taken(|_| None)
@@ -157,7 +161,7 @@ impl Held {
             self.pending.iter().rev().find_map(of)
         };
         let lost = |column: u16, cell: &Cell| self.due.get(column).is_some() || said(column).is_some_and(|said| said.is_none_or(|said| !same(&said, cell)));
-        self.view().map(|view| view.iter().filter(|(c, cell)| lost(*c, cell)).map(|(c, cell)| (c, cell.clone())).collect()).unwrap_or_default()
+        self.view().iter().flat_map(Row::iter).filter(|(c, cell)| lost(*c, cell)).map(|(c, cell)| (c, cell.clone())).collect()
     }
     /// The delivery, by its place, after which the side has just what it shows: a side that exports what it has imported
     /// shows each of them, even if a later one has some of the same values; none: there is none.

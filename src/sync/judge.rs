@@ -133,8 +133,7 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     let ours = entry.side_mut(turn.from);
     if let (Some(base), Some(was)) = (&mut ours.base, &was) {
         // A column that was never seen before is no change: the export, or the map, has become wider.
-        let new: Vec<_> = turn.shown.iter().filter(|(c, _)| was.get(*c).is_none()).map(|(c, cell)| (c, cell.clone())).collect();
-        new.into_iter().for_each(|(c, cell)| base.set(c, cell));
+        base.overlay(&turn.shown.only(|c| was.get(c).is_none()));
     }
     ours.deleting = false;
     if entry.parked.as_ref().is_some_and(|p| p.deleted_by == Some(turn.from)) {
@@ -201,16 +200,15 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
             }
         }
     }
+    entry.parked = waits;
     // What waits for an operator is not brought again.
-    let waiting = std::mem::replace(&mut entry.parked, waits);
     let kept = endangered(entry, turn);
-    let waits = std::mem::replace(&mut entry.parked, waiting);
     if wanted.is_empty() && kept.is_empty() {
-        entry.parked = waits;
         return if told.is_empty() { Verdict::Unchanged } else { Verdict::Parked(told) };
     }
     // The record goes as the other side will have it by then; seen there, what comes back is a change like any other.
     let coming = entry.side(turn.from.other()).coming();
+    let waits = entry.parked.take();
     let verdict = send(entry, turn, Some(News { changed: &wanted, kept: &kept }), coming);
     if let Some(pending) = entry.side_mut(turn.from.other()).pending.last_mut() {
         returning.iter().for_each(|c| pending.carried.drop(*c));
@@ -254,11 +252,11 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
         }
         overwritten.extend(stale);
         let (Some(row), base) = (pending.row, &mut entry.sides[at].base) else { continue };
-        let here = row.iter().filter(|(c, _)| turn.shown.get(*c).is_some() && !overruled.contains(c)).map(|(c, cell)| (c, cell.clone())).collect::<Row>();
+        let here = row.only(|c| turn.shown.get(c).is_some() && !overruled.contains(&c));
         base.get_or_insert_default().overlay(&here);
         if let Some(from) = &pending.from {
             let agreed = |column: u16| !turn.compared.iter().any(|(c, reads)| *c == column && reads.iter().any(|r| overruled.contains(r)));
-            let from: Row = from.iter().filter(|(c, _)| agreed(*c)).map(|(c, cell)| (c, cell.clone())).collect();
+            let from = from.only(agreed);
             entry.sides[1 - at].base.get_or_insert_default().overlay(&from);
         }
     }
@@ -365,10 +363,10 @@ pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<News<'_>>, b
         // Only what is news of it is evidence, once it is seen.
         let grounds = grounds(turn, changed);
         let is_news = |column: u16| changed.contains(&column) || kept.get(column).is_some();
-        delivered = row.iter().filter(|(c, _)| is_news(*c)).map(|(c, cell)| (c, cell.clone())).collect();
+        delivered = row.only(is_news);
         let along = |column: u16| !is_news(column) && turn.compared.iter().any(|(c, _)| *c == column);
-        carried = row.iter().filter(|(c, _)| along(*c)).map(|(c, cell)| (c, cell.clone())).collect();
-        from = turn.shown.iter().filter(|(c, _)| grounds.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
+        carried = row.only(along);
+        from = turn.shown.only(|c| grounds.contains(&c));
     }
     let [here, there] = entry.both_mut(turn.from);
     there.due.retain(|c| delivered.get(c).is_none());
@@ -377,7 +375,7 @@ pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<News<'_>>, b
     if let Some(News { kept, .. }) = news {
         untold.extend(kept.iter().map(|(c, _)| c).filter(|c| !there.was_told(*c, here)));
     }
-    let back = delivered.iter().filter(|(c, _)| untold.contains(c)).map(|(c, cell)| (c, cell.clone())).collect();
+    let back = delivered.only(|c| untold.contains(&c));
     delivered.retain(|c| !untold.contains(&c));
     there.pending.push(Pending { row: Some(delivered), from: Some(from), carried, back, over: Vec::new(), job: turn.job, exports: 0 });
     if there.pending.len() > PENDING_MAX {

@@ -1,6 +1,8 @@
 //! Which of the deliveries that wait at a side it has taken. Only what its exports show tells, and deliveries are taken in
 //! their order. Pure.
 
+use std::borrow::Cow;
+
 use super::cell::{Cell, Row};
 use super::entry::{Entry, Pending};
 use super::judge::{Turn, grounds};
@@ -14,7 +16,7 @@ pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> O
     let mut seen = None;
     let mut awaited = false;
     // As the side was once it had taken those before, where each of them may be seen.
-    let mut state = was.cloned();
+    let mut state = was.map(Cow::Borrowed);
     for (i, pending) in entry.sides[at].pending.iter().enumerate() {
         let Some(row) = &pending.row else { continue };
         let here = || row.iter().filter(|(c, _)| turn.shown.get(*c).is_some());
@@ -51,6 +53,7 @@ pub(super) fn last_taken(entry: &Entry, turn: &Turn<'_>, was: Option<&Row>) -> O
         if taken {
             drop(news);
             if let Some(state) = state.as_mut().filter(|_| turn.parts != [false; 2]) {
+                let state = state.to_mut();
                 state.overlay(&pending.carried);
                 state.overlay(row);
             }

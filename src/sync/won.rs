@@ -36,7 +36,7 @@ fn void(entry: &mut Entry, loser: Side, lost: &[u16], won: &[u16]) {
     let held = entry.side_mut(loser);
     let exported = held.exported.clone().unwrap_or_default();
     let base = held.base.get_or_insert_default();
-    exported.iter().filter(|(c, _)| lost.contains(c)).for_each(|(c, cell)| base.set(c, cell.clone()));
+    base.overlay(&exported.only(|c| lost.contains(&c)));
     // What it was told before counts as not told.
     held.pending.iter_mut().filter_map(|p| p.from.as_mut()).for_each(|from| won.iter().for_each(|c| from.drop(*c)));
     let held = entry.side_mut(loser.other());
@@ -94,9 +94,10 @@ pub(super) fn endangered(entry: &Entry, turn: &Turn<'_>) -> Row {
     // That it has taken a deletion, its exports never show.
     let there = entry.side(turn.from.other());
     let hidden = turn.silent || (turn.parts[1] && there.may_lose_its_edit());
-    let lost = entry.endangered(turn.from.other(), turn.same_there);
-    lost.iter()
-        .filter(|(c, _)| (hidden || there.due.get(*c).is_some()) && turn.compared.iter().any(|(column, _)| column == c))
-        .map(|(c, cell)| (c, cell.clone()))
-        .collect()
+    if !hidden && there.due.is_empty() {
+        return Row::default();
+    }
+    let mut lost = entry.endangered(turn.from.other(), turn.same_there);
+    lost.retain(|c| (hidden || there.due.get(c).is_some()) && turn.compared.iter().any(|(column, _)| *column == c));
+    lost
 }
