@@ -7,6 +7,7 @@
 //! It knows every port below it (journal, folders, endpoints) and nothing above it (signals, terminal, web).
 
 mod claims;
+pub mod conflicts;
 pub mod dispatch;
 pub mod engine;
 mod hashing;

@@ -9,9 +9,9 @@ use super::operate::ask;
 use super::{Context, print_line};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::journal::memory::read_entry;
+use crate::journal::memory::{read_entry, read_of};
 use crate::journal::{Journal, Reader, Request, Take};
-use crate::relay::memory::read_decisions;
+use crate::relay::conflicts::read_decisions;
 use crate::sync::Meta;
 use crate::sync::cell::Row;
 use crate::sync::entry::{Entry, Head, Id, Side, id_of};
@@ -120,7 +120,7 @@ const SIDES: [Side; 2] = [Side::A, Side::B];
 impl Known {
     fn show(&self, as_json: bool) -> Result<u8> {
         let (mut records, mut holds, mut awaits, mut parked) = (0u64, [0u64; 2], [0u64; 2], 0u64);
-        self.reader.each_known(Some(self.id), &self.beside, &mut |_, bytes| {
+        self.each(&mut |_, bytes| {
             let (head, _) = Head::read(bytes)?;
             records += 1;
             for side in SIDES.map(Side::at) {
@@ -150,7 +150,7 @@ impl Known {
     fn show_record(&self, key: &[String], as_json: bool) -> Result<u8> {
         let wanted = id_of(key);
         let mut found = None;
-        self.reader.each_known(Some(self.id), &self.beside, &mut |id, bytes| {
+        self.each(&mut |id, bytes| {
             if *id == wanted {
                 found = Some(read_entry(bytes)?.1);
             }
@@ -188,11 +188,15 @@ impl Known {
     }
 
     fn export(&self) -> Result<u8> {
-        self.reader.each_known(Some(self.id), &self.beside, &mut |_, bytes| {
+        self.each(&mut |_, bytes| {
             print_line(&self.json(&read_entry(bytes)?.1).to_string());
             Ok(())
         })?;
         Ok(0)
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&Id, &[u8]) -> Result<()>) -> Result<()> {
+        read_of(&self.name, self.reader.each_known(Some(self.id), &self.beside, each))
     }
 
     fn text(&self, row: &Row, side: Side) -> String {

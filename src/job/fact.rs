@@ -149,6 +149,9 @@ pub struct Made {
     /// The jobs of the opposite route whose exports are to be read once more: they hold records that have won.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<JobId>,
+    /// The jobs that had parked conflicts which are settled, or parked by this one anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unparked: Vec<JobId>,
     /// The parts, where it was split; `size` and `hash` are then those of all and of none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartMade>,

@@ -44,6 +44,11 @@ pub fn unusable(group: &str, why: &str) -> Error {
     ))
 }
 
+/// What was read of a group's memory: if that is damaged, what to do is told with it.
+pub fn read_of<T>(group: &str, read: Result<T>) -> Result<T> {
+    read.map_err(|e| if e.kind() == Kind::Held && e.step().is_none() { unusable(group, "is damaged") } else { e })
+}
+
 /// A group's memory, while a job compares its export with it.
 pub struct GroupMemory {
     journal: Journal,
@@ -78,11 +83,11 @@ impl GroupMemory {
     /// The memory of a group, for a job: what the job staged before is dropped, unless it became true.
     pub fn open(journal: &Journal, name: &str, job: JobId) -> Result<Self> {
         journal.drop_stages(name, job)?;
-        journal.fold_what_is_large(name)?;
+        read_of(name, journal.fold_what_is_large(name))?;
         let reader = journal.reader()?;
         // What an operator settled is staged under one number for all groups: a crash may have come before it was folded in.
         if let Some(other) = reader.group_of_stage(job)? {
-            journal.fold(&other)?;
+            read_of(&other, journal.fold(&other))?;
         }
         let found = reader.group(name)?;
         if found.is_none() && reader.status(LOST)?.is_some_and(|groups| groups.lines().any(|group| group == name)) {
@@ -133,10 +138,6 @@ impl GroupMemory {
         Ok(Some(leaf))
     }
 
-    fn whole<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|e| if e.kind() == Kind::Held && e.step().is_none() { unusable(&self.name, "is damaged") } else { e })
-    }
-
     fn flush(&mut self) -> Result<()> {
         let mut changes = std::mem::take(&mut self.staged);
         if changes.is_empty() {
@@ -165,7 +166,7 @@ impl Memory for GroupMemory {
     }
 
     fn each(&mut self, each: &mut dyn FnMut(&Id, &[u8]) -> Result<()>) -> Result<()> {
-        self.whole(self.reader.each_known(self.group, &self.beside, each))
+        read_of(&self.name, self.reader.each_known(self.group, &self.beside, each))
     }
 
     fn get(&mut self, id: &Id) -> Result<Option<Vec<u8>>> {
@@ -176,7 +177,7 @@ impl Memory for GroupMemory {
             Some(leaf) => Ok(Leaf::of(&leaf)?.find(id)?.map(<[u8]>::to_vec)),
             None => Ok(None),
         });
-        self.whole(found)
+        read_of(&self.name, found)
     }
 
     fn published(&self, job: JobId) -> Result<Option<i128>> {
@@ -205,7 +206,7 @@ impl Reader {
     pub fn group(&self, name: &str) -> Result<Option<(i64, Meta)>> {
         let row = self.connection.query_row("SELECT id, meta FROM sync_groups WHERE name = ?", [name], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?)));
         let row = row.optional().map_err(broken(&self.path))?;
-        row.map(|(id, text)| Ok((id, super::reader::from_text(&text, &self.path)?))).transpose()
+        row.map(|(id, text)| Ok((id, serde_json::from_str(&text).map_err(|_| unusable(name, "is damaged"))?))).transpose()
     }
 
     /// All entries of a group, in order.
@@ -224,10 +225,10 @@ impl Reader {
     /// What was published and is not folded in, the later over the earlier.
     pub fn beside(&self, name: &str) -> Result<BTreeMap<Id, Option<Vec<u8>>>> {
         let mut beside = BTreeMap::new();
-        for job in self.effective(name)? {
+        for job in read_of(name, self.effective(name))? {
             for part in 0..=ALL_PARTS {
                 for data in self.pieces(job, part)? {
-                    beside.extend(unpack_piece(&data)?);
+                    beside.extend(read_of(name, unpack_piece(&data))?);
                 }
             }
         }
@@ -285,8 +286,14 @@ impl Reader {
         rows.collect::<rusqlite::Result<Vec<_>>>().map_err(broken(&self.path))
     }
 
-    /// The jobs whose stages are true and not folded in, in the order in which they became so.
+    /// The jobs whose stages are true and not folded in, in the order in which they became so. All of their pieces are there.
     fn effective(&self, name: &str) -> Result<Vec<JobId>> {
+        let sql = "SELECT count(*) FROM sync_stages s WHERE name = ? AND effective > 0
+            AND bytes <> (SELECT coalesce(sum(length(data)), 0) FROM sync_pieces WHERE job = s.job)";
+        let incomplete = self.connection.prepare_cached(sql).and_then(|mut s| s.query_row([name], |r| r.get::<_, u64>(0))).map_err(broken(&self.path))?;
+        if incomplete > 0 {
+            return Err(damaged());
+        }
         let sql = "SELECT job FROM sync_stages WHERE name = ? AND effective > 0 ORDER BY effective";
         let mut statement = self.connection.prepare_cached(sql).map_err(broken(&self.path))?;
         let rows = statement.query_map([name], |r| r.get(0)).and_then(Iterator::collect);

@@ -82,6 +82,16 @@ pub struct Decision {
     pub a: String,
     /// Side B's value, as edited.
     pub b: String,
+    /// The line that it stands in.
+    #[serde(default)]
+    pub line: u64,
+}
+
+impl Decision {
+    /// Whether an operator has decided anything in it.
+    pub fn says_something(&self) -> bool {
+        self.side.is_some() || self.a == self.b
+    }
 }
 
 /// What became of a request.

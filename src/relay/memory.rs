@@ -3,28 +3,26 @@
 //! Nothing is sent here. What an operator settles goes its usual way: the export is read once more in which the winning side
 //! showed the record last.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::World;
-use super::steps::{CONFLICT_COLUMNS, lies_beside, owed_of};
+use super::steps::owed_of;
+use super::{World, conflicts};
 use crate::config::Route;
 use crate::durable;
-use crate::error::{Blame, Error, Result};
-use crate::formats::{Next, Output, Room};
+use crate::error::{Blame, Result};
+use crate::formats::{Output, Room};
 use crate::job::{Job, JobId, State};
 use crate::journal::memory::{GroupMemory, read_entry};
 use crate::journal::{Answer, Decision, Reader, Take};
 use crate::naming;
-use crate::record::Record;
-use crate::sync::entry::{Entry, Id, Side};
+use crate::sync::entry::{Entry, Head, Id, Side};
 use crate::sync::export::{Deletions, Export, Purpose, WHOLE};
 use crate::sync::owed::after_settling;
 use crate::sync::{Compare, Exports, Memory, Meta, Spec, won};
-use crate::transform::corrected::{bare, sheet};
 use crate::transform::rejects::RejectsCsv;
 use crate::transform::{Source, Work};
 
@@ -60,7 +58,9 @@ pub(super) fn forget(w: &World, reader: &Reader, group: &str, answer: &mut Answe
         answer.refused.push(why);
         return Ok(());
     }
+    let parked = conflicts::parked_in(reader, group);
     w.journal.forget_group(group)?;
+    conflicts::strike(w, reader, group, &parked)?;
     answer.done.push(format!("the group {group} knows nothing any more: with the next export every record is sent"));
     Ok(())
 }
@@ -131,6 +131,7 @@ pub(super) fn rebuild(w: &World, reader: &Reader, group: &str, answer: &mut Answ
     if !answer.refused.is_empty() {
         return Ok(());
     }
+    let parked = conflicts::parked_in(reader, group);
     w.journal.forget_group(group)?;
     w.journal.set_incomplete(group)?;
     let mut differing = 0;
@@ -147,6 +148,7 @@ pub(super) fn rebuild(w: &World, reader: &Reader, group: &str, answer: &mut Answ
         answer.done.push(format!("{}: read {}", route.name, found.path.display()));
     }
     w.journal.complete_group(group)?;
+    conflicts::strike(w, reader, group, &parked)?;
     let (mut both, mut only) = (0u64, [0u64; 2]);
     if let Some((id, _)) = reader.group(group)? {
         reader.each_known(Some(id), &reader.beside(group)?, &mut |_, bytes| {
@@ -218,10 +220,11 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     let parked = parked_by(&mut memory, id)?;
     let exports = if routes.iter().all(|(_, spec)| spec.exports == Exports::Full) { Exports::Full } else { Exports::Incremental };
     let mut owed: BTreeMap<Side, BTreeSet<Option<JobId>>> = BTreeMap::new();
-    let (mut open, mut keys, mut winners) = (0, Vec::new(), BTreeSet::new());
+    let (mut open, mut settled, mut winners) = (0, 0, BTreeSet::new());
+    let mut decided = Decided::of(take);
     for (entry_id, mut entry) in parked {
         let before = entry.clone();
-        for (winner, columns) in decisions(&before, take, &meta) {
+        for (winner, columns) in decided.columns(&before, &meta, answer) {
             won::settle(&mut entry, winner, &columns);
             winners.insert(winner);
             let again = after_settling(&before, &entry, winner, &meta.last, exports);
@@ -231,11 +234,12 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
         }
         open += usize::from(entry.parked.is_some());
         if entry != before {
-            keys.push(entry.key.join(" "));
+            settled += 1;
             memory.stage(&entry_id, Some(entry.to_bytes(None)?))?;
         }
     }
-    if keys.is_empty() {
+    decided.say_what_is_left(id, answer);
+    if settled == 0 {
         answer.refused.push(match take {
             Take::All(_) => format!("no conflict of job {id} is open: it was settled, or a later export has parked it anew (`passerelle history` shows which)"),
             Take::Each(_) => format!(
@@ -248,12 +252,11 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     drop(memory);
     w.journal.adopt_stage(NO_JOB)?;
     w.journal.fold(&spec.group)?;
-    answer.done.push(format!("{} conflicts of job {id} are settled", keys.len()));
-    let tells = |file: &PathBuf| read_decisions(file).is_ok_and(|rows| rows.iter().any(|row| keys.contains(&row.key)));
-    if let Some(file) = lies_beside(w, &job, naming::CONFLICTS).filter(|file| open == 0 && tells(file)) {
-        // Nothing of it waits any more; what both sides had lies in their exports.
-        durable::remove(&file)?;
+    answer.done.push(format!("{settled} conflicts of job {id} are settled"));
+    if open > 0 {
+        answer.done.push(format!("{open} of it are still open"));
     }
+    conflicts::strike(w, reader, &spec.group, &[id])?;
     let mut jobs: Vec<Job> = Vec::new();
     for (side, shown_by) in owed {
         let again: Vec<Job> = shown_by.iter().flatten().filter_map(|of| owed_of(w, reader, *of).transpose()).collect::<Result<_>>()?;
@@ -267,7 +270,12 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
             });
         }
         if again.len() < shown_by.len() {
-            answer.done.push(format!("what side {} has goes to the other one with its next export that holds it", side.word()));
+            let whose = if winners.contains(&side) {
+                format!("what side {} has goes to the other one", side.word())
+            } else {
+                format!("side {} gets its own again", side.other().word())
+            };
+            answer.done.push(format!("{whose} with the next export of side {} that holds it", side.word()));
         }
         jobs.extend(again);
     }
@@ -277,7 +285,7 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
 fn parked_by(memory: &mut GroupMemory, job: JobId) -> Result<Vec<(Id, Entry)>> {
     let mut parked = Vec::new();
     memory.each(&mut |id, bytes| {
-        let (head, _) = crate::sync::entry::Head::read(bytes)?;
+        let (head, _) = Head::read(bytes)?;
         if head.parked {
             let entry = Entry::from_bytes(bytes)?;
             if entry.parked.as_ref().is_some_and(|p| p.job == job) {
@@ -289,23 +297,74 @@ fn parked_by(memory: &mut GroupMemory, job: JobId) -> Result<Vec<(Id, Entry)>> {
     Ok(parked)
 }
 
-/// Which side wins which columns of a parked record.
-fn decisions(entry: &Entry, take: &Take, meta: &Meta) -> Vec<(Side, Vec<u16>)> {
-    let Some(parked) = &entry.parked else { return Vec::new() };
-    let all: Vec<u16> = parked.columns.iter().map(|(c, _)| *c).collect();
-    match take {
-        Take::All(side) => vec![(*side, all)],
-        Take::Each(rows) => {
-            let key = entry.key.join(" ");
-            let mut out = Vec::new();
-            for row in rows.iter().filter(|row| row.key == key) {
-                if row.column == WHOLE && parked.deleted_by.is_some() {
-                    out.extend(row.side.map(|side| (side, Vec::new())));
-                }
-                let Some(column) = all.iter().copied().find(|c| meta.name(parked.from.other(), *c) == row.column) else { continue };
-                out.extend(row.side.or_else(|| agreed(entry, column, row)).map(|side| (side, vec![column])));
+/// So many lines of a conflicts file are told of, each.
+const TOLD_MAX: usize = 20;
+
+/// What an operator has decided.
+enum Decided<'t> {
+    All(Side),
+    /// The rows of each key, and those that settle nothing.
+    Each {
+        rows: HashMap<&'t str, Vec<&'t Decision>>,
+        left: Vec<String>,
+    },
+}
+
+impl<'t> Decided<'t> {
+    fn of(take: &'t Take) -> Self {
+        match take {
+            Take::All(side) => Self::All(*side),
+            Take::Each(all) => {
+                let mut rows: HashMap<&str, Vec<&Decision>> = HashMap::new();
+                all.iter().for_each(|row| rows.entry(&row.key).or_default().push(row));
+                Self::Each { rows, left: Vec::new() }
             }
-            out
+        }
+    }
+
+    /// Which side wins which columns of a parked record.
+    fn columns(&mut self, entry: &Entry, meta: &Meta, answer: &mut Answer) -> Vec<(Side, Vec<u16>)> {
+        let Some(parked) = &entry.parked else { return Vec::new() };
+        let all = || parked.columns.iter().map(|(c, _)| *c);
+        let (rows, left) = match self {
+            Self::All(side) => return vec![(*side, all().collect())],
+            Self::Each { rows, left } => (rows.remove(&*entry.key.join(" ")).unwrap_or_default(), left),
+        };
+        let mut out: Vec<(Side, Vec<u16>)> = Vec::new();
+        for row in rows {
+            let whole = row.column == WHOLE && parked.deleted_by.is_some();
+            let columns: Vec<u16> = all().filter(|c| meta.name(parked.from.other(), *c) == row.column).collect();
+            let side = row.side.or_else(|| columns.first().and_then(|c| agreed(entry, *c, row)));
+            let refused = |why: &str| format!("line {}: {}, {}: {why}", row.line, row.key, row.column);
+            match side {
+                _ if columns.is_empty() && !whole => left.extend(row.says_something().then(|| refused("no such conflict is open"))),
+                Some(side) if out.iter().any(|(before, settled)| *settled == columns && *before != side) => {
+                    answer.refused.push(refused("an earlier line decides otherwise, and holds"));
+                }
+                Some(side) => out.push((side, columns)),
+                None if row.says_something() && !whole => {
+                    answer.refused.push(refused(
+                        "what stands in both _a and _b is neither side's value: it stays open. Write it into one of the programs, and take that side",
+                    ));
+                }
+                None => {}
+            }
+        }
+        out
+    }
+
+    /// Tells of the rows that stand for no open conflict.
+    fn say_what_is_left(self, job: JobId, answer: &mut Answer) {
+        let Self::Each { rows, mut left } = self else { return };
+        let mut unknown: Vec<&Decision> = rows.into_values().flatten().filter(|row| row.says_something()).collect();
+        unknown.sort_by_key(|row| row.line);
+        left.extend(unknown.iter().map(|row| format!("line {}: {}, {}: no such conflict is open", row.line, row.key, row.column)));
+        let more = left.len().saturating_sub(TOLD_MAX);
+        left.truncate(TOLD_MAX);
+        if !left.is_empty() {
+            answer.done.append(&mut left);
+            let more = if more > 0 { format!("and {more} more lines: ") } else { String::new() };
+            answer.done.push(format!("{more}they were settled, or a later export than that of job {job} has parked them anew"));
         }
     }
 }
@@ -327,39 +386,4 @@ fn agreed(entry: &Entry, column: u16, row: &Decision) -> Option<Side> {
     let made_of_it = |c: &u16| ours.get(*c).is_some_and(|cell| !plain(cell.text()).is_empty() && plain(&row.a).contains(&plain(cell.text())));
     let empty = row.a.is_empty() && grounds.iter().all(|c| ours.get(*c).is_none_or(|cell| cell.text().is_empty()));
     (empty || grounds.iter().any(made_of_it)).then_some(parked.from)
-}
-
-/// What an edited conflicts file says: the key, the column and the side that wins, for each row that says it.
-pub fn read_decisions(path: &Path) -> Result<Vec<Decision>> {
-    let wrong = |why: &str| {
-        Error::config(format!("{}: {why}", path.display()))
-            .hint("it is the file NAME.conflicts.csv in errors, with a column _take that holds a or b, or with the winning value in both _a and _b")
-    };
-    let open = || durable::open_file(path).map_err(|e| e.blamed_on(Blame::Config));
-    let head = durable::head::<256>(path).map_err(|e| e.blamed_on(Blame::Config))?;
-    let header = head.iter().map(|b| char::from(*b)).take_while(|c| *c != '\n').collect::<String>();
-    let delimiter =
-        header.split_once("_key").and_then(|(_, rest)| rest.trim_start_matches('"').chars().next()).ok_or_else(|| wrong("it has no column _key"))?;
-    let mut reader = sheet(Box::new(open()?), delimiter, &Room::new(u64::MAX, &std::env::temp_dir()))?;
-    let place = |name: &str| reader.columns().position(name);
-    let [Some(key), Some(column), _, Some(a), Some(b)] = CONFLICT_COLUMNS.map(place) else {
-        return Err(wrong("it has not the columns _key, _column, _base, _a, _b"));
-    };
-    let take = place("_take");
-    let (mut out, mut record) = (Vec::new(), Record::default());
-    loop {
-        match reader.read(&mut record)? {
-            Next::End => return Ok(out),
-            Next::Bad(reject) => return Err(wrong(&format!("line {}: {}", record.line, reject.reason))),
-            Next::Record => {}
-        }
-        let cell = |at: usize| bare(record.field(at)).to_owned();
-        let side = match take.map(|t| cell(t).trim().to_lowercase()).as_deref() {
-            Some("a") => Some(Side::A),
-            Some("b") => Some(Side::B),
-            Some("") | None => None,
-            Some(other) => return Err(wrong(&format!("line {}: _take is {other:?}, and a or b is wanted", record.line))),
-        };
-        out.push(Decision { key: cell(key), column: cell(column), side, a: cell(a), b: cell(b) });
-    }
 }

@@ -10,6 +10,7 @@ mod duplicate;
 mod finish;
 mod large;
 mod late;
+mod make;
 mod place;
 mod prepare;
 mod records;

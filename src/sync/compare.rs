@@ -1,18 +1,18 @@
 //! Compares an export with the memory, record by record, and stages what the memory becomes.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::alike::Alike;
 use super::cell::{Cell, Marker, Row};
-use super::deleted::Deletes;
 use super::entry::{Entry, Head, Held, Id, Marks, Side, id_of};
 use super::export::{CHANGED, DELETED, Export, Purpose, Told, WHOLE};
 use super::index::{Index, NewKeys};
 use super::judge::{self, Conflict, EXPORTS_MAX, Policy, Verdict};
 use super::lookout::Lookout;
-use super::owed::Owed;
+use super::missing::LeftOut;
+use super::owed::{Found, Owed};
 use super::prepared::{Prepared, Scratch};
 use super::{Exports, Keeps, LastExport, Memory, Meta, Send, Spec, one_way};
 use crate::error::{Error, Kind, Result};
@@ -25,7 +25,7 @@ use crate::transform::plan::{Plan, Values};
 /// Compares an export with the memory.
 pub struct Compare<'c> {
     pub(super) spec: &'c Spec,
-    transformation: &'c Transformation,
+    pub(super) transformation: &'c Transformation,
     pub(super) memory: &'c mut dyn Memory,
     /// Is told of conflicts.
     pub(super) conflicts: &'c mut dyn FnMut(&Told) -> Result<()>,
@@ -39,8 +39,8 @@ pub struct Compare<'c> {
     pub(super) prepared: Option<Arc<Prepared>>,
     /// What the memory becomes if the record in hand is sent.
     decided: Option<(Id, Entry)>,
-    /// Records that `where` leaves out now, and that the other side has.
-    pub(super) newly_skipped: Vec<Id>,
+    /// Records that `where` leaves out now, and that the other side may have.
+    pub(super) left_out: Vec<LeftOut>,
     /// Records came by whose key could not be read.
     pub(super) unreadable: u64,
     pub(super) records: u64,
@@ -50,8 +50,8 @@ pub struct Compare<'c> {
     /// Deliveries that were not seen for too long: how many, and the first one's key and job.
     unseen: (u64, Option<(String, u64)>),
     pub(super) kept_back: Option<String>,
-    /// The opposite route's jobs whose exports hold records that are to be sent once more.
-    pub owed: BTreeSet<u64>,
+    /// What concerns other jobs.
+    pub found: Found,
     /// When what earlier jobs delivered was there.
     published: RefCell<HashMap<u64, Option<i128>>>,
     scratch: Scratch,
@@ -105,14 +105,14 @@ impl<'c> Compare<'c> {
             alike: Alike::default(),
             prepared: None,
             decided: None,
-            newly_skipped: Vec::new(),
+            left_out: Vec::new(),
             unreadable: 0,
             records: 0,
             reread: 0,
             differing: 0,
             unseen: (0, None),
             kept_back: None,
-            owed: BTreeSet::new(),
+            found: Found::default(),
             published: RefCell::default(),
             scratch: Scratch::default(),
         })
@@ -249,7 +249,7 @@ impl<'c> Compare<'c> {
         // What is read once more brings about no more of that: it would never end.
         let shown_by = entry.side(other).seen;
         if shown_by != 0 && !again && !owed(&entry).is_within(&owed(&known)) {
-            self.owed.insert(shown_by);
+            self.found.owed.insert(shown_by);
         }
         // A first export of what was imported long ago may be one of all records.
         let held = known.side(self.side);
@@ -259,6 +259,7 @@ impl<'c> Compare<'c> {
         }
         self.meta.echoes[self.side.at()] |= echoed;
         self.late(&entry, self.side);
+        self.found.note(&known, &entry);
         if let Verdict::Parked(conflicts) | Verdict::Send { parked: conflicts, .. } = &verdict {
             let told: Vec<Told> = conflicts.iter().map(|c| self.told(&entry, c)).collect();
             told.iter().try_for_each(|t| (self.conflicts)(t))?;
@@ -371,13 +372,11 @@ impl Changes for Compare<'_> {
             self.unreadable += 1;
             return Ok(());
         };
-        let at = self.index.find(&id);
         // Another record with that key may be wanted.
-        let Some(at) = at else { return Ok(()) };
-        if self.index.skip(at) && self.index.holds(at) && self.spec.deletes == Deletes::Send && self.export.holds == Exports::Full {
-            self.newly_skipped.push(id);
+        match self.index.find(&id) {
+            Some(at) if self.index.skip(at) => self.leave_out(id, at, env),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn rejected(&mut self, read: Option<(&Plan, &Env<'_>)>) -> Result<()> {

@@ -116,6 +116,8 @@ pub fn gone(entry: &mut Entry, from: Side, job: u64, deletes: Deletes, policy: &
 pub fn delete(entry: &mut Entry, from: Side, job: u64) {
     *entry.side_mut(from) = Held::default();
     let there = entry.side_mut(from.other());
+    // What it has until it takes the deletion is no edit that stands against it.
+    there.base.clone_from(&there.exported);
     there.pending.push(Pending { row: None, from: None, carried: Row::default(), back: Row::default(), over: Vec::new(), job, exports: 0 });
 }
 

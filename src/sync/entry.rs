@@ -217,6 +217,14 @@ impl Held {
         }
         self.pending.retain(|p| p.is_news() || p.exports < CARRIED_EXPORTS_MAX);
     }
+    /// Whether all that was delivered, and that no export has shown yet, is shown now.
+    pub fn shows_deliveries(&self, shown: &Row, same: Same<'_>) -> bool {
+        let rows = self.pending.iter().map(|p| p.row.as_ref()).collect::<Option<Vec<&Row>>>();
+        let Some((first, later)) = rows.as_deref().and_then(<[_]>::split_first) else { return false };
+        let mut last = (*first).clone();
+        later.iter().for_each(|row| last.overlay(row));
+        last.iter().all(|(c, cell)| shown.get(c).is_none_or(|shown| same(shown, cell)))
+    }
     /// Whether its deletion was delivered, and it was not seen to be gone.
     pub fn is_being_deleted(&self) -> bool {
         self.pending.iter().rev().find(|p| !p.is_void()).is_some_and(|p| p.row.is_none())
@@ -329,6 +337,13 @@ impl Entry {
                 lost.retain(|c| !parked.as_ref().is_some_and(|p| p.waits(side, c)));
                 lost
             }
+        }
+    }
+    /// Takes what was delivered to a side for seen there: what the other one was like then is agreed on.
+    pub fn agree_to_deliveries(&mut self, side: Side) {
+        let [held, there] = self.both_mut(side);
+        for from in held.pending.iter().filter_map(|p| p.from.as_ref()) {
+            there.base.get_or_insert_default().overlay(from);
         }
     }
     /// Whether neither side has the record.

@@ -122,6 +122,10 @@ impl Index {
     pub(super) fn holds(&self, at: usize) -> bool {
         self.slots[at].flags.load(Relaxed) & HOLDS != 0
     }
+    /// Whether something was delivered to the side, or is to be deleted by it.
+    pub(super) fn awaits(&self, at: usize) -> bool {
+        self.slots[at].flags.load(Relaxed) & AWAITS != 0
+    }
     /// Notes that the export has the key; false: it had it already.
     pub(super) fn see(&self, at: usize) -> bool {
         self.note(at, SEEN) & SEEN == 0

@@ -180,15 +180,21 @@ fn judged(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
     // What was found in the other side's export stays a conflict until this side shows something else there.
     let mut waits = None;
     let mut told = Vec::new();
-    if let Some(parked) = still_parked(parked_before.as_ref(), turn, was.as_ref()).filter(|_| conflicts.is_empty()) {
-        let open = |column: &u16| turn.compared.iter().any(|(c, reads)| c == column && parked.columns.iter().any(|(c, _)| reads.contains(c)));
-        wanted.retain(|c| !open(c));
-        waits = Some(parked);
+    let mut open: Vec<u16> = Vec::new();
+    if let Some(mut parked) = still_parked(parked_before.as_ref(), turn, was.as_ref()) {
+        let settled = grounds(turn, &conflicts);
+        parked.columns.retain(|(c, _)| !settled.contains(c));
+        let made_of_it = |reads: &[u16]| parked.columns.iter().any(|(c, _)| reads.contains(c));
+        open = turn.compared.iter().filter(|(c, reads)| !conflicts.contains(c) && made_of_it(reads)).map(|(c, _)| *c).collect();
+        wanted.retain(|c| !open.contains(c));
+        waits = Some(parked).filter(|p| !p.columns.is_empty());
     }
     if !conflicts.is_empty() {
         match winner(entry, turn) {
             None => {
-                told = park(entry, turn, &conflicts, parked_before, was.as_ref());
+                // What is parked already is parked beside that: an operator sees all of the record at once.
+                let all: Vec<u16> = turn.compared.iter().map(|(c, _)| *c).filter(|c| conflicts.contains(c) || open.contains(c)).collect();
+                told = park(entry, turn, &all, parked_before, was.as_ref());
                 waits = entry.parked.take();
                 wanted.retain(|c| !conflicts.contains(c));
             }

@@ -1,5 +1,8 @@
 //! What becomes of the records that a full export does not have, and whether so many may be sent as deleted.
 
+use std::collections::HashSet;
+
+use super::Exports;
 use super::cell::{Cell, Row};
 use super::compare::Compare;
 use super::deleted::{self, Deletes, Gone};
@@ -12,11 +15,40 @@ use crate::error::{Error, Kind, Result};
 use crate::formats::text::Reading;
 use crate::record::Value;
 use crate::transform::changes::{Change, Deletion, Op};
+use crate::transform::eval::Env;
 
 /// So much is kept of the entries of missing records, as it is stored, until they are in order; in memory they are several times that.
 const AT_HAND_BYTES: usize = 4 * 1024 * 1024;
 
+/// A record that `where` leaves out, of which something is known.
+pub(super) struct LeftOut {
+    id: Id,
+    /// Its place in the index.
+    at: usize,
+    /// It shows all that was delivered of it to its side.
+    informed: bool,
+}
+
 impl Compare<'_> {
+    /// Notes a record that `where` leaves out, if that is sent as its deletion.
+    pub(super) fn leave_out(&mut self, id: Id, at: usize, env: &Env<'_>) -> Result<()> {
+        let told = self.spec.deletes == Deletes::Send && self.export.holds == Exports::Full;
+        let mut left = LeftOut { id, at, informed: false };
+        let mut wanted = told && self.index.holds(at);
+        if let (true, Some(prepared)) = (self.index.awaits(at) && self.spec.opposite.is_some(), &self.prepared)
+            && let Some(bytes) = self.memory.get(&id)?
+        {
+            let (entry, reading) = (Entry::from_bytes(&bytes)?, &self.transformation.reading);
+            let held = entry.side(self.side);
+            left.informed = held.shows_deliveries(&prepared.shown(env), &|a, b| a.same(b, reading));
+            wanted |= held.deleting;
+        }
+        if wanted {
+            self.left_out.push(left);
+        }
+        Ok(())
+    }
+
     /// The numbers of the records that are gone, if so many may be.
     pub(super) fn allowed(&mut self, missing: u64) -> Result<()> {
         if self.spec.deletes == Deletes::Ignore || self.export.deletions == Deletions::Accepted {
@@ -62,7 +94,8 @@ impl Compare<'_> {
     pub(super) fn decided_deletions(&mut self, plan_key: &[usize], each: &mut dyn FnMut(Deletion) -> Result<()>) -> Result<()> {
         let (Some(prepared), Some(opposite)) = (self.prepared.take(), &self.spec.opposite) else { return Ok(()) };
         let (reading, missing) = (opposite.reading.clone(), self.index.missing(Deletes::Ignore).map(|m| m.id).collect::<Vec<Id>>());
-        for id in missing {
+        let left_out = std::mem::take(&mut self.left_out).into_iter().filter(|left| self.index.only_skipped(left.at)).map(|left| left.id);
+        for id in missing.into_iter().chain(left_out.collect::<Vec<Id>>()) {
             let Some(bytes) = self.memory.get(&id)? else { continue };
             let mut entry = Entry::from_bytes(&bytes)?;
             let same = |a: &Cell, b: &Cell| a.same(b, &reading);
@@ -90,9 +123,9 @@ impl Compare<'_> {
             }
             return Ok(());
         }
-        let mut skipped = std::mem::take(&mut self.newly_skipped);
-        skipped.retain(|id| self.index.find(id).is_some_and(|at| self.index.only_skipped(at)));
-        let mut count = skipped.len() as u64;
+        let mut left_out = std::mem::take(&mut self.left_out);
+        left_out.retain(|left| self.index.only_skipped(left.at));
+        let mut count = left_out.iter().filter(|left| self.index.holds(left.at)).count() as u64;
         for missing in missing.iter().filter(|m| m.holds) {
             // What this side has deleted because it was told to is sent to nobody.
             let expected = missing.awaits && self.is_being_deleted(&missing.id)?;
@@ -101,10 +134,11 @@ impl Compare<'_> {
         self.allowed(count)?;
         let reading = self.spec.opposite.as_ref().map_or_else(Reading::default, |o| o.reading.clone());
         let missing = missing.into_iter().map(|m| m.id);
+        let informed: HashSet<Id> = left_out.iter().filter(|left| left.informed).map(|left| left.id).collect();
         // In the order of their keys, however the memory has them; as many as there is room for are read only once.
         let mut gone: Vec<(Vec<String>, Id, Option<Box<Entry>>)> = Vec::new();
         let mut room = AT_HAND_BYTES;
-        for id in missing.chain(skipped) {
+        for id in missing.chain(left_out.iter().map(|left| left.id)) {
             if let Some(bytes) = self.memory.get(&id)? {
                 room = room.saturating_sub(bytes.len());
                 let entry = Entry::from_bytes(&bytes)?;
@@ -129,6 +163,9 @@ impl Compare<'_> {
                 continue;
             }
             let known = entry.clone();
+            if informed.contains(&id) {
+                entry.agree_to_deliveries(self.side);
+            }
             let same = |a: &Cell, b: &Cell| a.same(b, &reading);
             match deleted::gone(&mut entry, self.side, self.export.job, deletes, &self.spec.policy, &same) {
                 Gone::Delete(row) => each(self.deletion(&prepared, &entry, &row, plan_key))?,
@@ -139,6 +176,7 @@ impl Compare<'_> {
                 Gone::Noted => {}
             }
             self.late(&entry, self.side);
+            self.found.note(&known, &entry);
             if entry != known {
                 self.stage(&id, &entry)?;
             }

@@ -2,6 +2,8 @@
 //! takes away. Where all exports hold all records, the next one brings it; of parts, the one is read once more that showed
 //! it last. Pure.
 
+use std::collections::BTreeSet;
+
 use super::cell::Row;
 use super::entry::{Entry, Side};
 use super::judge::Turn;
@@ -36,6 +38,26 @@ impl Owed {
     /// Whether all of it was owed before.
     pub fn is_within(&self, before: &Self) -> bool {
         self.won.iter().all(|c| before.won.contains(c)) && self.endangered.iter().all(|(c, cell)| before.endangered.get(c) == Some(cell))
+    }
+}
+
+/// What an export was found to mean for other jobs.
+#[derive(Default)]
+pub struct Found {
+    /// Those of the opposite route whose exports are to be read once more.
+    pub owed: BTreeSet<u64>,
+    /// Those that had parked conflicts which are no more, or are parked by this one anew.
+    pub unparked: BTreeSet<u64>,
+}
+
+impl Found {
+    /// Notes whose conflicts are no more.
+    pub(super) fn note(&mut self, before: &Entry, after: &Entry) {
+        if let Some(parked) = &before.parked
+            && after.parked.as_ref().is_none_or(|now| now.job != parked.job || now.columns.len() < parked.columns.len())
+        {
+            self.unparked.insert(parked.job);
+        }
     }
 }
 

@@ -101,6 +101,9 @@ impl Journal {
             let done: Vec<JobId> = if rest.peek().is_none() { jobs.to_vec() } else { Vec::new() };
             self.write(move |c| {
                 for job in &done {
+                    let less = "UPDATE sync_stages SET bytes = bytes - (SELECT coalesce(sum(length(data)), 0) FROM sync_pieces WHERE job = ?1 AND part = ?2)
+                        WHERE job = ?1";
+                    c.prepare_cached(less)?.execute(params![job, part])?;
                     c.prepare_cached("DELETE FROM sync_pieces WHERE job = ? AND part = ?")?.execute(params![job, part])?;
                 }
                 // One that is there keeps its place, so that leaves stay in the order in which they are read.

@@ -106,9 +106,12 @@ pub(super) fn pack_piece(changes: &[Change]) -> Vec<u8> {
 }
 
 pub(super) fn unpack_piece(mut data: &[u8]) -> Result<Vec<Change>> {
-    let mut out = Vec::new();
+    let mut out: Vec<Change> = Vec::new();
     while !data.is_empty() {
         let (id, rest) = data.split_first_chunk::<12>().ok_or_else(damaged)?;
+        if out.last().is_some_and(|(before, _)| before > id) {
+            return Err(damaged());
+        }
         let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
         let length = u32::from_le_bytes(*length);
         if length == u32::MAX {
@@ -116,7 +119,7 @@ pub(super) fn unpack_piece(mut data: &[u8]) -> Result<Vec<Change>> {
             data = rest;
             continue;
         }
-        let (entry, rest) = rest.split_at_checked(length as usize).ok_or_else(damaged)?;
+        let (entry, rest) = rest.split_at_checked(length as usize).filter(|(entry, _)| !entry.is_empty()).ok_or_else(damaged)?;
         out.push((*id, Some(entry.to_vec())));
         data = rest;
     }

@@ -102,7 +102,7 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
     }
     folders.sync()?;
     // Before the job is at rest: a crash in between makes them once more, and the second ones send nothing.
-    jobs.iter().try_for_each(|job| super::sync::read_again(w, job))?;
+    jobs.iter().try_for_each(|job| super::sync::follow_up(w, job))?;
     w.record(jobs.iter_mut().zip(places).map(|(job, path)| (job, Event::Archived { path })).collect())?;
     for job in jobs.iter() {
         durable::remove_folder(&w.work(job))?;

@@ -13,8 +13,8 @@ use super::super::{World, take_ahead};
 use super::after::run_after;
 use super::deliver::{Target, payload, target};
 use super::direct::unconfirmed;
-use super::prepare;
 use super::sent::{Known, Outcome, Sent};
+use super::{make, prepare};
 use crate::config::{Batch, Route};
 use crate::durable;
 use crate::endpoints::{Content, Direct, Followed, Rename, Session, send_afresh};
@@ -87,7 +87,7 @@ fn send_all(w: &World, (route, t): (&Route, &Target<'_>), (job, delivery): (&mut
     let mut ahead = job.clone();
     let mut events = Vec::new();
     if refused.records() > 0 {
-        events.push(Event::Refused { records: prepare::divert(w, route, job, refused)? });
+        events.push(Event::Refused { records: make::divert(w, route, job, refused)? });
     }
     // Cut short, it runs again: what was sent is known, and not sent again.
     let after = run_after(w, t, job, &job.deliveries[delivery])?;

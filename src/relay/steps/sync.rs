@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 
 use super::super::dispatch::Failure;
 use super::super::operate::once_more;
-use super::super::{World, recover, take_ahead};
+use super::super::{World, conflicts, recover, take_ahead};
 use super::finish::finish;
 use super::prepare::{export_of, prepare_steps};
 use super::seal::seal;
@@ -172,11 +172,15 @@ fn give_up_older(w: &World, route: &Route, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Has the exports of the opposite route read once more that hold what this job has found to have won.
-pub(super) fn read_again(w: &World, job: &Job) -> Result<()> {
+/// What follows from what this job has found: conflicts of earlier ones are told no more, and the exports of the opposite
+/// route are read once more that hold what has won.
+pub(super) fn follow_up(w: &World, job: &Job) -> Result<()> {
     // What a job that was given up has found is not true.
-    let owed = job.made.iter().filter(|_| job.state != State::Superseded).flat_map(|m| &m.owed);
-    for of in owed {
+    let Some(made) = job.made.as_ref().filter(|_| job.state != State::Superseded) else { return Ok(()) };
+    if let Some(spec) = &w.route_of(job)?.sync {
+        conflicts::strike(w, &w.journal.reader()?, &spec.group, &made.unparked)?;
+    }
+    for of in &made.owed {
         let Some(again) = owed_of(w, &w.journal.reader()?, *of)? else {
             tracing::warn!(
                 job = job.id,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Exchange, nothing};
+use super::{BACK, Exchange, THERE, nothing};
 
 const SENT: &str = "deletes = \"send\"\nmax_deletes = \"100%\"\n";
 
@@ -99,5 +99,166 @@ fn a_program_that_imports_under_other_names_than_it_exports_holds_nothing_under_
         let files = x.w.files("a_in");
         let text = String::from_utf8(files.into_values().next().unwrap()).unwrap();
         assert_eq!(text.split_whitespace().collect::<String>(), back.split_whitespace().collect::<String>());
+    }
+}
+
+/// A's records named `parti` are none for B, and B is told so.
+fn leaving_out() -> Exchange {
+    let there = THERE.replacen("[routes.ab.source]", "[routes.ab]\nwhere = \"Nom | upper != 'PARTI'\"\n[routes.ab.source]", 1);
+    let x = Exchange::of(&format!("{there}{SENT}{BACK}"));
+    x.a("1;k;1\n2;n;1\n").ok();
+    x.b("1,K,1\n2,N,1\n").ok();
+    x.to_b();
+    x
+}
+
+#[test]
+fn a_record_that_is_left_out_because_of_what_the_other_side_made_of_it_is_deleted_there() {
+    for policy in ["park", "source", "target"] {
+        let there = THERE.replacen("[routes.ab.source]", "[routes.ab]\nwhere = \"Nom | upper != 'PARTI'\"\n[routes.ab.source]", 1);
+        let x = Exchange::of(&format!("{there}{SENT}conflict = \"{policy}\"\n{BACK}"));
+        x.a("1;k;1\n2;n;1\n").ok();
+        x.b("1,K,1\n2,N,1\n").ok();
+        x.to_b();
+        x.b("1,K,1\n2,PARTI,1\n").ok();
+        assert_eq!(x.to_a(), ["2;PARTI;1;modified"]);
+        x.a("1;k;1\n2;PARTI;1\n").ok();
+        assert_eq!(x.to_b(), ["2,PARTI,1,deleted"], "{policy}: A has what B made of it, there is no conflict");
+        // B exports before it has taken the deletion, and after.
+        x.b("1,K,1\n2,PARTI,1\n").ok();
+        x.b("1,K,1\n").ok();
+        x.a("1;k;1\n2;PARTI;1\n").ok();
+        assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()), "{policy}");
+    }
+}
+
+#[test]
+fn a_deletion_that_an_operator_decides_for_is_sent_though_the_record_is_only_left_out() {
+    for (take, to_a, to_b) in [("a", nothing(), vec!["2,N2,1,deleted".to_owned()]), ("b", vec!["2;N2;1;added".to_owned()], nothing())] {
+        let x = leaving_out();
+        x.b("1,K,1\n2,N2,1\n").ok();
+        x.to_a();
+        x.a("1;k;1\n2;parti;1\n").code(1).says("1 in conflict");
+        x.w.run(&["resolve", &x.last().to_string(), "--take", take]).ok();
+        x.w.once().ok();
+        assert_eq!((x.to_a(), x.to_b()), (to_a, to_b), "{take}");
+        let (a, b) = if take == "a" { ("1;k;1\n2;parti;1\n", "1,K,1\n") } else { ("1;k;1\n2;N2;1\n", "1,K,1\n2,N2,1\n") };
+        for _ in 0..2 {
+            x.b(b).ok();
+            x.a(a).ok();
+        }
+        assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()), "{take}");
+    }
+}
+
+/// What waits in a route's folder of errors, without its header.
+fn waiting(x: &Exchange, route: &str) -> Vec<(String, Vec<String>)> {
+    let files = x.w.files(&format!("relay/errors/{route}"));
+    files.into_iter().map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap().lines().skip(1).map(str::to_owned).collect())).collect()
+}
+
+#[test]
+fn a_column_that_waits_for_an_operator_goes_on_waiting_when_another_one_comes_into_conflict() {
+    for take in ["a", "b"] {
+        let (x, out) = super::in_conflict("", "");
+        out.code(1);
+        x.to_a();
+        // B changes the balance too, and so does A before it has taken that.
+        x.b("001,DUPUIS,5\n002,MARTIN,6\n").ok();
+        assert_eq!(x.to_a(), ["001;durand;5;modified"]);
+        x.a("001;durand;9\n002;martin;6\n").code(1).says("in conflict");
+        assert_eq!(x.to_b(), nothing(), "nothing of what waits is sent");
+        let lines = ["001;nom;DUPONT;DURAND;DUPUIS", "001;solde;1;9;5"];
+        let told: Vec<_> = waiting(&x, "ab").into_iter().chain(waiting(&x, "ba")).map(|(_, lines)| lines).collect();
+        assert_eq!(told, [lines], "all of the record waits in the later file alone");
+        x.w.run(&["resolve", &x.last().to_string(), "--take", take]).ok();
+        x.w.once().ok();
+        let wanted = if take == "a" { (nothing(), vec!["001,DURAND,9,modified".to_owned()]) } else { (vec!["001;DUPUIS;5;modified".to_owned()], nothing()) };
+        assert_eq!((x.to_a(), x.to_b()), wanted, "{take}");
+        assert_eq!((waiting(&x, "ab"), waiting(&x, "ba")), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn conflicts_that_are_parked_anew_or_are_no_more_leave_no_file_behind() {
+    let (x, out) = super::in_conflict("", "");
+    out.code(1);
+    let first = x.last().to_string();
+    x.b("001,DUPUY,1\n002,MARTIN,6\n").code(1);
+    assert_eq!(waiting(&x, "ba").into_iter().map(|(_, lines)| lines).collect::<Vec<_>>(), [["001,Nom,dupont,durand,DUPUY"]], "the later one alone");
+    x.w.run(&["resolve", &first, "--take", "a"]).code(2).says("parked it anew");
+    // Both sides have the same now.
+    x.b("001,DURAND,1\n002,MARTIN,6\n").ok();
+    assert_eq!(waiting(&x, "ba"), []);
+    for command in ["rebuild", "forget"] {
+        let (x, out) = super::in_conflict("", "");
+        out.code(1);
+        assert_eq!(waiting(&x, "ba").len(), 1);
+        x.w.run(&["sync", command, "clients"]).ok();
+        assert_eq!(waiting(&x, "ba"), [], "{command}");
+    }
+}
+
+/// Both have changed the names of four records.
+fn four_in_conflict() -> (Exchange, String) {
+    let x = Exchange::both("", "");
+    let rows = |name: &str, sep: &str| (1..=4).map(|i| format!("{i}{sep}{name}{i}{sep}1\n")).collect::<String>();
+    x.a(&rows("X", ";")).ok();
+    x.b(&rows("X", ",")).ok();
+    x.to_b();
+    x.a(&rows("A", ";")).ok();
+    x.to_b();
+    x.b(&rows("B", ",")).code(1).says("4 in conflict");
+    let job = x.last().to_string();
+    (x, job)
+}
+
+#[test]
+fn what_an_edited_conflicts_file_settles_is_struck_from_the_file_and_what_it_cannot_settle_is_told() {
+    let (x, job) = four_in_conflict();
+    x.w.write(
+        "decided.csv",
+        "_key;_column;_base;_a;_b;_take\n1;Nom;X1;A1;B1;a\n2;Nom;X2;third;third;\n3;nom;X3;A3;B3;a\n99;Nom;X3;A3;B3;b\n4;Nom;X4;A4;B4;b\n4;Nom;X4;A4;B4;a\n",
+    );
+    let out = x.w.run(&["resolve", &job, "--take", "decided.csv"]).code(2);
+    let out = out.says("2 conflicts of job").says("2 of it are still open").says("line 3: 2, Nom: what stands in both _a and _b is neither side's value");
+    out.says("line 4: 3, nom: no such conflict is open")
+        .says("line 5: 99, Nom: no such conflict is open")
+        .says("line 7: 4, Nom: an earlier line decides otherwise");
+    assert_eq!(waiting(&x, "ba").pop().unwrap().1, ["2,Nom,X2,A2,B2", "3,Nom,X3,A3,B3"]);
+    x.w.once().ok();
+    assert_eq!((x.to_a(), x.to_b()), (vec!["4;B4;1;modified".to_owned()], vec!["1,A1,1,modified".to_owned()]));
+    // The file itself, edited where it lies, is as good; what nobody has decided stays in it with what was written beside.
+    let name = waiting(&x, "ba").pop().unwrap().0;
+    x.w.write(&format!("relay/errors/ba/{name}"), "_key;_column;_base;_a;_b;_take;note\n2;Nom;X2;A2;B2;;ask Zoé\n3;Nom;X3;A3;B3;b;\n");
+    x.w.run(&["resolve", &job, "--take", &format!("relay/errors/ba/{name}")]).ok().says("1 of it are still open");
+    assert_eq!(waiting(&x, "ba"), [(name, vec!["2;Nom;X2;A2;B2;;ask Zoé".to_owned()])]);
+    x.w.once().ok();
+    x.w.run(&["resolve", &job, "--take", "a"]).ok();
+    assert_eq!(waiting(&x, "ba"), []);
+}
+
+#[test]
+fn a_damaged_memory_holds_the_next_export_and_is_made_anew() {
+    for damage in [
+        "update sync_groups set meta = 'x{'",
+        "update sync_pieces set data = zeroblob(length(data))",
+        "update sync_pieces set data = substr(data, 1, length(data) / 2)",
+        "delete from sync_pieces where job = 2",
+    ] {
+        let x = Exchange::both("", "");
+        x.a("1;a;1\n2;b;1\n").ok();
+        x.b("1,A,1\n2,B,1\n").ok();
+        x.to_b();
+        let journal = x.w.path("relay/journal.db");
+        let done = std::process::Command::new("sqlite3").arg(journal).arg(damage).status().unwrap();
+        assert!(done.success());
+        x.a("1;a;1\n2;b;2\n").code(1).says("the memory of the sync group clients is damaged").says("passerelle sync rebuild clients");
+        x.w.run(&["sync", "show", "clients"]).code(1).says("passerelle sync rebuild clients");
+        assert_eq!(x.w.states().pop().unwrap(), "held", "{damage}");
+        x.w.run(&["sync", "rebuild", "clients"]).ok().says("knows 2 records");
+        x.w.run(&["retry", "--all"]).ok();
+        x.w.once().ok();
+        assert_eq!((x.to_a(), x.to_b()), (nothing(), vec!["2,B,2,modified".to_owned()]), "{damage}");
     }
 }

@@ -369,7 +369,7 @@ impl History {
         let input = Box::new(std::io::Cursor::new(export.as_bytes().to_vec()));
         let source = Source { input, context: Context::none(), lookups: Arc::new(Lookups::default()), beside: None };
         let outcome = spec.run(vec![source], work).unwrap();
-        let owed = std::mem::take(&mut compare.owed);
+        let owed = std::mem::take(&mut compare.found.owed);
         let text = String::from_utf8(out.lock().unwrap().clone()).unwrap();
         (text, conflicts, outcome.counts.written + outcome.counts.deleted, owed)
     }
