@@ -60,6 +60,17 @@ pub struct Listed {
     pub modified: Option<i64>,
 }
 
+/// What a server tells of when a file was changed, beside its listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dated {
+    /// Nothing more: the second is listed.
+    Listed,
+    /// The second (since 1970), where less is listed.
+    At(i64),
+    /// Nothing, and less than the second is listed: a minute, or a day.
+    Untold,
+}
+
 /// Which version of a file a server has, in its own words (HTTP).
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Version {
@@ -152,8 +163,8 @@ pub trait Session: Send {
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>>;
     /// Hands over the entries of a folder one by one, in the server's order; never the folder itself.
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()>;
-    /// When a file was changed last, in seconds since 1970, where the server says that more exactly than it lists it.
-    fn modified(&mut self, path: &Path) -> Result<Option<i64>>;
+    /// What tells versions of a file of one size apart, beside the time that it is listed with.
+    fn dated(&mut self, path: &Path) -> Result<Dated>;
     /// How files move beside the connection, once one has (FTP), for a check.
     fn data_channel(&mut self) -> Option<String> {
         None

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::reach::Told;
-use super::{Direct, Endpoint, Entry, Listed, Rename, Resumes, Session, Stat, Version};
+use super::{Dated, Direct, Endpoint, Entry, Listed, Rename, Resumes, Session, Stat, Version};
 use crate::config::names::Names;
 use crate::error::Result;
 use crate::stop::Stop;
@@ -57,8 +57,8 @@ impl Session for EncodedSession {
             None => each(Listed { entry: Entry::Other, ..listed }),
         })
     }
-    fn modified(&mut self, path: &Path) -> Result<Option<i64>> {
-        self.session.modified(&self.names.there(path)?)
+    fn dated(&mut self, path: &Path) -> Result<Dated> {
+        self.session.dated(&self.names.there(path)?)
     }
     fn data_channel(&mut self) -> Option<String> {
         self.session.data_channel()

@@ -23,7 +23,7 @@ use listing::{LINE_BYTES_MAX, Line, entry, listed_by_looks, pasv_address};
 use secure::{Tls, TlsData};
 
 use super::reach::{Told, connect_tcp};
-use super::{Direct, Endpoint, Listed, Rename, Resumes, Session, Stat, Transport, lost, missing_folder, pump, source_error};
+use super::{Dated, Direct, Endpoint, Listed, Rename, Resumes, Session, Stat, Transport, lost, missing_folder, pump, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -128,7 +128,7 @@ impl Endpoint for Server {
         let path = crate::config::resolve::percent_decoded(config.url.path());
         // As curl has it: from the login folder; `//srv/in` from the root.
         let base = PathBuf::from(path.strip_prefix('/').unwrap_or(&path));
-        Ok(Box::new(FtpSession { stream, base, passive: config.passive, extended: config.passive, data, here: None, exact: None }))
+        Ok(Box::new(FtpSession { stream, base, passive: config.passive, extended: config.passive, data, here: None, exact: None, told_unread: false }))
     }
     fn direct(&self) -> bool {
         false
@@ -153,15 +153,19 @@ struct FtpSession {
     here: Option<String>,
     /// Whether it lists when files were changed last (MLSD), or tells it for each (MDTM): LIST tells minutes, or days.
     exact: Option<Exact>,
+    /// That lines of its lists can't be read was told.
+    told_unread: bool,
 }
 
 /// Where a server tells when files were changed last.
 #[derive(Clone, Copy, PartialEq)]
 enum Exact {
-    /// In its listings, or nowhere.
+    /// In its listings.
     Listed,
     /// For each file (MDTM, RFC 3659, 3).
     Asked,
+    /// Not at all.
+    Nowhere,
 }
 
 impl FtpSession {
@@ -237,8 +241,11 @@ impl FtpSession {
         for (command, parse) in [("MLSD", ListParser::parse_mlsd as Line), ("LIST", listed_by_looks as Line)] {
             match self.open_data(|stream| stream.custom_data_command(format!("{command} {name}"), &opening)) {
                 Ok((_, data)) => {
-                    let asked = command == "LIST" && self.exact != Some(Exact::Listed);
-                    self.exact = Some(if asked { Exact::Asked } else { Exact::Listed });
+                    self.exact = Some(match self.exact {
+                        _ if command == "MLSD" => Exact::Listed,
+                        Some(Exact::Nowhere) => Exact::Nowhere,
+                        _ => Exact::Asked,
+                    });
                     return Ok((data, parse));
                 }
                 Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504 | 522) => {}
@@ -347,13 +354,16 @@ impl Session for FtpSession {
             }
             // Without SIZE, the list of that name alone tells; of a folder, it is what it holds.
             Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504 | 550) => match self.stream.nlst(Some(&name)) {
-                Ok(names) if names.is_empty() => Ok(None),
+                // Nothing is there, or an empty folder.
+                Ok(names) if names.is_empty() => Ok(self.is_folder(&name)?.then_some(Stat { size: None, folder: true })),
                 Ok(names) => {
                     let own = latin(path.file_name().unwrap_or_default().as_bytes());
                     let file = names.len() == 1 && names[0].trim_end().rsplit('/').next() == Some(own.as_str());
                     Ok(Some(if file { Stat { size: self.listed(path)?, folder: false } } else { Stat { size: None, folder: true } }))
                 }
-                Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 450 | 500..=504 | 550) => Ok(None),
+                Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 450 | 500..=504 | 550) => {
+                    Ok(self.is_folder(&name)?.then_some(Stat { size: None, folder: true }))
+                }
                 Err(e) => Err(ftp_error(&e, "stat")),
             },
             Err(e) => Err(ftp_error(&e, "stat")),
@@ -368,7 +378,8 @@ impl Session for FtpSession {
             Err(e) => return Err(self.refused(ftp_error(&e, "list"), &path.join("x"))),
         };
         let mut lines = std::io::BufReader::new(data);
-        let (mut line, mut empty) = (Vec::new(), true);
+        let (mut line, mut empty, mut understood) = (Vec::new(), true, false);
+        let mut unread = None;
         loop {
             line.clear();
             // A line without end would fill the memory.
@@ -378,11 +389,29 @@ impl Session for FtpSession {
             }
             empty = false;
             let end = line.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |at| at + 1);
-            if let Some(listed) = entry(latin(&line[..end]).as_str(), parse) {
-                each(listed)?;
+            match entry(latin(&line[..end]).as_str(), parse) {
+                listing::Read::Entry(listed) => {
+                    understood = true;
+                    each(listed)?;
+                }
+                listing::Read::Passed => {}
+                listing::Read::Unread if unread.is_none() => unread = Some(words(&line[..end])),
+                listing::Read::Unread => {}
             }
         }
         lines.into_inner().finish().map_err(|e| ftp_error(&e, "list"))?;
+        if let Some(line) = unread {
+            let message = format!("the server lists its folder in a way that is not understood: {}", crate::formats::text::quoted(&line));
+            if !understood {
+                return Err(Error::endpoint(message)
+                    .at("list")
+                    .kind_of(Kind::Unsupported)
+                    .hint("ask its keeper for MLSD, or for lists as `ls -l` writes them"));
+            }
+            if !std::mem::replace(&mut self.told_unread, true) {
+                tracing::warn!("{message}: what stands there is passed over");
+            }
+        }
         // Some servers list a folder that is not there as one without files.
         if empty && !name.is_empty() && !self.is_folder(&name)? {
             return Err(missing_folder(&self.base.join(path)));
@@ -390,18 +419,20 @@ impl Session for FtpSession {
         Ok(())
     }
 
-    fn modified(&mut self, path: &Path) -> Result<Option<i64>> {
-        if self.exact != Some(Exact::Asked) {
-            return Ok(None);
+    fn dated(&mut self, path: &Path) -> Result<Dated> {
+        match self.exact {
+            Some(Exact::Asked) => {}
+            Some(Exact::Nowhere) => return Ok(Dated::Untold),
+            Some(Exact::Listed) | None => return Ok(Dated::Listed),
         }
         let name = self.at(path)?;
         match self.stream.mdtm(&name) {
-            Ok(time) => Ok(Some(time.and_utc().timestamp())),
+            Ok(time) => Ok(Dated::At(time.and_utc().timestamp())),
             // It is gone, or is not told.
-            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => Ok(None),
+            Err(FtpError::UnexpectedResponse(r)) if code_of(&r) == 550 => Ok(Dated::Untold),
             Err(FtpError::UnexpectedResponse(r)) if matches!(code_of(&r), 500..=504) => {
-                self.exact = Some(Exact::Listed);
-                Ok(None)
+                self.exact = Some(Exact::Nowhere);
+                Ok(Dated::Untold)
             }
             Err(e) => Err(ftp_error(&e, "list")),
         }

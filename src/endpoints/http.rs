@@ -16,11 +16,11 @@ use std::sync::Arc;
 use curl::easy::Easy;
 
 use super::reach::{Told, connect_tcp};
-use super::{Content, Direct, Endpoint, Entry, Listed, Rename, Session, Stat, Transport, Version, missing_folder, source_error, tls};
+use super::{Content, Dated, Direct, Endpoint, Entry, Listed, Rename, Session, Stat, Transport, Version, missing_folder, source_error, tls};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
-use answer::{Answer, answer_error};
+use answer::{Answer, answer_error, wants_tls};
 use stream::{Counted, Sink};
 
 /// How often a server may send on to another address.
@@ -63,8 +63,7 @@ impl Endpoint for Server {
         let url = format!("{}/", session.url(Path::new("")));
         let answer = session.request("OPTIONS", &url, &[], None, None)?;
         if config.url.scheme() == "http" {
-            let plain = answer.words.to_lowercase();
-            if answer.code == 400 && plain.contains("https port") {
+            if answer.code == 400 && wants_tls(&answer.words) {
                 return Err(Error::endpoint(format!("the server answers {}: {}", answer.code, answer.words))
                     .at("handshake")
                     .hint("the port wants TLS: use https://"));
@@ -232,8 +231,8 @@ impl Session for HttpSession {
         }
     }
 
-    fn modified(&mut self, _: &Path) -> Result<Option<i64>> {
-        Ok(None)
+    fn dated(&mut self, _: &Path) -> Result<Dated> {
+        Ok(Dated::Listed)
     }
 
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {

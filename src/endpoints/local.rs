@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use super::reach::Told;
-use super::{Direct, Endpoint, Entry, Listed, Rename, Session, Stat, missing_folder, pump};
+use super::{Dated, Direct, Endpoint, Entry, Listed, Rename, Session, Stat, missing_folder, pump};
 use crate::durable;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::stop::Stop;
@@ -36,8 +36,8 @@ impl Session for LocalSession {
         Ok(durable::look(path)?.map(|meta| Stat { size: Some(meta.len()), folder: meta.is_dir() }))
     }
 
-    fn modified(&mut self, _: &Path) -> Result<Option<i64>> {
-        Ok(None)
+    fn dated(&mut self, _: &Path) -> Result<Dated> {
+        Ok(Dated::Listed)
     }
 
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {

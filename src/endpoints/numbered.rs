@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Direct, Listed, Outgoing, Rename, Session, Stat, Version, lost};
+use super::{Dated, Direct, Listed, Outgoing, Rename, Session, Stat, Version, lost};
 use crate::error::{Kind, Result};
 use crate::points;
 use crate::stop::Stop;
@@ -36,8 +36,8 @@ impl Session for Numbered {
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         request("remote-list", path, || self.0.list(path, each))
     }
-    fn modified(&mut self, path: &Path) -> Result<Option<i64>> {
-        request("stat", path, || self.0.modified(path))
+    fn dated(&mut self, path: &Path) -> Result<Dated> {
+        request("stat", path, || self.0.dated(path))
     }
     fn data_channel(&mut self) -> Option<String> {
         self.0.data_channel()

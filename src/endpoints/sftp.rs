@@ -18,7 +18,7 @@ use secrecy::ExposeSecret;
 use ssh2::{KeyboardInteractivePrompt, Prompt};
 
 use super::reach::{Told, connect_tcp};
-use super::{Direct, Endpoint, Entry, Listed, Outgoing, Rename, Resumes, Session, Stat, Transport, missing_folder, source_error};
+use super::{Dated, Direct, Endpoint, Entry, Listed, Outgoing, Rename, Resumes, Session, Stat, Transport, missing_folder, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -304,8 +304,8 @@ impl Session for SftpSession {
         self.stat_of(asked, &path)
     }
 
-    fn modified(&mut self, _: &Path) -> Result<Option<i64>> {
-        Ok(None)
+    fn dated(&mut self, _: &Path) -> Result<Dated> {
+        Ok(Dated::Listed)
     }
 
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {

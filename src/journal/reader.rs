@@ -176,19 +176,17 @@ impl Reader {
         Ok(false)
     }
 
-    /// The jobs that a file of a remote source may have been taken by, as long as it is there: it had that size, and a time in
-    /// that second.
-    pub fn takers(&self, route: &str, file: &Name, found: &Found) -> Result<Vec<Taker>> {
+    /// The jobs that a file of a remote source may have been taken by, as long as it is there: it had that size.
+    pub fn takers(&self, route: &str, file: &Name, size: u64) -> Result<Vec<Taker>> {
         let sql = "SELECT id, state, found, received_at FROM jobs WHERE route = ? AND file = ? AND replay_of IS NULL AND json_extract(found, '$.gone') IS NULL";
         let mut statement = self.connection.prepare_cached(sql).map_err(self.fail())?;
         let row = |r: &rusqlite::Row<'_>| Ok((r.get::<_, JobId>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?, r.get::<_, i64>(3)?));
         let rows = statement.query_map(params![route, name_text(file)], row).map_err(self.fail())?;
-        let second = |found: &Found| found.modified_ns.div_euclid(1_000_000_000);
         let mut out = Vec::new();
         for row in rows {
             let (id, state, known, received_at) = row.map_err(self.fail())?;
             let known: Found = from_text(&known, &self.path)?;
-            if (known.size, second(&known)) == (found.size, second(found)) {
+            if known.size == size {
                 let state = State::named(&state).unwrap_or(State::Claimed);
                 out.push(Taker { id, state, modified_ns: known.modified_ns, received_at: time(received_at) });
             }

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 mod named;
 
 use super::World;
+use super::hashing::Hashing;
 use crate::config::{Leave, RemoteSource, Route, Sort};
 use crate::durable;
-use crate::endpoints::{self, Entry, Listed, Rename, Session, pool};
+use crate::endpoints::{self, Dated, Entry, Listed, Rename, Session, pool};
 use crate::error::{Blame, Error, Kind, Result, shown};
 use crate::job::{Found, Name};
 use crate::journal::Taker;
@@ -31,6 +32,9 @@ const FAILURES_IN_A_ROW: u32 = 10;
 const SECOND: i128 = 1_000_000_000;
 /// They are the seconds since 1970 without the first thousand million.
 const SINCE_2001: i128 = 1_000_000_000;
+const DAY: i128 = 86_400 * SECOND;
+/// After about half a year a list tells no minutes any more.
+const LISTED_BY_THE_DAY: i128 = 150 * DAY;
 /// A file that was fetched so many seconds after its last change is not listed with that minute again; clocks may differ.
 const YOUNG: i128 = 600;
 /// Its name.
@@ -150,18 +154,53 @@ impl Fetch<'_> {
         Ok(listing)
     }
 
-    /// The file with what tells its version from others of the same size that are listed alike, where the server is asked
-    /// for it: it would be taken for one of those, and removed unread.
-    fn exact(&mut self, candidate: &mut Candidate, takers: &[Taker]) -> Result<()> {
+    /// The jobs that have taken this version of a file. The file gets what tells it from others of the same size that are
+    /// listed alike, where the server is asked for it: it would be taken for one of those, and removed unread.
+    fn takers(&mut self, candidate: &mut Candidate, mut known: Vec<Taker>) -> Result<Vec<Taker>> {
         let over = |taker: &Taker| taker.received_at.as_nanosecond() > (SINCE_2001 + taker.modified_ns.rem_euclid(SECOND) + YOUNG) * SECOND;
-        if self.remote.leave == Leave::Keep && !takers.is_empty() && takers.iter().all(over) {
+        let listed_alike = |taker: &&Taker| taker.modified_ns.div_euclid(SECOND) == candidate.found.modified_ns.div_euclid(SECOND);
+        if self.remote.leave == Leave::Keep && known.iter().any(|t| listed_alike(&t)) && known.iter().filter(listed_alike).all(over) {
             // The minute that it is listed with was over when it was fetched: changed since, it is listed otherwise.
-            return Ok(());
+            known.retain(|t| listed_alike(&t));
+            return Ok(known);
         }
-        if let Some(seconds) = self.session.modified(&self.at(&candidate.file)).map_err(|e| e.at("list"))? {
+        let dated = self.session.dated(&self.at(&candidate.file)).map_err(|e| e.at("list"))?;
+        if let Dated::At(seconds) = dated {
             candidate.found.modified_ns += i128::from(seconds).rem_euclid(SECOND);
         }
-        Ok(())
+        let now = jiff::Timestamp::now().as_nanosecond();
+        let same = |taker: &Taker| {
+            let (then, listed) = (taker.modified_ns, candidate.found.modified_ns);
+            same_version(then, listed) || (dated == Dated::Untold && same_day(then, listed, now))
+        };
+        known.retain(same);
+        if dated == Dated::Untold && self.remote.leave != Leave::Keep && !known.is_empty() && !self.is_as_taken(&candidate.file, &known)? {
+            // It was written anew within the time that it is listed with.
+            known.clear();
+        }
+        Ok(known)
+    }
+
+    /// Whether a file has the bytes that one of these jobs has taken. Asked where no time tells whether it does: what is
+    /// removed was read.
+    fn is_as_taken(&mut self, file: &Name, takers: &[Taker]) -> Result<bool> {
+        if takers.iter().any(|taker| !taker.state.at_rest() || taker.state.is_open_question()) {
+            // Nothing is removed yet.
+            return Ok(true);
+        }
+        let reader = self.w.journal.reader()?;
+        let mut hashes = Vec::new();
+        for taker in takers {
+            hashes.extend(reader.job(taker.id)?.and_then(|row| row.job.seal).map(|seal| seal.hash));
+        }
+        let at = self.at(file);
+        let (_, _, read) = self.download(|session, to| {
+            let mut hashing = Hashing::new(to);
+            session.read(&at, &mut hashing)?;
+            Ok(hashing.digest())
+        })?;
+        let hash = read.map_err(|e| e.at("fetch"))?;
+        Ok(hashes.is_empty() || hashes.contains(&hash))
     }
 
     fn turn(&mut self, listing: Listing, room: usize) -> Result<()> {
@@ -181,21 +220,22 @@ impl Fetch<'_> {
                 continue;
             }
             self.w.stop.check()?;
-            let mut taken = reader.takers(&self.route.name, &candidate.file, &candidate.found)?;
-            match self.exact(&mut candidate, &taken) {
-                Ok(()) => {}
+            let known = reader.takers(&self.route.name, &candidate.file, candidate.found.size)?;
+            let second = |ns: i128| ns.div_euclid(SECOND);
+            let is_new = !known.iter().any(|taker| second(taker.modified_ns) == second(candidate.found.modified_ns));
+            let taken = match self.takers(&mut candidate, known) {
+                Ok(taken) => taken,
                 // It is known, or waits for the next look.
                 Err(e) if is_the_files(&e) || is_an_answer(&e) => {
                     seen.extend(before.get_key_value(&candidate.file).map(|(file, known)| (file.clone(), *known)));
-                    refused.extend(taken.is_empty().then_some((candidate.file, e)));
+                    refused.extend(is_new.then_some((candidate.file, e)));
                     continue;
                 }
                 Err(e) => {
                     failed = Some(e);
                     continue;
                 }
-            }
-            taken.retain(|taker| same_version(taker.modified_ns, candidate.found.modified_ns));
+            };
             if !taken.is_empty() {
                 // Held and unconfirmed ones may still be wanted from their beginning.
                 if self.remote.leave != Leave::Keep && taken.iter().all(|taker| taker.state.at_rest() && !taker.state.is_open_question()) {
@@ -204,8 +244,7 @@ impl Fetch<'_> {
                         Ok(()) => self.w.journal.gone(taken.into_iter().map(|taker| taker.id).collect())?,
                         // It is known, and never taken twice: what may not be removed keeps no other file from coming.
                         Err(e) if matches!(e.kind(), Kind::Denied | Kind::Unsupported) => {
-                            let e =
-                                if e.remedy().is_empty() { e.hint("let the relay's user delete and rename there, or set on_success = \"keep\"") } else { e };
+                            let e = e.hint("let the relay's user delete and rename there, or set on_success = \"keep\"");
                             self.fetched.notices.push(format!("{} is done with here, and stays at the server: {e}{}", candidate.file, e.remedy()))
                         }
                         Err(e) => failed = Some(e),
@@ -392,10 +431,17 @@ fn is_the_files(e: &Error) -> bool {
     e.blame() == Blame::File || (e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::NotFound | Kind::Denied | Kind::Login))
 }
 
-/// Whether two times are of one version: of one second, and what tells versions apart there is the same, where it is known.
+/// Whether two times are of one version: what tells versions apart is the same, where it is known, however it is listed; else
+/// they are of one second.
 fn same_version(a: i128, b: i128) -> bool {
     let ((a, own), (b, other)) = ((a.div_euclid(SECOND), a.rem_euclid(SECOND)), (b.div_euclid(SECOND), b.rem_euclid(SECOND)));
-    a == b && (own == other || own == 0 || other == 0)
+    if own != 0 && other != 0 { own == other } else { a == b }
+}
+
+/// Whether one time is the other, of which a list tells the day alone by now: so `ls` lists what is older than half a year.
+fn same_day(then: i128, listed: i128, now: i128) -> bool {
+    let day = |ns: i128| ns.div_euclid(DAY);
+    listed.rem_euclid(DAY) < SECOND && day(then) == day(listed) && now - listed > LISTED_BY_THE_DAY
 }
 
 /// Whether the server answered that it failed, over a connection that goes on.
@@ -451,5 +497,16 @@ mod tests {
         assert!(same_version(listed + 5, listed + 5) && !same_version(listed + 5, listed + 6), "asked for both times");
         assert!(same_version(listed, listed + 5) && same_version(listed + 5, listed), "asked for once: what was relayed is not relayed again");
         assert!(!same_version(listed, listed + 60 * SECOND));
+        assert!(same_version(listed + 5, listed - 43_200 * SECOND + 5), "listed otherwise, half a year later");
+    }
+
+    #[test]
+    fn what_is_listed_by_its_day_alone_later_is_the_same_version() {
+        let (day, minute) = (1_700_000_000 / 86_400 * DAY, 60 * SECOND);
+        let later = day + 200 * DAY;
+        assert!(same_day(day + 600 * minute, day, later) && same_day(day, day, later));
+        assert!(!same_day(day + 600 * minute, day + minute, later), "it is listed with its minute");
+        assert!(!same_day(day + 600 * minute, day, day + 10 * DAY), "midnight, of a young file");
+        assert!(!same_day(day - minute, day, later), "another day");
     }
 }

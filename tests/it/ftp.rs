@@ -254,3 +254,21 @@ fn a_server_that_lets_nobody_ask_for_sizes_gets_its_files() {
     }
     assert_eq!(server.files().len(), 2);
 }
+
+#[test]
+fn an_empty_folder_is_there_also_where_nobody_may_ask_for_sizes() {
+    let server = Vsftpd::start("cmds_denied=SIZE\n");
+    let w = world(&server.endpoint("b", "ftp"), "create = true\n");
+    w.run(&["check"]).ok();
+    w.write("a/x.csv", "1");
+    w.once().ok();
+    assert_eq!(server.files().len(), 1);
+}
+
+#[test]
+fn permissions_that_a_server_does_not_set_are_told_by_check() {
+    let server = Vsftpd::start("chmod_enable=NO\n");
+    let w = world(&server.endpoint("b", "ftp"), "mode = \"0644\"\n");
+    w.run(&["check"]).code(3).says("leave `mode` out");
+    world(&server.endpoint("b", "ftp"), "").run(&["check"]).ok();
+}

@@ -108,6 +108,22 @@ fn certificates_are_verified_over_https() {
     closed.once().code(3).says("refuses the connection");
 }
 
+#[test]
+fn files_wait_where_a_port_that_wants_tls_is_asked_in_clear() {
+    let ca = Ca::new();
+    let server = Nginx::start(Some(&ca));
+    let (go, _) = answered(|_| Some(("400 Bad Request".to_owned(), "Client sent an HTTP request to an HTTPS server.\n".to_owned())));
+    for port in [server.port, go] {
+        for publish in ["", "publish = \"direct\"\n"] {
+            let w = world(&format!("http://localhost:{port}/dav"), "", publish);
+            w.write("a/x", "1");
+            w.once().code(3).says("https://");
+            assert!(w.names("relay/errors").is_empty(), "{port} {publish}: the endpoint's trouble condemns no file");
+            w.run(&["check"]).code(3).says("https://");
+        }
+    }
+}
+
 /// A server that notes each request and answers as told: `None` cuts the connection after the body.
 pub fn scripted(answers: Vec<Option<&'static str>>) -> (u16, Arc<Mutex<Vec<String>>>) {
     let mut answers = answers.into_iter();

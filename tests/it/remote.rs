@@ -403,10 +403,12 @@ fn two_relays_do_not_take_from_the_same_folder_of_a_server() {
 
 #[test]
 fn a_version_of_the_same_size_and_minute_is_told_from_the_one_before_it() {
-    // vsftpd lists minutes.
-    let ftp = Vsftpd::start("");
-    let folder = ftp.dir.path().join("root/in");
-    for keep in ["", "on_success = \"keep\"\n"] {
+    // vsftpd lists minutes, and tells the seconds, unless that is denied: then what is to go is compared with what came.
+    for (denied, keep) in
+        [("", ""), ("", "on_success = \"keep\"\n"), ("cmds_denied=MDTM\n", ""), ("cmds_denied=MDTM\n", "on_success = \"move\"\nmove_to = \"done\"\n")]
+    {
+        let ftp = Vsftpd::start(denied);
+        let folder = ftp.dir.path().join("root/in");
         let w = World::new(&(ftp.endpoint("a", "ftp") + &route(keep)));
         // Not at the end of a minute.
         let second = jiff::Zoned::now().second();
@@ -426,8 +428,7 @@ fn a_version_of_the_same_size_and_minute_is_told_from_the_one_before_it() {
             at_b.extend(fs::read_to_string(w.path("b/stock.csv")));
         }
         assert_eq!(at_b, ["qty;10", "qty;25"], "{keep}");
-        assert_eq!(folder.join("stock.csv").exists(), !keep.is_empty());
-        let _ = fs::remove_file(folder.join("stock.csv"));
+        assert_eq!(folder.join("stock.csv").exists(), keep.contains("keep"), "{denied}{keep}");
     }
 }
 

@@ -30,19 +30,19 @@ enum Use {
     Look,
     /// A's files are read there, and what is to become of them is done.
     Fetch(Arc<Route>),
-    /// Files are written in the first of these folders, and renamed into the other.
-    Deliver(PathBuf, Verify),
+    /// Files are written in `temp` with that mode, and renamed into the folder.
+    Deliver { temp: PathBuf, verify: Verify, mode: Option<u32> },
 }
 
 impl Folder {
     /// Whether it is B's.
     pub(super) fn delivers(&self) -> bool {
-        matches!(self.what, Use::Deliver(..))
+        matches!(self.what, Use::Deliver { .. })
     }
     fn source(&self) -> Option<(&Route, &RemoteSource)> {
         match &self.what {
             Use::Fetch(route) => Some((route, route.source.remote.as_ref()?)),
-            Use::Look | Use::Deliver(..) => None,
+            Use::Look | Use::Deliver { .. } => None,
         }
     }
     /// A's files, where the server lists none.
@@ -51,7 +51,7 @@ impl Folder {
     }
     fn is_for_the_same(&self, other: &Folder) -> bool {
         let same = match (&self.what, &other.what) {
-            (Use::Deliver(a, verify), Use::Deliver(b, same)) => a == b && verify == same,
+            (Use::Deliver { temp, verify, mode }, Use::Deliver { temp: other, verify: same, mode: alike }) => temp == other && verify == same && mode == alike,
             (Use::Fetch(_), Use::Fetch(_)) => {
                 let of = |f: &Folder| f.source().map(|(route, remote)| (remote.leave.clone(), remote.named.clone(), route.source.done_file.is_some()));
                 of(self) == of(other)
@@ -74,7 +74,7 @@ pub(super) fn folders(config: &Config, endpoint: &EndpointConfig) -> Vec<Folder>
     for route in &config.routes {
         for d in route.destinations.iter().filter(|d| d.endpoint.as_ref().is_some_and(|e| e.name == endpoint.name)) {
             let temp = PathBuf::from(d.temp_path.as_ref().unwrap_or(&d.path));
-            add(Folder { path: PathBuf::from(&d.path), create: d.create, what: Use::Deliver(temp, d.verify) });
+            add(Folder { path: PathBuf::from(&d.path), create: d.create, what: Use::Deliver { temp, verify: d.verify, mode: d.mode } });
         }
     }
     for route in &config.routes {
@@ -85,7 +85,7 @@ pub(super) fn folders(config: &Config, endpoint: &EndpointConfig) -> Vec<Folder>
     if out.is_empty() {
         // An address that names a folder is meant for files; the root of a server is not.
         let named = !matches!(endpoint.url.path().trim_end_matches('/'), "" | "/~");
-        let what = if named { Use::Deliver(PathBuf::new(), Verify::Size) } else { Use::Look };
+        let what = if named { Use::Deliver { temp: PathBuf::new(), verify: Verify::Size, mode: None } } else { Use::Look };
         out.push(Folder { path: PathBuf::new(), create: false, what });
     }
     out
@@ -105,7 +105,7 @@ pub(super) fn named(session: &mut dyn Session, folder: &Folder, names: &[String]
 
 /// Tries what routes do in a folder.
 pub(super) fn try_out(session: &mut dyn Session, folder: &Folder, shown: &str, stages: &mut Stages) -> Result<()> {
-    if let Use::Deliver(temp, _) = &folder.what
+    if let Use::Deliver { temp, .. } = &folder.what
         && *temp != folder.path
     {
         if folder.create {
@@ -124,7 +124,7 @@ pub(super) fn try_out(session: &mut dyn Session, folder: &Folder, shown: &str, s
     let id = format!("{:x}-{:x}", std::process::id(), jiff::Timestamp::now().as_millisecond());
     let (first, last) = (format!(".passerelle-check-{id}.part"), format!(".passerelle-check-{id}"));
     let (at, to) = match (&folder.what, folder.source().map(|(_, remote)| &remote.leave)) {
-        (Use::Deliver(temp, _), _) => (temp.join(first), folder.path.join(last)),
+        (Use::Deliver { temp, .. }, _) => (temp.join(first), folder.path.join(last)),
         (_, Some(Leave::Nothing)) => (folder.path.join(&first), folder.path.join(&first)),
         (_, Some(Leave::Move(to))) => (folder.path.join(&first), Path::new(to).join(last)),
         (_, Some(Leave::Keep) | None) => return Ok(()),
@@ -165,7 +165,8 @@ fn list(session: &mut dyn Session, folder: &Folder, shown: &str, stages: &mut St
 
 fn write_there(session: &mut dyn Session, folder: &Folder, (at, to): (&Path, &Path), stages: &mut Stages) -> Result<()> {
     let size = TEXT.len() as u64;
-    match session.write(at, &mut &*TEXT, size, None) {
+    let mode = if let Use::Deliver { mode, .. } = &folder.what { *mode } else { None };
+    match session.write(at, &mut &*TEXT, size, mode) {
         // A's folder need not be written to; whether a file may be removed there can't be tried without one.
         Err(e) if !folder.delivers() && matches!(e.kind(), Kind::Unsupported | Kind::Denied) => {
             let what = "not possible, and not needed to fetch; whether originals can be removed there shows with the first one";
@@ -175,7 +176,7 @@ fn write_there(session: &mut dyn Session, folder: &Folder, (at, to): (&Path, &Pa
         written => written.map_err(|e| e.at("write"))?,
     };
     stages.passed("write", format!("{size} bytes as {}", shown(at)));
-    if let Use::Deliver(_, verify) = &folder.what {
+    if let Use::Deliver { verify, .. } = &folder.what {
         verify_there(session, at, *verify, stages)?;
     }
     if at != to {

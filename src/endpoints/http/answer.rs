@@ -81,16 +81,21 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
         answer.words
     );
     let error = match answer.code {
+        400 if config.url.scheme() == "http" && wants_tls(&answer.words) => {
+            Error::endpoint(text).kind_of(Kind::Lost).hint(format!("the port speaks TLS: set endpoints.{}.url to https://", config.name))
+        }
         400 | 413 | 415 | 422 => Error::file(text).hint("B refuses this file: see its words, correct the mapping or the export, then retry"),
-        401 | 403 | 407 => Error::endpoint(text)
-            .kind_of(Kind::Login)
-            .hint("check user, password or the Authorization header; ask the server's keeper for the right to write there"),
+        401 | 403 | 407 => {
+            let right = if matches!(what, "GET" | "HEAD" | "PROPFIND") { "read" } else { "write" };
+            let hint = format!("check user, password or the Authorization header; ask the server's keeper for the right to {right} there");
+            Error::endpoint(text).kind_of(Kind::Login).hint(hint)
+        }
         404 => Error::endpoint(text).kind_of(Kind::NotFound).hint(format!("check endpoints.{}.url and the route's path", config.name)),
         409 => Error::endpoint(text).kind_of(Kind::NotFound).hint("most often the folder does not exist at the server: create it, or set create = true"),
         405 | 501 => Error::endpoint(text)
             .kind_of(Kind::Unsupported)
             .hint("the server does not know this method there: check `method` and `publish`, or ask its keeper to allow it"),
-        412 => Error::endpoint(text).kind_of(Kind::Exists),
+        412 => Error::endpoint(text).kind_of(Kind::Exists).hint("the name is taken at the server: the file waits until it is free, or see `if_exists`"),
         // A gateway gave up on the server behind it: whether that one did what was asked is unknown.
         408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint(WAITS),
         207 => Error::endpoint(text).hint("what it says there has failed: ask the server's keeper, with these words"),
@@ -110,6 +115,12 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
         Some(pause) => error.not_before(pause),
         None => error,
     }
+}
+
+/// What nginx, Apache and Go's servers say to a request in clear on a port that wants TLS.
+pub(super) fn wants_tls(words: &str) -> bool {
+    let words = words.to_lowercase();
+    ["sent to https port", "to an https server", "plain http to an ssl", "plain http to an tls"].iter().any(|known| words.contains(known))
 }
 
 /// A connection over which nothing goes any more.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{FOR_WRITING, SftpSession};
-use crate::endpoints::{Outgoing, Rename, Session, Stat, rename_one_by_one, source_error};
+use crate::endpoints::{Outgoing, Rename, Session, Stat, WAITS, rename_one_by_one, source_error};
 use crate::error::{Error, Kind, Result, shown};
 
 /// The requests that end the writing of a file: permissions, sync, close.
@@ -32,7 +32,13 @@ impl SftpSession {
         for (asked, what) in [(ending.mode, "set the permissions of"), (ending.sync, "sync"), (Some(ending.close), "close")] {
             let Some(asked) = asked else { continue };
             if let Some(status) = self.wire.status_of(asked)? {
-                first.get_or_insert(status.error(what, path));
+                let error = status.error(what, path);
+                let hint = match what {
+                    "set the permissions of" => "leave `mode` out of this destination",
+                    "sync" => "the server could not keep what it was sent: ask its keeper about its disk",
+                    _ => WAITS,
+                };
+                first.get_or_insert(if error.remedy().is_empty() || what == "set the permissions of" { error.hint(hint) } else { error });
             }
         }
         first.map_or(Ok(()), Err)
@@ -52,7 +58,9 @@ impl SftpSession {
         if how == Rename::New && matches!(self.wire.stat(to)?, Ok(Some(_))) {
             return Err(Error::endpoint(format!("{} is there already", shown(to))).kind_of(Kind::Exists));
         }
-        Err(status.error("rename to", to))
+        let error = status.error("rename to", to);
+        let hint = "the server does not rename in one step: let it (posix-rename), or set if_exists = \"wait\" or \"rename\"";
+        Err(if error.remedy().is_empty() { error.hint(if how == Rename::Replace { hint } else { WAITS }) } else { error })
     }
 
     pub(super) fn write_together(&mut self, files: &mut [Outgoing<'_>]) -> Result<Vec<Result<u64>>> {

@@ -92,7 +92,7 @@ impl Fetch<'_> {
         let found = Found { size: known.size, modified_ns: known.modified_ns.into(), ..Found::default() };
         let here = durable::look(to)?.map(|meta| durable::found(&meta));
         let came = here.is_some_and(|f| (f.size, f.modified_ns) == (found.size, found.modified_ns))
-            || self.w.journal.reader()?.takers(&self.route.name, file, &found)?.iter().any(|taker| taker.modified_ns == found.modified_ns);
+            || self.w.journal.reader()?.takers(&self.route.name, file, found.size)?.iter().any(|taker| taker.modified_ns == found.modified_ns);
         Ok(if came { Known { begun: false, ..known } } else { Known::default() })
     }
 }

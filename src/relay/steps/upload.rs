@@ -122,6 +122,12 @@ fn compare(session: &mut dyn Session, t: &Target<'_>, (size, hash): (u64, &str),
         Err(Error::endpoint(format!("the temporary file {} {what}", shown(&t.temp))).hint("the connection or the server cut it: it is sent again by itself"))
     };
     let told = match found.map(|f| f.size) {
+        None if t.temp.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) => {
+            let message = format!("the temporary file {} is not seen at the server right after it was written", shown(&t.temp));
+            return Err(Error::endpoint(message).hint(
+                "it is sent again by itself; if the server hides names that begin with a dot, set temp_name = \"{name}.{id}.part\" for this destination",
+            ));
+        }
         None => return wrong("is gone right after it was written".into()),
         Some(Some(n)) if n != size => return wrong(format!("has {n} bytes at the server instead of {size}")),
         Some(told) => told,
