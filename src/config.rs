@@ -10,8 +10,10 @@ pub mod reference;
 pub mod resolve;
 pub mod schema;
 pub mod show;
+mod taken;
 
 pub use read::{Purpose, load, load_for, read, read_text};
+pub use taken::Names;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -124,41 +126,6 @@ pub struct EndpointConfig {
     pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
 }
 
-impl SourceConfig {
-    /// Whether `include` gives this name outright, which is relative to the source.
-    pub fn outright(&self, relative: &[u8]) -> bool {
-        let last = relative.rsplit(|b| *b == b'/').next().unwrap_or(relative);
-        self.outright.iter().any(|o| o.as_bytes() == last || o.as_bytes() == relative)
-    }
-    /// Whether `include` takes it.
-    pub fn included(&self, relative: &[u8]) -> bool {
-        self.outright(relative) || matches(&self.include, relative)
-    }
-    /// Whether `exclude` leaves it out.
-    pub fn excluded(&self, relative: &[u8]) -> bool {
-        matches(&self.exclude, relative)
-    }
-    /// Whether a relayed file may still lie at A while nothing here shows that it was relayed, but the journal.
-    pub fn leaves_no_trace(&self) -> bool {
-        self.on_success == OnSuccess::Keep || (self.on_success == OnSuccess::Delete && self.remote.is_some())
-    }
-    /// Whether its files stay where A has put them.
-    pub fn leaves_files(&self) -> bool {
-        self.remote.as_ref().map_or(self.on_success == OnSuccess::Keep, |remote| remote.leave == Leave::Keep)
-    }
-    /// Whether it is taken: `include` does, and `exclude` does not.
-    pub fn wants(&self, relative: &[u8]) -> bool {
-        self.included(relative) && !self.excluded(relative)
-    }
-}
-
-/// By its path, or by its name alone.
-fn matches(set: &GlobSet, relative: &[u8]) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    let last = relative.rsplit(|b| *b == b'/').next().unwrap_or(relative);
-    [last, relative].iter().any(|name| set.is_match(Path::new(std::ffi::OsStr::from_bytes(name))))
-}
-
 impl Config {
     /// With the folders as they really lie: links in what the user wrote are followed here, once, and nowhere later.
     #[must_use]
@@ -173,6 +140,11 @@ impl Config {
                 d.path = real_text(&d.path);
                 d.temp_path = d.temp_path.as_deref().map(real_text);
             }
+        }
+        let known: Vec<(PathBuf, Names)> = self.routes.iter().filter(|r| r.source.records).map(|r| (r.source.path.clone(), r.source.names())).collect();
+        for route in &mut self.routes {
+            let Some(route) = Arc::get_mut(route) else { continue };
+            route.source.beside = known.iter().filter(|(path, _)| *path == route.source.path).map(|(_, names)| names.clone()).collect();
         }
         self
     }
@@ -309,6 +281,8 @@ pub struct SourceConfig {
     pub skip_duplicates: bool,
     /// Its files hold records: corrected rejects files come back too.
     pub records: bool,
+    /// What the routes of records take that share the folder, this one among them: each gets its own rejects back.
+    pub beside: Vec<Names>,
     /// A's own export function.
     pub before: Option<Vec<String>>,
     /// Make the folder if it is missing.

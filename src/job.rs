@@ -49,6 +49,15 @@ impl std::fmt::Display for Name {
 }
 
 impl Name {
+    /// The name of a path.
+    pub fn of(path: &std::path::Path) -> Self {
+        use std::os::unix::ffi::OsStrExt;
+        Self(path.as_os_str().as_bytes().to_vec())
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
     /// As a path.
     pub fn path(&self) -> &std::path::Path {
         use std::os::unix::ffi::OsStrExt;
@@ -111,7 +120,7 @@ pub struct Job {
     /// What its export is compared for, where records are.
     pub purpose: Purpose,
     /// Where its file lies once it is at rest.
-    pub path: Option<String>,
+    pub path: Option<Name>,
     /// When it was delivered.
     pub delivered_at: Option<Timestamp>,
 }
@@ -535,7 +544,7 @@ mod tests {
             (Some(Event::Uploaded { delivery: 0 }), Next::Publish(0), State::Delivering),
             (Some(publishing()), Next::Resolve(0), State::Delivering),
             (Some(Event::Published { delivery: 0, synced: true, after: None }), Next::Finish, State::Delivering),
-            (Some(Event::Archived { path: "archive/x".into() }), Next::Rest, State::Delivered),
+            (Some(Event::Archived { path: Name(b"archive/x".to_vec()) }), Next::Rest, State::Delivered),
         ];
         let mut job = job();
         for (event, next, state) in way {
@@ -554,22 +563,22 @@ mod tests {
             Event::Uploaded { delivery: 0 },
             publishing(),
             Event::Published { delivery: 0, synced: true, after: None },
-            Event::Archived { path: "p".into() },
+            Event::Archived { path: Name(b"p".to_vec()) },
         ];
         let mut job = after(&done).unwrap();
         let before = job.clone();
-        for event in [seal(), Event::Retried { deletions: Deletions::Limited }, Event::Removed, Event::Failed { path: "p".into() }, publishing()] {
+        for event in [seal(), Event::Retried { deletions: Deletions::Limited }, Event::Removed, Event::Failed { path: Name(b"p".to_vec()) }, publishing()] {
             assert!(job.apply(&event, Timestamp::UNIX_EPOCH).is_err(), "{event:?}");
         }
         assert_eq!(job, before);
-        assert!(after(&[Event::Failed { path: "p".into() }]).is_err(), "without having failed");
+        assert!(after(&[Event::Failed { path: Name(b"p".to_vec()) }]).is_err(), "without having failed");
     }
 
     #[test]
     fn a_failed_job_is_retried_from_its_original_under_its_number() {
         let mut job = after(&[seal(), Event::Failing { error: Error::file("x") }]).unwrap();
         assert_eq!(job.next(), Next::Fail);
-        job.apply(&Event::Failed { path: "errors/x".into() }, Timestamp::UNIX_EPOCH).unwrap();
+        job.apply(&Event::Failed { path: Name(b"errors/x".to_vec()) }, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((job.next(), job.state), (Next::Rest, State::Failed));
         job.apply(&Event::Retried { deletions: Deletions::Limited }, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((job.next(), job.id), (Next::Prepare, 17));

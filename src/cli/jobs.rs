@@ -371,7 +371,7 @@ fn step(job: &Job, at: Timestamp, event: &Event) -> Value {
             }
         }
         Event::Refused { records } => format!("{records} records, in the server's words"),
-        Event::Archived { path } | Event::Failed { path } => path.clone(),
+        Event::Archived { path } | Event::Failed { path } => path.to_string(),
         Event::Held { error } | Event::Postponed { error, .. } | Event::Failing { error } | Event::GivenUp { error, .. } | Event::Unconfirmed { error, .. } => {
             error.to_string()
         }

@@ -6,6 +6,7 @@
 mod scan;
 mod writer;
 
+use super::lines::Lines;
 use super::text::{self, Charset};
 use super::{Bytes, Format, Input, Next, Pieces, RecordReader, RecordWriter, Remark, Room, Side, Writing};
 use crate::error::{Error, Result};
@@ -267,6 +268,13 @@ impl Reader {
             let rest = &self.bytes()[self.at..];
             if rest.is_empty() {
                 if !self.fill()? {
+                    return Ok(None);
+                }
+                continue;
+            }
+            if Lines::is_end_mark(rest) {
+                if !self.fill()? {
+                    self.at = self.bytes().len();
                     return Ok(None);
                 }
                 continue;

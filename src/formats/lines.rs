@@ -1,7 +1,5 @@
 //! Lines of a text stream, for formats whose records are lines.
 
-use memchr::memmem;
-
 use super::csv::{HoldBack, line_end, terminator};
 use super::text::{self, Charset};
 use super::{Bytes, Input, read_on};
@@ -94,7 +92,7 @@ impl Lines {
     }
 
     /// Whether a line holds nothing but what ends files on old systems (Ctrl-Z).
-    pub(super) fn is_end_mark(line: &[u8]) -> bool {
-        memmem::find(line, b"\x1a").is_some() && line.iter().all(|b| *b == 0x1a)
+    pub(in crate::formats) fn is_end_mark(line: &[u8]) -> bool {
+        line.first() == Some(&0x1a) && line.iter().all(|b| *b == 0x1a)
     }
 }

@@ -247,7 +247,7 @@ pub enum Event {
     /// The original is where `on_success` says.
     Archived {
         /// Where.
-        path: String,
+        path: Name,
     },
     /// A destination can't take it now.
     Postponed {
@@ -272,7 +272,7 @@ pub enum Event {
     /// It lies in `errors`.
     Failed {
         /// Its name there.
-        path: String,
+        path: Name,
     },
     /// An earlier job had the same name and content.
     Duplicate {

@@ -23,6 +23,7 @@ use crate::durable;
 use crate::error::{Blame, Error, Kind, Result};
 use crate::job::{Event, Job, State};
 use crate::journal::Reader;
+use crate::schedule::Schedule;
 
 /// How often operators' requests and sources without events are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -158,7 +159,13 @@ impl Engine {
             self.sources.open(&self.world, &route, self.mode, &self.outbox)?;
             self.timetable.strike(&route.name);
             match route.schedule.as_ref().filter(|_| self.mode == Mode::Daemon) {
-                Some(schedule) => self.timetable.enter(&route.name, schedule, now, &Zoned::now()),
+                Some(schedule) => {
+                    self.timetable.enter(&route.name, schedule, now, &Zoned::now());
+                    // Every so often, and now: a relay that starts more often than that would never look.
+                    if matches!(schedule, Schedule::Every(_)) {
+                        self.dispatcher.schedule(&route.name);
+                    }
+                }
                 None if self.mode == Mode::Once => self.dispatcher.schedule(&route.name),
                 None => self.dispatcher.hint(&route.name),
             }

@@ -71,7 +71,7 @@ fn archive(w: &World, now: Timestamp) -> Result<()> {
         .iter()
         .filter_map(|j| j.replay_of)
         .filter_map(|of| reader.job(of).transpose())
-        .filter_map(|row| row.map(|r| r.job.path.map(PathBuf::from)).transpose())
+        .filter_map(|row| row.map(|r| r.job.path.map(|p| p.path().to_owned())).transpose())
         .collect::<Result<_>>()?;
     let mut cleaner = Cleaner { w, reader: &reader, before: earlier(now, keep), needed, removed: 0 };
     cleaner.folder(&w.config.archive, 4, &mut Vec::new())?;

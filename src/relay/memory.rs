@@ -87,7 +87,7 @@ fn last_export(reader: &Reader, route: &Route) -> Result<Option<Found>> {
     }
     for id in reader.in_state(Some(&route.name), State::Delivered)?.into_iter().rev() {
         let Some(job) = reader.job(id)?.map(|row| row.job) else { continue };
-        let Some(path) = job.path.as_ref().map(PathBuf::from).filter(|p| p.is_file() && job.replay_of.is_none()) else { continue };
+        let Some(path) = job.path.as_ref().map(|p| p.path().to_owned()).filter(|p| p.is_file() && job.replay_of.is_none()) else { continue };
         if super::steps::is_corrected(route, &path) {
             continue;
         }

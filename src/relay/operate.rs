@@ -124,8 +124,8 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
     if w.route(&job.route).is_none() {
         return Ok(Err(format!("job {id}: its route {} is not in the configuration", job.route)));
     }
-    match job.path.as_deref() {
-        Some(path) if std::path::Path::new(path).is_file() => {}
+    match &job.path {
+        Some(path) if path.path().is_file() => {}
         _ => return Ok(Err(format!("job {id}: its original is no longer in the archive"))),
     }
     if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {

@@ -235,7 +235,7 @@ mod tests {
                 }
                 Next::Finish => {
                     if fate == Fate::Done {
-                        self.record(Event::Archived { path: "p".into() });
+                        self.record(Event::Archived { path: Name(b"p".to_vec()) });
                     }
                 }
                 Next::Fail | Next::Rest => {}

@@ -79,7 +79,7 @@ fn failed(w: &World, route: &Route, folder: &Path, found: &mut Vec<Found>) {
         let own = entry.file_name();
         let name = parse_numbered(own.as_bytes()).filter(|(n, _)| *n == id).map_or(own.as_bytes(), |(_, name)| name);
         let file = below.join(Name(name.to_vec()).path());
-        let events = vec![Event::Failing { error }, Event::Failed { path: path.display().to_string() }];
+        let events = vec![Event::Failing { error }, Event::Failed { path: Name::of(&path) }];
         found.push(Found { new: job(route, id, &file, &meta), at, events });
     }
 }
@@ -104,7 +104,7 @@ fn archived(route: &Route, folder: &Path, below: &Path, dates: u32, found: &mut 
         let file = below.join(Name(name.to_vec()).path());
         // When it got its name there.
         let at = Timestamp::new(meta.ctime(), 0).unwrap_or(Timestamp::UNIX_EPOCH);
-        found.push(Found { new: job(route, id, &file, &meta), at, events: vec![Event::Archived { path: entry.path().display().to_string() }] });
+        found.push(Found { new: job(route, id, &file, &meta), at, events: vec![Event::Archived { path: Name::of(&entry.path()) }] });
     }
 }
 
@@ -125,7 +125,7 @@ fn kept(w: &World, found: &mut Vec<Found>) -> Result<()> {
             continue;
         }
         let at = route.source.remote.as_ref().map_or(route.source.path.as_path(), |remote| Path::new(&remote.path));
-        let path = at.join(file.path()).display().to_string();
+        let path = Name::of(&at.join(file.path()));
         let new = NewJob { route: route.name.clone(), file, found: as_found, replay_of: None, id: Some(job) };
         found.push(Found { new, at: received_at, events: vec![Event::Archived { path }] });
     }
@@ -147,5 +147,5 @@ pub(super) fn kept_in_work(w: &World) -> Result<Vec<Job>> {
 }
 
 fn job(route: &Route, id: u64, file: &Path, meta: &std::fs::Metadata) -> NewJob {
-    NewJob { route: route.name.clone(), file: Name(file.as_os_str().as_bytes().to_vec()), found: durable::found(meta), replay_of: None, id: Some(id) }
+    NewJob { route: route.name.clone(), file: Name::of(file), found: durable::found(meta), replay_of: None, id: Some(id) }
 }

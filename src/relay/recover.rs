@@ -330,7 +330,7 @@ pub fn errors_folder(w: &World, route: &Route) -> Result<usize> {
         let mut job = row.job;
         // Without a file there is only a note, which says what happened until somebody reads it.
         let Some(path) = job.path.clone().filter(|p| !p.is_empty()) else { continue };
-        let path = Path::new(&path);
+        let path = path.path();
         match path.symlink_metadata() {
             Ok(_) => continue,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -375,7 +375,7 @@ fn own_name_again(route: &Route, job: &Job, errors: &Path) -> Result<bool> {
 /// Puts a failed job's file back where claimed files lie.
 pub fn reclaim(w: &World, job: &Job) -> Result<()> {
     let route = w.route_of(job)?.clone();
-    let Some(path) = job.path.as_ref().filter(|p| !p.is_empty()).map(Path::new) else {
+    let Some(path) = job.path.as_ref().filter(|p| !p.is_empty()).map(Name::path) else {
         return Err(Error::file(format!("job {} has no file in errors", job.id)).hint("export it again"));
     };
     if route.source.on_success == OnSuccess::Keep || job.replay_of.is_some() {

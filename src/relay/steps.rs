@@ -51,8 +51,8 @@ pub(super) fn vanished(path: &Path) -> Error {
 /// A job with the deliveries that it would have if it were made now.
 pub(super) fn planned(w: &World, job: &Job) -> Result<Job> {
     let route = w.route_of(job)?;
-    let original = match job.path.as_deref().filter(|path| !path.is_empty()) {
-        Some(path) => Path::new(path).to_owned(),
+    let original = match job.path.as_ref().filter(|path| !path.is_empty()) {
+        Some(path) => path.path().to_owned(),
         None => w.original(job)?,
     };
     let parts = job.deliveries.iter().map(|d| d.part + 1).max().unwrap_or(1);

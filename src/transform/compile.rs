@@ -283,11 +283,24 @@ pub(super) fn item(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Node {
             };
         }
     }
+    if let (Expr::Var(root), Expr::UnaryOp(sign)) = (&i.expr, &i.subscript_expr)
+        && root.id == "row"
+        && matches!(sign.op, UnaryOpKind::Neg)
+    {
+        let message = "there is no column at a position before the first";
+        scope.mistakes.push(Mistake::new(range_of(&i.subscript_expr), message, Some("positions count from row[0]".into())));
+        return Node::Const(Value::Null);
+    }
     let (holder, at) = (holder(&i.expr, scope), boxed(&i.subscript_expr, scope));
     if let Node::Const(Value::Text(name)) = &*at {
         rows::known(&holder, name, range_of(&i.subscript_expr), scope);
     }
     Node::Index(holder, at)
+}
+
+/// Whether it is a text that whoever wrote the expression wrote. What a column holds may be meant for a number.
+fn is_words(node: &Node) -> bool {
+    matches!(node, Node::Const(Value::Text(_)) | Node::Concat(..) | Node::Arithmetic(Op::Join | Op::Repeat, ..))
 }
 
 pub(super) fn binary(b: &ast::BinOp<'_>, scope: &mut Scope<'_>) -> Node {
@@ -297,9 +310,9 @@ pub(super) fn binary(b: &ast::BinOp<'_>, scope: &mut Scope<'_>) -> Node {
         BinOpKind::ScAnd => Node::And(left, right),
         BinOpKind::ScOr => Node::Or(left, right),
         BinOpKind::Concat => Node::Concat(left, right),
-        BinOpKind::Add => Node::Arithmetic(Op::Add, left, right),
+        BinOpKind::Add => Node::Arithmetic(if is_words(&left) || is_words(&right) { Op::Join } else { Op::Add }, left, right),
         BinOpKind::Sub => Node::Arithmetic(Op::Sub, left, right),
-        BinOpKind::Mul => Node::Arithmetic(Op::Mul, left, right),
+        BinOpKind::Mul => Node::Arithmetic(if is_words(&left) { Op::Repeat } else { Op::Mul }, left, right),
         BinOpKind::Div => Node::Arithmetic(Op::Div, left, right),
         BinOpKind::FloorDiv => Node::Arithmetic(Op::FloorDiv, left, right),
         BinOpKind::Rem => Node::Arithmetic(Op::Rem, left, right),

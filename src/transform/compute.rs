@@ -87,7 +87,7 @@ pub fn whole(value: &Value<'_>) -> Eval<Option<i64>> {
 }
 
 pub(super) fn arithmetic<'r>(op: Op, left: Value<'r>, right: Value<'r>) -> Eval<Value<'r>> {
-    if op == Op::Add {
+    if matches!(op, Op::Add | Op::Join) {
         let list = |v: &Value<'r>| match v {
             Value::Nodes(nodes) => Value::list(nodes.items().collect()),
             other => other.clone(),
@@ -96,14 +96,14 @@ pub(super) fn arithmetic<'r>(op: Op, left: Value<'r>, right: Value<'r>) -> Eval<
             (Value::Nodes(_), Value::List(_)) | (Value::List(_), Value::Nodes(_)) => return arithmetic(op, list(&left), list(&right)),
             (Value::Nodes(n), _) => return arithmetic(op, n.scalar().into_owned(), right),
             (_, Value::Nodes(n)) => return arithmetic(op, left, n.scalar().into_owned()),
-            (Value::Text(a), Value::Text(b)) => return Ok(Value::owned(format!("{a}{b}"))),
+            (Value::Text(a), Value::Text(b)) if op == Op::Join => return Ok(Value::owned(format!("{a}{b}"))),
             (Value::List(a), Value::List(b)) => return Ok(Value::list(a.iter().chain(b.iter()).cloned().collect())),
             (Value::List(_), Value::Null) => return Ok(left),
             (Value::Null, Value::List(_)) => return Ok(right),
             _ => {}
         }
     }
-    if op == Op::Mul
+    if op == Op::Repeat
         && let (Value::Text(text), Value::Number(_)) = (&left, &right)
     {
         let times = whole(&right)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
@@ -114,10 +114,10 @@ pub(super) fn arithmetic<'r>(op: Op, left: Value<'r>, right: Value<'r>) -> Eval<
     };
     let zero = || Fault::Message("division by zero".into());
     let result = match op {
-        Op::Add => a.checked_add(b),
+        Op::Add | Op::Join => a.checked_add(b),
         Op::Sub => a.checked_sub(b),
         // The library forgets the decimals of a product with zero.
-        Op::Mul => a.checked_mul(b).map(|mut product| {
+        Op::Mul | Op::Repeat => a.checked_mul(b).map(|mut product| {
             if product.is_zero() {
                 product.rescale((a.scale() + b.scale()).min(28));
             }

@@ -719,6 +719,7 @@ mod tests {
                 ("d | date", "REJECT \"31/12/2025\" is not a date of the form %Y-%m-%d"),
                 ("d | strftime('%Y')", "REJECT \"31/12/2025\" is text, not a date: convert it first with | date or `types`"),
                 ("t | regex_replace('([a-z])([0-9])', '\\\\2\\\\1$')", "1a$2b$"),
+                ("t | regex_replace('([a-z])([0-9])', '\\2\\1$')", "1a$2b$"),
                 ("['A', 'a', 'A'] | unique | length", "2"),
                 ("'M' | lookup('civ')", "Monsieur"),
                 ("'X' | lookup('civ')", "REJECT \"X\" is not in the lookup civ"),

@@ -147,10 +147,14 @@ pub const RESERVED: &[&str] = &["row", "file", "job", "route", "item", "loop", "
 pub enum Op {
     /// `+`
     Add,
+    /// `+` beside a text that stands in the expression: texts are joined.
+    Join,
     /// `-`
     Sub,
     /// `*`
     Mul,
+    /// `*` behind a text that stands in the expression: it is repeated.
+    Repeat,
     /// `/`
     Div,
     /// `//`
@@ -308,7 +312,7 @@ impl Node {
             Node::Fact(_) | Node::Op => Known::Text,
             Node::Let(inner) => inner.known(),
             Node::Filter(f, ..) => f.gives,
-            Node::Arithmetic(op, ..) if *op != Op::Add && *op != Op::Mul => Known::Number,
+            Node::Arithmetic(op, ..) if !matches!(op, Op::Add | Op::Join | Op::Repeat) => Known::Number,
             Node::Slice(inner, _) => inner.known(),
             Node::If(_, a, Some(b)) if a.known() == b.known() => a.known(),
             _ => Known::Unknown,

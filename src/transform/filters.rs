@@ -121,7 +121,7 @@ pub static FILTERS: &[Filter] = &[
     text("title", (0, 0), &[], ("'saint-denis' | title", "Saint-Denis"), |c, v| Ok(Value::owned(titled(&c.shown(&v))))),
     text("trim", (0, 1), &["chars"], ("'  a ' | trim", "a"), trim),
     text("replace", (2, 3), &["old", "new", "count"], ("'a-b' | replace('-', ' ')", "a b"), replace),
-    text("regex_replace", (2, 2), &[], ("'a  b' | regex_replace('\\\\s+', ' ')", "a b"), regex_replace),
+    text("regex_replace", (2, 2), &[], ("'Jean DUPONT' | regex_replace('(\\\\w+) (\\\\w+)', '\\\\2 \\\\1')", "DUPONT Jean"), regex_replace),
     text("ascii", (0, 0), &[], ("'Cœur Éloïse' | ascii", "Coeur Eloise"), |c, v| Ok(Value::owned(ascii(&c.shown(&v))))),
     text("escape", (0, 0), &[], ("'<a>' | escape", "&lt;a&gt;"), |c, v| Ok(Value::owned(escaped(&c.shown(&v))))),
     text("striptags", (0, 0), &[], ("'<p>a <b>b</b></p>' | striptags", "a b"), |c, v| {

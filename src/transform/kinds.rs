@@ -24,12 +24,17 @@ pub(super) fn check_kinds(expr: &Expr<'_>, node: &Node, scope: &mut Scope<'_>) {
                     left = right;
                 }
             }
-            Node::Arithmetic(op, a, b) if !matches!(op, Op::Mul) => {
-                let text = [a, b].into_iter().any(|n| n.known() == Known::Text);
-                let both = a.known() == b.known() && *op == Op::Add;
-                if text && !both && (*op != Op::Add || clash(a, b)) {
-                    scope.mistakes.push(Mistake::new(range_of(expr), "text is used as a number", Some(CONVERT.into())));
+            Node::Arithmetic(op, a, b) if [a, b].into_iter().any(|n| n.known() == Known::Text) => {
+                let fits = match op {
+                    Op::Join => !clash(a, b),
+                    Op::Repeat => matches!(b.known(), Known::Number | Known::Unknown),
+                    _ => false,
+                };
+                if fits {
+                    return;
                 }
+                let hint = if *op == Op::Add { format!("{CONVERT}; texts are joined by ~") } else { CONVERT.into() };
+                scope.mistakes.push(Mistake::new(range_of(expr), "text is used as a number", Some(hint)));
             }
             _ => {}
         }

@@ -89,6 +89,16 @@ mod tests {
         Ok((*a == R::Null && *b == R::Null) || order(a, b)? == Some(std::cmp::Ordering::Equal))
     }
 
+    /// A text that stands in the expression.
+    fn words(e: &E) -> bool {
+        match e {
+            E::Text(_) | E::Join(..) => true,
+            E::Sum('+', a, b) => words(a) || words(b),
+            E::Sum('*', a, _) => words(a),
+            _ => false,
+        }
+    }
+
     fn eval(e: &E, texts: &[String], numbers: &[Option<(i128, u32)>]) -> Result<R, ()> {
         let go = |e: &E| eval(e, texts, numbers);
         Ok(match e {
@@ -113,10 +123,10 @@ mod tests {
                     R::Text(if from < to { chars[from..to].iter().collect() } else { String::new() })
                 }
             },
-            E::Sum(op, a, b) => match (op, go(a)?, go(b)?) {
-                ('+', R::Text(a), R::Text(b)) => R::Text(a + &b),
-                // As in Python, a text times a number is the text so often.
-                ('*', R::Text(a), R::Number(n, scale)) => match (n % 10i128.pow(scale), n / 10i128.pow(scale)) {
+            E::Sum(op, left, right) => match (op, go(left)?, go(right)?) {
+                // As in Python, where the text stands in the expression; what columns hold may be meant for numbers.
+                ('+', R::Text(a), R::Text(b)) if words(left) || words(right) => R::Text(a + &b),
+                ('*', R::Text(a), R::Number(n, scale)) if words(left) => match (n % 10i128.pow(scale), n / 10i128.pow(scale)) {
                     (0, times) if a.len() as i128 * times.max(0) <= 65_536 => R::Text(a.repeat(usize::try_from(times).unwrap_or(0))),
                     _ => return Err(()),
                 },

@@ -78,9 +78,9 @@ impl Tools for Bench {
         let arithmetic = |op| compute::arithmetic(op, left.clone(), right.clone());
         let compares = |cmp| compute::compares(cmp, &left, &right).map(Value::Bool);
         let made = match operator {
-            "+" => arithmetic(Op::Add),
+            "+" => arithmetic(Op::Join),
             "-" => arithmetic(Op::Sub),
-            "*" => arithmetic(Op::Mul),
+            "*" => arithmetic(Op::Repeat),
             "/" => arithmetic(Op::Div),
             "//" => arithmetic(Op::FloorDiv),
             "%" => arithmetic(Op::Rem),

@@ -136,7 +136,7 @@ impl Listing {
                 let state = State::of(&meta);
                 let known = || foreign.get(relative).is_some_and(|known| *known == state);
                 let sheet = source.records && is_sheet(relative) && !never_matches(name.as_bytes());
-                if !sheet || known() || !is_rejects_file(&path) {
+                if !sheet || known() || !is_rejects_file(&path) || source.leaves_to_others(relative) {
                     if sheet {
                         self.foreign.insert(relative.into(), state);
                     }

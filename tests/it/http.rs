@@ -115,7 +115,7 @@ fn files_wait_where_a_port_that_wants_tls_is_asked_in_clear() {
     let (go, _) = answered(|_| Some(("400 Bad Request".to_owned(), "Client sent an HTTP request to an HTTPS server.\n".to_owned())));
     for port in [server.port, go] {
         for publish in ["", "publish = \"direct\"\n"] {
-            let w = world(&format!("http://localhost:{port}/dav"), "", publish);
+            let w = world(&format!("http://localhost:{port}/dav"), publish, "");
             w.write("a/x", "1");
             w.once().code(3).says("https://");
             assert!(w.names("relay/errors").is_empty(), "{port} {publish}: the endpoint's trouble condemns no file");

@@ -500,3 +500,65 @@ fn a_home_that_is_changed_stays_whole_until_the_next_start() {
     w.until("archived", || !w.archived("r").is_empty());
     assert!(!w.path("other").exists());
 }
+
+#[test]
+fn names_that_are_no_utf8_are_found_again_in_errors_and_in_the_archive() {
+    use std::os::unix::ffi::OsStrExt;
+    let name = |bytes: &'static [u8]| std::path::Path::new(std::ffi::OsStr::from_bytes(bytes));
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\ntypes = { n = \"integer\" }\n[routes.r]\nmax_rejects = 0\n");
+    fs::write(w.path("a").join(name(b"caf\xe9.csv")), "n\nx\n").unwrap();
+    fs::write(w.path("a").join(name(b"th\xe9.csv")), "n\n1\n").unwrap();
+    w.once().code(1);
+    for _ in 0..2 {
+        w.once().ok();
+        let states: Vec<String> = w.history().iter().map(|j| format!("{} {}", j["file"].as_str().unwrap(), j["state"].as_str().unwrap())).collect();
+        assert_eq!(states, ["caf\\xe9.csv failed", "th\\xe9.csv delivered"]);
+    }
+    w.run(&["retry", "1"]).ok();
+    w.once().code(1);
+    w.run(&["replay", "2"]).ok();
+    fs::remove_file(w.path("b").join(name(b"th\xe9.csv"))).unwrap();
+    w.once().ok();
+    assert_eq!(fs::read(w.path("b").join(name(b"th\xe9.csv"))).unwrap(), b"n\n1\n");
+    // Dragged back, it is resubmitted.
+    fs::write(w.path("relay/errors/r").join(name(b"caf\xe9.csv")), "n\n2\n").unwrap();
+    fs::rename(w.path("relay/errors/r").join(name(b"caf\xe9.csv")), w.path("a").join(name(b"caf\xe9.csv"))).unwrap();
+    w.once().ok();
+    assert_eq!(w.history()[0]["state"], "resubmitted");
+    assert!(w.names("relay/errors/r").is_empty());
+}
+
+#[test]
+fn corrected_rejects_go_back_to_their_own_route_where_several_share_a_folder() {
+    let route = |name: &str, include: &str, to: &str, more: &str| {
+        format!(
+            "[routes.{name}.source]\npath = \"a\"\ninclude = [\"{include}\"]\nsettle = \"20ms\"\n[routes.{name}.input]\nformat = \"csv\"\ndelimiter = \";\"\n{more}[routes.{name}.destination]\npath = \"{to}\"\n"
+        )
+    };
+    let w = World::new(&(route("fourn", "fourn*.csv", "b", "") + &route("zclients", "clients*.csv", "b2", "types = { n = \"integer\" }\n")));
+    for folder in ["a", "b", "b2"] {
+        fs::create_dir_all(w.path(folder)).unwrap();
+    }
+    for name in ["clients1.csv.rejects.csv", "1_clients1.csv.rejects.csv"] {
+        w.write("a/clients1.csv", "code;n\n1;x\n2;2\n");
+        w.once();
+        let rejects = w.names("relay/errors/zclients").pop().unwrap();
+        w.write(&format!("a/{name}"), w.read(&format!("relay/errors/zclients/{rejects}")).replace("1;x", "1;7"));
+        fs::remove_file(w.path(&format!("relay/errors/zclients/{rejects}"))).unwrap();
+        w.once().ok();
+        let job = w.history().pop().unwrap();
+        assert_eq!((job["route"].as_str(), w.names("b").len()), (Some("zclients"), 0), "{name}: {job}");
+        fs::remove_file(w.path("b2/clients1.csv")).unwrap();
+    }
+}
+
+#[test]
+fn a_route_of_every_so_often_is_looked_at_when_the_relay_starts() {
+    let w = World::new("[routes.r]\nevery = \"1d\"\n[routes.r.source]\npath = \"a\"\nsettle = \"20ms\"\n[routes.r.destination]\npath = \"b\"\n");
+    for folder in ["a", "b"] {
+        fs::create_dir_all(w.path(folder)).unwrap();
+    }
+    w.write("a/x.csv", "1");
+    let _relay = w.start();
+    w.until_file("b/x.csv");
+}

@@ -575,3 +575,44 @@ fn a_table_of_the_map_is_asked_by_elements_of_xml_and_by_numbers_too() {
     let json = "[{\"t\": 1}, {\"t\": 2}, {\"t\": null}]";
     assert_eq!(of("format = \"json\"", "{1: 'one'}[t] | default('?')", json), "x\none\n?\n?\n");
 }
+
+#[test]
+fn text_in_columns_is_never_added_up_as_text() {
+    let of = |expression: &str| {
+        World::local(&format!("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"{expression}\"\n[routes.r.output]\nformat = \"csv\"\n"))
+    };
+    for wrong in ["debit + credit", "qte * 12", "12 * qte", "(debit | trim) + credit"] {
+        of(wrong).run(&["config", "check"]).code(2).says("text is used as a number").says("types = ");
+    }
+    for (right, shown) in
+        [("nom + ' ' + debit", "Zoé 10"), ("'0' * 3 + debit", "00010"), ("debit | decimal + credit | decimal", "15"), ("nom ~ debit", "Zoé10")]
+    {
+        let w = of(right);
+        w.write("in.csv", "nom,debit,credit,qte\nZoé,10,5,3\n");
+        assert_eq!(w.run(&["transform", "r", "in.csv"]).ok().stdout, format!("x\n{shown}\n"), "{right}");
+    }
+    // Where the kinds show with the records, the record is rejected.
+    let w = World::local("[routes.r.input]\nformat = \"json\"\n[routes.r.map]\nx = \"a + b\"\n[routes.r.output]\nformat = \"csv\"\n");
+    w.write("in.json", r#"[{"a":"1","b":"2"},{"a":1,"b":2}]"#);
+    assert_eq!(w.run(&["transform", "r", "in.json"]).ok().says("1 rejected").stdout, "x\n3\n");
+}
+
+#[test]
+fn a_column_before_the_first_is_a_mistake() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"row[-1]\"\n");
+    w.run(&["config", "check"]).code(2).says("no column at a position before the first");
+}
+
+#[test]
+fn what_ends_a_file_on_old_systems_is_no_record_of_csv() {
+    let w = World::local(
+        "[routes.r]\nrejects = \"fail\"\n[routes.r.input]\nformat = \"csv\"\ndelimiter = \";\"\nencoding = \"cp850\"\n[routes.r.output]\nformat = \"csv\"\n",
+    );
+    for text in ["code;x\r\nA;1\r\n\u{1a}", "code;x\r\nA;1\r\n\u{1a}\u{1a}"] {
+        w.write("in.csv", text);
+        let out = w.run(&["transform", "r", "in.csv"]).ok().says("1 read");
+        assert_eq!(out.stdout, "code,x\nA,1\n");
+    }
+    w.write("in.csv", "code\r\nA\r\n\u{1a}");
+    assert_eq!(w.run(&["transform", "r", "in.csv"]).ok().stdout, "code\nA\n");
+}

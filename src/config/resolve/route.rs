@@ -101,6 +101,7 @@ impl Builder<'_> {
             on_success,
             skip_duplicates: o.word("duplicates") == "skip",
             records: false,
+            beside: Vec::new(),
             before: o.texts("before"),
             create: o.flag("create") || remote.is_some(),
             remote,

@@ -89,9 +89,9 @@ pub(super) fn ftp_error(e: &FtpError, step: &'static str) -> Error {
                 522 => error.at("data channel").hint("the server wants the TLS session of the control connection on data connections; it is offered, and the server does not take it: ask its keeper (require_ssl_reuse of vsftpd, NoSessionReuseRequired of ProFTPD)"),
                 425 | 426 => error.at("data channel").hint("the data connection failed: ask the firewall's keeper for the server's passive ports, or in active mode for connections from the server to this host"),
                 530 | 532 => error.kind_of(Kind::Login).hint("check user and password; ask the server's keeper whether the account may do this"),
-                500..=504 => error.kind_of(Kind::Unsupported).hint("the server does not know this command: ask its keeper, with these words"),
-                550 | 553 => error.kind_of(Kind::Denied).hint("see the server's words: ask its keeper for the right to do that there"),
-                _ => error.hint("see the server's words; the file waits and is tried again by itself"),
+                500..=504 => error.kind_of(Kind::Unsupported),
+                550 | 553 => error.kind_of(Kind::Denied),
+                _ => error,
             }
         }
         FtpError::BadResponse => Error::endpoint("the server's answer is not understood")

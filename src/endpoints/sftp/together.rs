@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{FOR_WRITING, SftpSession};
-use crate::endpoints::{Outgoing, Rename, Session, Stat, WAITS, rename_one_by_one, source_error};
+use crate::endpoints::{Outgoing, Rename, Session, Stat, rename_one_by_one, source_error};
 use crate::error::{Error, Kind, Result, shown};
 
 /// The requests that end the writing of a file: permissions, sync, close.
@@ -33,12 +33,11 @@ impl SftpSession {
             let Some(asked) = asked else { continue };
             if let Some(status) = self.wire.status_of(asked)? {
                 let error = status.error(what, path);
-                let hint = match what {
-                    "set the permissions of" => "leave `mode` out of this destination",
-                    "sync" => "the server could not keep what it was sent: ask its keeper about its disk",
-                    _ => WAITS,
-                };
-                first.get_or_insert(if error.remedy().is_empty() || what == "set the permissions of" { error.hint(hint) } else { error });
+                first.get_or_insert(if Some(asked) == ending.mode {
+                    Error::endpoint(error.message()).kind_of(error.kind()).hint("leave `mode` out of this destination")
+                } else {
+                    error
+                });
             }
         }
         first.map_or(Ok(()), Err)
@@ -60,7 +59,7 @@ impl SftpSession {
         }
         let error = status.error("rename to", to);
         let hint = "the server does not rename in one step: let it (posix-rename), or set if_exists = \"wait\" or \"rename\"";
-        Err(if error.remedy().is_empty() { error.hint(if how == Rename::Replace { hint } else { WAITS }) } else { error })
+        Err(if how == Rename::Replace { error.hint(hint) } else { error })
     }
 
     pub(super) fn write_together(&mut self, files: &mut [Outgoing<'_>]) -> Result<Vec<Result<u64>>> {

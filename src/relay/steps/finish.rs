@@ -60,12 +60,12 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
         let path = if kept {
             match job.replay_of {
                 Some(of) => w.journal.reader()?.job(of)?.and_then(|r| r.job.path).unwrap_or_default(),
-                None => route.source.path.join(job.file.path()).display().to_string(),
+                None => Name::of(&route.source.path.join(job.file.path())),
             }
         } else if route.source.on_success == OnSuccess::Delete {
             durable::remove(&claimed)?;
             folders.left(&claimed);
-            String::new()
+            Name::default()
         } else {
             let folder = archive_folder(w, job, &now);
             durable::make_folder(&folder, durable::folder_mode(mode))?;
@@ -80,9 +80,9 @@ pub fn finish(w: &World, jobs: &mut [Job]) -> Result<()> {
                 Err(e) if e.kind() == Kind::NotFound && e.blame() == Blame::File => {
                     let what = if job.deliveries.is_empty() { "not archived" } else { "delivered, and not archived" };
                     tracing::warn!(job = job.id, route = job.route, file = %job.file, "{what}: {e}");
-                    String::new()
+                    Name::default()
                 }
-                archived => archived.map(|()| to.display().to_string())?,
+                archived => archived.map(|()| Name::of(&to))?,
             }
         };
         for companion in companions(route, job) {
@@ -277,11 +277,11 @@ pub fn fail(w: &World, job: &mut Job) -> Result<()> {
         }
     }
     let place = match place {
-        Some(place) => place.display().to_string(),
+        Some(place) => Name::of(&place),
         None => {
             // The original is gone, by somebody's hand: the note still says why.
             write_note(job, &error, &folder.join(job.claimed_name().path()), mode)?;
-            String::new()
+            Name::default()
         }
     };
     w.record_one(job, Event::Failed { path: place })?;

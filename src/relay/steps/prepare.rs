@@ -224,7 +224,7 @@ pub(super) fn fetch_original(w: &World, route: &Route, job: &Job, to: &Path) -> 
         None => (route.source.path.join(job.file.path()), false),
         Some(of) => {
             let row = w.journal.reader()?.job(of)?.map(|r| r.job);
-            let archived = row.and_then(|j| Some((PathBuf::from(j.path.as_ref()?), packed_name(&j))));
+            let archived = row.and_then(|j| Some((j.path.as_ref()?.path().to_owned(), packed_name(&j))));
             let (path, packed) = archived.ok_or_else(|| Error::file(format!("job {of} has no archived original")))?;
             let packed = path.file_name() == packed.path().file_name();
             (path, packed)

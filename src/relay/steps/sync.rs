@@ -199,7 +199,7 @@ pub(super) fn follow_up(w: &World, job: &Job) -> Result<()> {
 pub fn owed_of(w: &World, reader: &Reader, of: JobId) -> Result<Option<Job>> {
     let Some(job) = reader.job(of)?.map(|row| row.job) else { return Ok(None) };
     let original = job.replay_of.unwrap_or(of);
-    let archived = reader.job(original)?.and_then(|row| row.job.path).is_some_and(|p| PathBuf::from(p).is_file());
+    let archived = reader.job(original)?.and_then(|row| row.job.path).is_some_and(|p| p.path().is_file());
     if job.state != State::Delivered || !archived || w.route(&job.route).is_none() {
         return Ok(None);
     }

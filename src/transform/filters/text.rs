@@ -75,10 +75,18 @@ pub(super) fn replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     }))
 }
 
+/// What `\1` to `\7` are in a text of an expression.
+const GROUP_SIGNS: [char; 7] = ['\u{1}', '\u{2}', '\u{3}', '\u{4}', '\u{5}', '\u{6}', '\u{7}'];
+
 pub(super) fn regex_replace<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let pattern = c.env.state.pattern(&c.borrowed(0, ""))?;
-    let written = c.borrowed(1, "");
+    let mut written = c.borrowed(1, "");
     let text = c.env.style.text(&v);
+    // A text of an expression makes the first character there is of `\1`; with two backslashes it stays what it is.
+    if written.contains(GROUP_SIGNS) {
+        let sign = |c: char| if GROUP_SIGNS.contains(&c) { format!("\\{}", u32::from(c)) } else { c.to_string() };
+        written = written.chars().map(sign).collect::<String>().into();
+    }
     if !written.contains('\\') {
         let mut out = bumpalo::collections::String::with_capacity_in(text.len() + written.len(), c.env.arena);
         let mut from = 0;
