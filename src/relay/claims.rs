@@ -44,6 +44,11 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
     if route.source.on_success == OnSuccess::Keep {
         return Ok(jobs);
     }
+    let below = |job: &Job| Some(Line::Below { job: job.id, folder: Name(job.file.folder().to_vec()) }).filter(|_| !job.file.folder().is_empty());
+    let below: Vec<Line> = jobs.iter().filter_map(below).collect();
+    if !below.is_empty() {
+        w.intents.write(&below)?;
+    }
     let mut claimed = Vec::with_capacity(jobs.len());
     let mut trouble = None;
     for job in jobs {

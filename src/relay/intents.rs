@@ -49,6 +49,13 @@ pub enum Line {
         /// When it was taken.
         received_at: Timestamp,
     },
+    /// A file is about to be claimed that stands in a folder below its source: its claimed name does not tell.
+    Below {
+        /// The job.
+        job: JobId,
+        /// The folder, relative to the source.
+        folder: Name,
+    },
     /// A claimed file was found without a journal and without this file: whether B has it can't be known.
     Unknown {
         /// The job.
@@ -61,7 +68,7 @@ impl Line {
     pub fn job(&self) -> JobId {
         match self {
             Line::Instance { .. } => 0,
-            Line::Publishing { job, .. } | Line::Kept { job, .. } | Line::Unknown { job } => *job,
+            Line::Publishing { job, .. } | Line::Kept { job, .. } | Line::Below { job, .. } | Line::Unknown { job } => *job,
         }
     }
 }

@@ -150,7 +150,7 @@ pub(super) fn forget_intents(w: &World) -> Result<()> {
             Some(remote) => remote.leave == Leave::Keep,
             None => durable::exists(&r.source.path.join(file.path())),
         }),
-        Line::Instance { .. } | Line::Publishing { .. } | Line::Unknown { .. } => false,
+        Line::Instance { .. } | Line::Publishing { .. } | Line::Below { .. } | Line::Unknown { .. } => false,
     };
     w.intents.compact(&open, &kept)
 }
@@ -216,7 +216,7 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
         use std::os::unix::ffi::OsStrExt;
         let name = entry.file_name();
         let Some((id, file)) = parse_numbered(name.as_bytes()) else { continue };
-        let file = Name(file.to_vec());
+        let mut file = Name(file.to_vec());
         if open.iter().any(|j| j.id == id) || !entry.path().is_file() {
             continue;
         }
@@ -233,11 +233,17 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
                 tracing::warn!(job = id, "{} lies in {} although the job is {}", file, claimed.display(), row.job.state.word());
             }
             Some(_) => {}
-            None if matches_route(route, &file) => {
-                let Ok(meta) = entry.path().symlink_metadata() else { continue };
-                let new = NewJob { route: route.name.clone(), file, found: durable::found(&meta), replay_of: None, id: Some(id) };
+            None => {
                 let lines = w.intents.read()?;
                 let of_job: Vec<&Line> = lines.iter().filter(|l| l.job() == id).collect();
+                if let Some(folder) = of_job.iter().find_map(|l| if let Line::Below { folder, .. } = l { Some(folder) } else { None }) {
+                    file = Name::of(&folder.path().join(file.path()));
+                }
+                if !matches_route(route, &file) {
+                    continue;
+                }
+                let Ok(meta) = entry.path().symlink_metadata() else { continue };
+                let new = NewJob { route: route.name.clone(), file, found: durable::found(&meta), replay_of: None, id: Some(id) };
                 if of_job.is_empty() && !w.intents.complete {
                     w.intents.write(&[Line::Unknown { job: id }])?;
                 }
@@ -246,7 +252,6 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
                 tracing::warn!(job = id, route = route.name, "{} was claimed, and the journal did not know: it goes on under its number", shown_name(&name));
                 open.extend(jobs);
             }
-            None => {}
         }
     }
     Ok(())
@@ -258,7 +263,7 @@ fn shown_name(name: &std::ffi::OsStr) -> String {
 
 /// Several routes may share a folder: a claimed file is the one's whose `include` it matches. Companions are no jobs.
 fn matches_route(route: &Route, file: &Name) -> bool {
-    !steps::is_companion(route, &file.0) && (route.source.include.is_match(file.path()) || route.source.outright.iter().any(|o| o.as_bytes() == file.0))
+    !steps::is_companion(route, &file.0) && route.source.included(&file.0)
 }
 
 /// The highest number of a job in the journal and in the names of claimed, archived and failed files.

@@ -260,36 +260,8 @@ pub(super) fn attribute(a: &ast::GetAttr<'_>, span: Range<usize>, scope: &mut Sc
 }
 
 pub(super) fn item(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Node {
-    if let (Expr::Var(root), Expr::Const(c)) = (&i.expr, &i.subscript_expr)
-        && root.id == "row"
-    {
-        let span = range_of(&i.subscript_expr);
-        if let Some(id) = c.value.as_str() {
-            return column(id, span, scope);
-        }
-        if let Some(columns) = scope.columns.filter(|c| c.closed()) {
-            let at = c.value.to_string().parse::<usize>().ok();
-            return match at.and_then(|at| columns.names.get(at)).cloned() {
-                Some(id) => column(&id, span, scope),
-                None => {
-                    let count = columns.names.len();
-                    scope.mistakes.push(Mistake::new(
-                        span,
-                        format!("there is no column at position {}", c.value),
-                        Some(format!("there are {count} columns, from row[0]")),
-                    ));
-                    Node::Const(Value::Null)
-                }
-            };
-        }
-    }
-    if let (Expr::Var(root), Expr::UnaryOp(sign)) = (&i.expr, &i.subscript_expr)
-        && root.id == "row"
-        && matches!(sign.op, UnaryOpKind::Neg)
-    {
-        let message = "there is no column at a position before the first";
-        scope.mistakes.push(Mistake::new(range_of(&i.subscript_expr), message, Some("positions count from row[0]".into())));
-        return Node::Const(Value::Null);
+    if let Some(node) = rows::column_of_row(i, scope) {
+        return node;
     }
     let (holder, at) = (holder(&i.expr, scope), boxed(&i.subscript_expr, scope));
     if let Node::Const(Value::Text(name)) = &*at {

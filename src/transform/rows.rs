@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
-use super::compile::no_column;
-use super::expr::{Args, Node, Scope};
+use minijinja::machinery::ast::{self, Expr, UnaryOpKind};
+
+use super::compile::{column, no_column, range_of};
+use super::expr::{Args, Mistake, Node, Scope};
 use crate::record::Value;
 
 /// Filters that give some of the elements of a list.
@@ -74,4 +76,40 @@ fn is_row(node: &Node, scope: &Scope<'_>) -> bool {
         }
         _ => false,
     }
+}
+
+/// A column of the record by its name in brackets, or by its position from 0; none: it is something else.
+pub(super) fn column_of_row(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Option<Node> {
+    if let (Expr::Var(root), Expr::Const(c)) = (&i.expr, &i.subscript_expr)
+        && root.id == "row"
+    {
+        let span = range_of(&i.subscript_expr);
+        if let Some(id) = c.value.as_str() {
+            return Some(column(id, span, scope));
+        }
+        if let Some(columns) = scope.columns.filter(|c| c.closed()) {
+            let at = c.value.to_string().parse::<usize>().ok();
+            return Some(match at.and_then(|at| columns.names.get(at)).cloned() {
+                Some(id) => column(&id, span, scope),
+                None => {
+                    let count = columns.names.len();
+                    scope.mistakes.push(Mistake::new(
+                        span,
+                        format!("there is no column at position {}", c.value),
+                        Some(format!("there are {count} columns, from row[0]")),
+                    ));
+                    Node::Const(Value::Null)
+                }
+            });
+        }
+    }
+    if let (Expr::Var(root), Expr::UnaryOp(sign)) = (&i.expr, &i.subscript_expr)
+        && root.id == "row"
+        && matches!(sign.op, UnaryOpKind::Neg)
+    {
+        let message = "there is no column at a position before the first";
+        scope.mistakes.push(Mistake::new(range_of(&i.subscript_expr), message, Some("positions count from row[0]".into())));
+        return Some(Node::Const(Value::Null));
+    }
+    None
 }

@@ -202,7 +202,7 @@ fn tried_before(w: &World, job: &Job, deliveries: &[Delivery]) -> Vec<Event> {
                     .hint(format!("look at B: `passerelle confirm-delivered {0}` if it has the file, `passerelle retry {0}` if it has not", job.id));
                 events.extend((0..deliveries.len()).map(|delivery| Event::Unconfirmed { delivery, error: error.clone() }));
             }
-            Line::Kept { .. } | Line::Instance { .. } => {}
+            Line::Kept { .. } | Line::Below { .. } | Line::Instance { .. } => {}
         }
     }
     events
