@@ -344,6 +344,16 @@ impl Reader {
         self.records.as_ref().is_none_or(|r| r.iter().any(|r| r == tag))
     }
 
+    /// Notes a segment that is no record, and stands in none.
+    fn stand_before(&mut self, node: Node) -> Result<()> {
+        self.passed += 1;
+        if self.message.children.len() > MESSAGE_SEGMENTS_MAX {
+            return Err(self.fail(format!("a message has more than {MESSAGE_SEGMENTS_MAX} segments outside of records")));
+        }
+        Arc::make_mut(&mut self.message).children.push((0, Arc::new(node)));
+        Ok(())
+    }
+
     /// The segments behind a record that nest in it.
     fn nested(&mut self, record: &mut Record, first: Node) -> Result<Node> {
         if self.nest.is_empty() {
@@ -360,7 +370,9 @@ impl Reader {
                     self.held = Some(segment);
                     break;
                 }
-                self.passed += 1;
+                // It stands before the records that follow.
+                let node = self.node(&segment);
+                self.stand_before(node)?;
                 continue;
             };
             count += 1;
@@ -405,11 +417,7 @@ impl RecordReader for Reader {
                 self.message = Arc::new(Node::default());
             }
             if !self.is_record(&segment.tag) {
-                self.passed += 1;
-                if self.message.children.len() > MESSAGE_SEGMENTS_MAX {
-                    return Err(self.fail(format!("a message has more than {MESSAGE_SEGMENTS_MAX} segments outside of records")));
-                }
-                Arc::make_mut(&mut self.message).children.push((0, Arc::new(node)));
+                self.stand_before(node)?;
                 continue;
             }
             self.number += 1;
@@ -417,10 +425,11 @@ impl RecordReader for Reader {
             // Signs of its own are needed to read it again.
             record.raw.extend_from_slice(&self.una);
             record.raw.extend_from_slice(&segment.raw);
+            let before = self.message.clone();
             let node = self.nested(record, node)?;
             record.tree = Some(Value::Nodes(Nodes::One(Arc::new(node))));
             if self.records.is_some() {
-                record.parent = Some(Nodes::One(self.message.clone()));
+                record.parent = Some(Nodes::One(before));
             }
             return Ok(Next::Record);
         }
@@ -466,6 +475,20 @@ mod tests {
         assert!(read("", b"UNB+UNOC:3'NAD+K\xf6ln'UNZ+0'")[1].contains("Köln"));
         assert!(read("", b"UNB+UNOC:3'NAD+K\xc3\xb6ln'UNZ+0'")[1].contains("Köln"));
         assert!(read("", b"UNB+1'LIN+1")[1].contains("ERROR line 1: the file ends inside a segment"));
+    }
+
+    #[test]
+    fn what_stands_between_records_is_before_those_that_follow_also_where_segments_nest() {
+        let text = b"UNB+1'UNH+1+D'BGM+220'LIN+1'QTY+1'BGM+221'LIN+2'QTY+2'BGM+222'UNT+7+1'UNZ+1'";
+        let got = read("records = ['LIN']\nnest = { QTY = 'LIN' }", text);
+        assert_eq!(
+            got,
+            read("records = ['LIN']", text)
+                .iter()
+                .zip([1, 2])
+                .map(|(flat, n)| { flat.replace("}", &format!(",\"QTY\":{{\"tag\":\"QTY\",\"e1\":\"{n}\"}}}}")) })
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]
