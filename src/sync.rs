@@ -75,6 +75,8 @@ pub struct Opposite {
     pub key: Vec<String>,
     /// What its exports hold.
     pub exports: Exports,
+    /// What the memory keeps of what it sends.
+    pub keeps: Keeps,
     /// The texts of its map, which name the columns that it reads; none: it reads all.
     pub map: Option<Vec<String>>,
 }

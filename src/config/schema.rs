@@ -76,7 +76,7 @@ static LOOKUP: &[Opt] = &[
 
 static ROUTE: &[Opt] = &[
     opt("schedule", Kind::Text, None, "Cron, local time; absent: as soon as a file is ready."),
-    opt("every", Kind::Duration, None, "A look so often, instead of a schedule."),
+    opt("every", Kind::Duration, None, "A look at the start and so often, instead of a schedule."),
     opt("where", Kind::Expression, None, "Records for which this is false are skipped and counted."),
     opt("rejects", Kind::Choice(&["divert", "fail"]), Some("\"divert\""), "fail: one bad record fails the file."),
     opt("max_rejects", Kind::Share, None, "More than that, and the file fails; a number or \"5%\"."),

@@ -231,6 +231,7 @@ impl<'c> Compare<'c> {
             purpose: self.export.purpose,
             parts: [self.spec.exports, opposite.exports].map(|holds| holds == Exports::Incremental),
             silent: self.is_silent(self.side, self.spec.exports) || self.is_silent(other, opposite.exports),
+            keeps: [self.spec.keeps, opposite.keeps],
             shown,
             mapped,
             compared: &prepared.grounds,
@@ -297,6 +298,10 @@ impl<'c> Compare<'c> {
                     _ => false,
                 };
                 self.differing += u64::from(prepared.compared.iter().any(|(_, c)| differs(*c)));
+                let there = entry.side_mut(self.side.other());
+                if let (Some(exported), Keeps::Rows) = (&there.exported, self.spec.keeps) {
+                    there.beyond = mapped.only(|c| exported.get(c).is_none());
+                }
                 *entry.side_mut(self.side) = Held::agreed(&shown);
             }
         }

@@ -55,7 +55,8 @@ pub fn gone(entry: &mut Entry, from: Side, job: u64, deletes: Deletes, policy: &
     let held = entry.side_mut(from);
     if held.deleting {
         *held = Held::default();
-        return match entry.side(from.other()).view() {
+        let there = entry.side(from.other());
+        return match there.view().map(|view| there.whole(view)) {
             Some(view) => {
                 delete(entry, from, job);
                 Gone::Delete(view)
@@ -108,8 +109,9 @@ pub fn gone(entry: &mut Entry, from: Side, job: u64, deletes: Deletes, policy: &
             Policy::Source => {}
         }
     }
+    let whole = there.whole(view);
     delete(entry, from, job);
-    Gone::Delete(view)
+    Gone::Delete(whole)
 }
 
 /// Notes that the deletion of a record is delivered to the other side.

@@ -120,12 +120,21 @@ pub struct Held {
     /// The columns of that which the other side was not told of either: seen again, they count as changes.
     #[serde(skip)]
     pub untold: Vec<u16>,
+    /// What it was sent beside what it exports, where that is wanted for deletions: a constant, or a text made of several columns.
+    #[serde(skip)]
+    pub beyond: Row,
 }
 
 impl Held {
     /// A record that both sides agree on.
     pub fn agreed(row: &Row) -> Self {
         Self { exported: Some(row.clone()), base: Some(row.clone()), ..Self::default() }
+    }
+    /// A record of this side, with what it was sent beside what it exports.
+    pub fn whole(&self, mut row: Row) -> Row {
+        let more = self.beyond.only(|c| row.get(c).is_none());
+        row.overlay(&more);
+        row
     }
     /// The record as the side will have it once it has taken what was delivered; none: it has none.
     pub fn view(&self) -> Option<Row> {
@@ -380,7 +389,10 @@ impl Entry {
         let (carried, back) = (of(|p| &p.carried), of(|p| &p.back));
         let any = |rows: &[Vec<&Row>]| rows.iter().flatten().any(|row| !row.is_empty());
         let more = [0, 1].map(|side| (self.sides[side].seen, &self.sides[side].due, &self.sides[side].untold));
-        let kind = if more.iter().any(|(seen, due, _)| *seen != 0 || !due.is_empty()) {
+        let beyond = [0, 1].map(|side| &self.sides[side].beyond);
+        let kind = if beyond.iter().any(|row| !row.is_empty()) {
+            BEYOND
+        } else if more.iter().any(|(seen, due, _)| *seen != 0 || !due.is_empty()) {
             MORE
         } else if any(&back) {
             RETURNING
@@ -400,6 +412,7 @@ impl Entry {
             }
         }
         match kind {
+            BEYOND => stored(&(packed, agreed, carried, back, more, beyond), out),
             MORE => stored(&(packed, agreed, carried, back, more), out),
             RETURNING => stored(&(packed, agreed, carried, back), out),
             CARRYING => stored(&(packed, agreed, carried), out),
@@ -419,14 +432,17 @@ impl Entry {
         }
         type Rows = Vec<Vec<Row>>;
         type More = [(u64, Row, Vec<u16>); 2];
+        type Beyond = [Row; 2];
         let none = Rows::new;
         let stored = match *kind {
-            MORE => postcard::from_bytes(body),
-            RETURNING => postcard::from_bytes(body).map(|(entry, agreed, carried, back)| (entry, agreed, carried, back, More::default())),
-            CARRYING => postcard::from_bytes(body).map(|(entry, agreed, carried)| (entry, agreed, carried, none(), More::default())),
-            _ => postcard::from_bytes(body).map(|(entry, agreed)| (entry, agreed, none(), none(), More::default())),
+            BEYOND => postcard::from_bytes(body),
+            MORE => postcard::from_bytes(body).map(|(entry, agreed, carried, back, more)| (entry, agreed, carried, back, more, Beyond::default())),
+            RETURNING => postcard::from_bytes(body).map(|(entry, agreed, carried, back)| (entry, agreed, carried, back, More::default(), Beyond::default())),
+            CARRYING => postcard::from_bytes(body).map(|(entry, agreed, carried)| (entry, agreed, carried, none(), More::default(), Beyond::default())),
+            _ => postcard::from_bytes(body).map(|(entry, agreed)| (entry, agreed, none(), none(), More::default(), Beyond::default())),
         };
-        let (mut entry, agreed, carried, back, more): (Entry, [bool; 2], Rows, Rows, More) = stored.map_err(|_| damaged())?;
+        let (mut entry, agreed, carried, back, more, beyond): (Entry, [bool; 2], Rows, Rows, More, Beyond) = stored.map_err(|_| damaged())?;
+        entry.sides.iter_mut().zip(beyond).for_each(|(held, beyond)| held.beyond = beyond);
         let set = |sides: &mut [Held; 2], rows: Rows, set: fn(&mut Pending, Row)| {
             let rows = sides.iter_mut().zip(rows);
             rows.for_each(|(held, rows)| held.pending.iter_mut().zip(rows).for_each(|(p, row)| set(p, row)));
@@ -471,10 +487,12 @@ const MARKS: u8 = 1;
 const WHOLE: u8 = 0;
 /// One that awaits deliveries which carried more than their news.
 const CARRYING: u8 = 2;
-/// One that awaits what goes back from where it was delivered.
+/// One that awaits what goes back.
 const RETURNING: u8 = 3;
 /// One of programs whose exports hold what has changed: with those that showed it last, and what a side gets back.
 const MORE: u8 = 4;
+/// One of which more was sent than the side exports.
+const BEYOND: u8 = 5;
 
 fn stored<T: Serialize>(body: &T, out: Vec<u8>) -> Result<Vec<u8>> {
     postcard::to_extend(body, out).map_err(|e| Error::relay(format!("the memory can't be written: {e}")))

@@ -4,6 +4,7 @@
 //! exported before, or as it was delivered to it, is no change of that side. A column that both sides have changed
 //! since they last agreed is a conflict. Whether a side has taken a file is never evidence: only its exports are.
 
+use super::Keeps;
 use super::cell::{Cell, Row};
 use super::deleted::edited_and_deleted;
 use super::entry::{Entry, Held, Parked, Pending, Side};
@@ -47,6 +48,8 @@ pub struct Turn<'t> {
     /// Whether the exports of this side, and of the other one, hold what has changed alone: each state that it was in may be
     /// seen, and never that a record is gone.
     pub parts: [bool; 2],
+    /// What the memory keeps of what this route sends, and the opposite one.
+    pub keeps: [Keeps; 2],
     /// The record as it is exported.
     pub shown: Row,
     /// What it is mapped to.
@@ -109,7 +112,16 @@ pub enum Verdict {
 
 /// Judges a record; the entry is then what the memory holds once the record is delivered.
 pub fn judge(entry: &mut Entry, turn: &Turn<'_>) -> Verdict {
-    let verdict = judged(entry, turn);
+    let mut verdict = judged(entry, turn);
+    if turn.keeps[0] == Keeps::Rows {
+        let there = entry.side_mut(turn.from.other());
+        if let Verdict::Send { before: Some(before), .. } = &mut verdict {
+            *before = there.whole(std::mem::take(before));
+        }
+        if let Some(exported) = &there.exported {
+            there.beyond = turn.mapped.only(|c| exported.get(c).is_none());
+        }
+    }
     if entry.parked.is_none() {
         entry.side_mut(turn.from).drop_overridden();
     }
@@ -257,6 +269,11 @@ fn confirm(entry: &mut Entry, turn: &Turn<'_>, was: Option<&Row>) -> Vec<u16> {
             }
         }
         overwritten.extend(stale);
+        if turn.keeps[1] == Keeps::Rows {
+            let sent = pending.carried.iter().chain(pending.row.iter().flat_map(Row::iter));
+            let beyond: Row = sent.filter(|(c, _)| turn.shown.get(*c).is_none()).map(|(c, cell)| (c, cell.clone())).collect();
+            entry.sides[at].beyond.overlay(&beyond);
+        }
         let (Some(row), base) = (pending.row, &mut entry.sides[at].base) else { continue };
         let here = row.only(|c| turn.shown.get(c).is_some() && !overruled.contains(&c));
         base.get_or_insert_default().overlay(&here);

@@ -176,8 +176,15 @@ impl Builder<'_> {
                 self.mistake(span, message, "the same source", Some("give it another group".into()));
             }
             let map = t.mapping.map.as_ref().map(|map| map.iter().chain(&t.mapping.lets).map(|(_, text)| text.clone()).collect());
-            let opposite =
-                Opposite { route: other.name.clone(), targets: targets(t), reading: t.reading.clone(), key: theirs.key.clone(), exports: theirs.exports, map };
+            let opposite = Opposite {
+                route: other.name.clone(),
+                targets: targets(t),
+                reading: t.reading.clone(),
+                key: theirs.key.clone(),
+                exports: theirs.exports,
+                keeps: theirs.keeps,
+                map,
+            };
             // In the order of the file, which is not that of the table.
             let place = |name: &str| options.map("routes").iter().find(|(n, _)| n == name).map(|(_, e)| e.key_span.start);
             let side = if place(&routes[i].name) < place(&other.name) { Side::A } else { Side::B };

@@ -262,3 +262,36 @@ fn a_damaged_memory_holds_the_next_export_and_is_made_anew() {
         assert_eq!((x.to_a(), x.to_b()), (nothing(), vec!["2,B,2,modified".to_owned()]), "{damage}");
     }
 }
+
+#[test]
+fn a_deletion_carries_also_what_the_other_side_never_exports() {
+    let there = THERE.replacen(
+        "op = \"sync.op\"",
+        "categorie = \"'client'\"\nfiche = \"CodeClient ~ '-' ~ Nom\"\nop = \"sync.op\"\navant = \"sync.before.fiche | default('(none)', true)\"",
+        1,
+    );
+    for b_first in [false, true] {
+        let x = Exchange::of(&format!("{there}{SENT}{BACK}"));
+        if b_first {
+            x.b("1,A,1\n2,B,1\n").ok();
+            x.to_a();
+        }
+        x.a("1;a;1\n2;b;1\n").ok();
+        if !b_first {
+            assert_eq!(x.to_b(), ["1,A,1,client,1-a,added,(none)", "2,B,1,client,2-b,added,(none)"]);
+            x.b("1,A,1\n2,B,1\n").ok();
+        }
+        x.to_b();
+        x.a("1;a;2\n2;b;1\n").ok();
+        assert_eq!(x.to_b(), ["1,A,2,client,1-a,modified,1-a"], "{b_first}");
+        x.a("1;a;2\n").ok();
+        assert_eq!(x.to_b(), ["2,B,1,client,2-b,deleted,2-b"], "{b_first}");
+        // The memory made anew knows it too.
+        x.b("1,A,2\n").ok();
+        x.w.run(&["sync", "rebuild", "clients"]).ok();
+        x.a("").code(1);
+        x.w.run(&["retry", "--all", "--accept-deletes"]).ok();
+        x.w.once().ok();
+        assert_eq!(x.to_b(), ["1,A,2,client,1-a,deleted,1-a"], "{b_first}");
+    }
+}
