@@ -161,6 +161,10 @@ pub trait Session: Send {
     fn syncs(&self) -> bool;
     /// The file or folder of that name; none if there is nothing.
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>>;
+    /// Whether a name is taken, as far as a rename that must not replace is concerned; that one refuses a folder's by itself.
+    fn is_taken(&mut self, path: &Path) -> Result<bool> {
+        Ok(self.stat(path)?.is_some())
+    }
     /// Hands over the entries of a folder one by one, in the server's order; never the folder itself.
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()>;
     /// What tells versions of a file of one size apart, beside the time that it is listed with.

@@ -57,6 +57,9 @@ impl Session for EncodedSession {
             None => each(Listed { entry: Entry::Other, ..listed }),
         })
     }
+    fn is_taken(&mut self, path: &Path) -> Result<bool> {
+        self.session.is_taken(&self.names.there(path)?)
+    }
     fn dated(&mut self, path: &Path) -> Result<Dated> {
         self.session.dated(&self.names.there(path)?)
     }

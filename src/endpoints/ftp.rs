@@ -247,7 +247,9 @@ impl FtpSession {
     fn store(&mut self, path: &Path, from_byte: usize, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
         let name = self.at(path)?;
         let opened = self.open_data(|stream| {
-            stream.resume_transfer(from_byte)?;
+            if from_byte > 0 {
+                stream.resume_transfer(from_byte)?;
+            }
             stream.put_with_stream(&name)
         });
         let mut data = match opened {
@@ -292,6 +294,10 @@ impl Session for FtpSession {
 
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         self.look(path)
+    }
+
+    fn is_taken(&mut self, path: &Path) -> Result<bool> {
+        self.is_file(path)
     }
 
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
@@ -412,6 +418,9 @@ impl Session for FtpSession {
                 let error = ftp_error(&e, "rename");
                 if error.kind() == Kind::Denied && !self.exists(from)? {
                     return Err(error.kind_of(Kind::NotFound));
+                }
+                if error.kind() == Kind::Denied && how == Rename::New && self.exists(to)? {
+                    return Err(Error::endpoint(format!("{} is there already", crate::error::shown(to))).kind_of(Kind::Exists));
                 }
                 Err(error)
             }

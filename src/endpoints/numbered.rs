@@ -36,6 +36,9 @@ impl Session for Numbered {
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
         request("remote-list", path, || self.0.list(path, each))
     }
+    fn is_taken(&mut self, path: &Path) -> Result<bool> {
+        request("stat", path, || self.0.is_taken(path))
+    }
     fn dated(&mut self, path: &Path) -> Result<Dated> {
         request("stat", path, || self.0.dated(path))
     }

@@ -372,7 +372,13 @@ fn never_tried(w: &World, run: &mut [Job], numbers: &[usize], which: Range<usize
 
 /// The name to publish under, or why there is none now.
 pub(super) fn free_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) -> Result<std::result::Result<Name, Error>> {
-    if t.d.if_exists == IfExists::Replace || session.stat(&t.final_path)?.is_none() {
+    let taken = match t.d.if_exists {
+        IfExists::Replace => false,
+        // Another name must be found at once, also beside a folder.
+        IfExists::Rename => session.stat(&t.final_path)?.is_some(),
+        IfExists::Wait | IfExists::Fail => session.is_taken(&t.final_path)?,
+    };
+    if !taken {
         return Ok(Ok(name.clone()));
     }
     other_name(session, t, name)
