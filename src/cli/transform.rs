@@ -186,5 +186,10 @@ fn transform(args: &Args, config: &Config, route: &Arc<Route>, target: &mut Targ
     let mut show = |record| say!("{}", explained(&record));
     let mut parts = |number: usize| target.open(number);
     let explain: Option<&mut dyn FnMut(_)> = if args.explain { Some(&mut show) } else { None };
-    spec.run(sources, Work { parts: Some(&mut parts), rejects, scratch: scratch.path(), stop: &stop, refused: None, changes: None, explain })
+    let outcome = spec.run(sources, Work { parts: Some(&mut parts), rejects, scratch: scratch.path(), stop: &stop, refused: None, changes: None, explain })?;
+    if outcome.parts == 0 && !args.explain {
+        // There was not even a header: what is written is empty, and is written all the same.
+        target.open(1)?.0.flush().map_err(|e| write_failed(&args.output, &e))?;
+    }
+    Ok(outcome)
 }

@@ -616,3 +616,12 @@ fn what_ends_a_file_on_old_systems_is_no_record_of_csv() {
     w.write("in.csv", "code\r\nA\r\n\u{1a}");
     assert_eq!(w.run(&["transform", "r", "in.csv"]).ok().stdout, "code\nA\n");
 }
+
+#[test]
+fn a_file_without_a_byte_is_written_as_one() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\nformat = \"csv\"\n");
+    w.write("empty.csv", "");
+    w.run(&["transform", "r", "empty.csv", "-o", "out.csv"]).ok();
+    assert_eq!(w.read("out.csv"), "");
+    assert_eq!(w.run(&["transform", "r", "empty.csv"]).ok().stdout, "");
+}
