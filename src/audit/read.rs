@@ -202,8 +202,12 @@ impl std::io::Read for Counted {
 /// The elements that a dotted path of a nested record reaches.
 fn elements(record: &Record, path: &str) -> Vec<Value<'static>> {
     let Some(tree) = &record.tree else { return Vec::new() };
-    let tree = plain(tree);
-    let mut found = vec![tree];
+    if let Value::Nodes(_) = tree {
+        // As a route has them: an element with attributes is still a text.
+        let below = |at: Value<'static>, name: &str| if let Value::Nodes(nodes) = at { nodes.part(name) } else { Value::Null };
+        return if let Value::Nodes(nodes) = path.split('.').fold(tree.clone(), below) { nodes.items().collect() } else { Vec::new() };
+    }
+    let mut found = vec![tree.clone()];
     for name in path.split('.') {
         found = found
             .iter()
@@ -254,12 +258,12 @@ impl Layout {
             }
             Some(tree) => self.tree(&plain(tree), "", "", &style, out),
         }
-        match row.item.map(|item| item.value) {
+        match row.item.map(|item| plain(item.value)) {
             None => {}
-            Some(item @ Value::Map(_)) => self.tree(item, "item", "item", &style, out),
+            Some(item @ Value::Map(_)) => self.tree(&item, "item", "item", &style, out),
             Some(item) => {
                 let at = self.place("item", || "item".to_owned(), false);
-                out.push((at, Some(style.text(item).into_owned()), kind_of(item)));
+                out.push((at, Some(style.text(&item).into_owned()), kind_of(&item)));
             }
         }
     }

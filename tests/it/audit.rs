@@ -790,3 +790,26 @@ fn what_b_sums_up_orders_otherwise_or_demands_is_told() {
     let out = w.run(&["-c", "draft.toml", "transform", "a", "a.csv"]);
     assert!(out.stdout.contains("\"vip\":true") || out.stdout.contains("\"vip\": true"), "{} {}", out.stdout, out.stderr);
 }
+
+#[test]
+fn elements_with_attributes_are_texts_also_among_the_lines_of_a_record() {
+    let w = World::new("");
+    let (mut a, mut b) = (String::from("<B>"), String::from("inv,qty,net\n"));
+    for i in 0..12u32 {
+        a.push_str(&format!("<I><ID>INV-{i:03}</ID>"));
+        for line in 0..=i % 3 {
+            let (qty, net) = (20 + i * 5 + line, 100 * (i + 1) + 7 * line);
+            a.push_str(&format!("<L><Q u=\"KGM\">{qty}</Q><N c=\"EUR\">{net}.{:02}</N></L>", i + 10));
+            b.push_str(&format!("INV-{i:03},{qty},{net}.{:02}\n", i + 10));
+        }
+        a.push_str("</I>");
+    }
+    w.write("a.xml", a + "</B>");
+    w.write("b.csv", &b);
+    let audit = w.json(&["audit", "a.xml", "b.csv", "--json"]);
+    let of = |target: &str| audit["mapping"].as_array().unwrap().iter().find(|m| m["target"] == target).unwrap()["expression"].clone();
+    assert_eq!((of("inv"), of("qty"), of("net")), ("ID".into(), "item.Q".into(), "item.N".into()), "{audit}");
+    w.run(&["audit", "a.xml", "b.csv", "--draft", "draft.toml"]).ok();
+    let name = w.read("draft.toml").lines().find_map(|l| l.strip_prefix("[routes.")?.split(['.', ']']).next().map(str::to_owned)).unwrap();
+    assert_eq!(w.run(&["--config", "draft.toml", "transform", &name, "a.xml"]).ok().stdout, b);
+}
