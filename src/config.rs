@@ -126,6 +126,17 @@ pub struct EndpointConfig {
     pub client_cert: Option<(PathBuf, Option<PathBuf>)>,
 }
 
+impl SourceConfig {
+    /// Whether a relayed file may still lie at A while nothing here shows that it was relayed, but the journal.
+    pub fn leaves_no_trace(&self) -> bool {
+        self.on_success == OnSuccess::Keep || (self.on_success == OnSuccess::Delete && self.remote.is_some())
+    }
+    /// Whether its files stay where A has put them.
+    pub fn leaves_files(&self) -> bool {
+        self.remote.as_ref().map_or(self.on_success == OnSuccess::Keep, |remote| remote.leave == Leave::Keep)
+    }
+}
+
 impl Config {
     /// With the folders as they really lie: links in what the user wrote are followed here, once, and nowhere later.
     #[must_use]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use globset::GlobSet;
 
-use super::{Leave, OnSuccess, SourceConfig};
+use super::SourceConfig;
 use crate::naming;
 
 /// The names that a source takes.
@@ -33,14 +33,6 @@ impl SourceConfig {
     /// Whether `exclude` leaves it out.
     pub fn excluded(&self, relative: &[u8]) -> bool {
         matches(&self.exclude, relative)
-    }
-    /// Whether a relayed file may still lie at A while nothing here shows that it was relayed, but the journal.
-    pub fn leaves_no_trace(&self) -> bool {
-        self.on_success == OnSuccess::Keep || (self.on_success == OnSuccess::Delete && self.remote.is_some())
-    }
-    /// Whether its files stay where A has put them.
-    pub fn leaves_files(&self) -> bool {
-        self.remote.as_ref().map_or(self.on_success == OnSuccess::Keep, |remote| remote.leave == Leave::Keep)
     }
     /// What it takes.
     pub(super) fn names(&self) -> Names {

@@ -158,17 +158,20 @@ impl Fetch<'_> {
     /// listed alike, where the server is asked for it: it would be taken for one of those, and removed unread.
     fn takers(&mut self, candidate: &mut Candidate, mut known: Vec<Taker>) -> Result<Vec<Taker>> {
         let over = |taker: &Taker| taker.received_at.as_nanosecond() > (SINCE_2001 + taker.modified_ns.rem_euclid(SECOND) + YOUNG) * SECOND;
-        let listed_alike = |taker: &&Taker| taker.modified_ns.div_euclid(SECOND) == candidate.found.modified_ns.div_euclid(SECOND);
-        if self.remote.leave == Leave::Keep && known.iter().any(|t| listed_alike(&t)) && known.iter().filter(listed_alike).all(over) {
+        let (listed, now) = (candidate.found.modified_ns, jiff::Timestamp::now().as_nanosecond());
+        let listed_alike = |taker: &Taker| {
+            let then = taker.modified_ns;
+            then.div_euclid(SECOND) == listed.div_euclid(SECOND) || same_day(then, listed, now)
+        };
+        if self.remote.leave == Leave::Keep && known.iter().any(listed_alike) && known.iter().filter(|t| listed_alike(t)).all(over) {
             // The minute that it is listed with was over when it was fetched: changed since, it is listed otherwise.
-            known.retain(|t| listed_alike(&t));
+            known.retain(listed_alike);
             return Ok(known);
         }
         let dated = self.session.dated(&self.at(&candidate.file)).map_err(|e| e.at("list"))?;
         if let Dated::At(seconds) = dated {
             candidate.found.modified_ns += i128::from(seconds).rem_euclid(SECOND);
         }
-        let now = jiff::Timestamp::now().as_nanosecond();
         let same = |taker: &Taker| {
             let (then, listed) = (taker.modified_ns, candidate.found.modified_ns);
             same_version(then, listed) || (dated == Dated::Untold && same_day(then, listed, now))

@@ -60,7 +60,7 @@ fn windows(line: &str) -> Option<Facts<'_>> {
     let (time, rest) = rest.trim_start().split_once(' ')?;
     let (size, name) = rest.trim_start().split_once(' ')?;
     let [month, day, year] = date.split('-').map(|n| n.parse::<u16>().ok()).collect::<Option<Vec<u16>>>()?[..] else { return None };
-    let year = if date.len() == 10 { year } else { 2000 + year };
+    let year = if date.len() == 10 { year } else { 2000 + year % 100 };
     let (clock, later) = match time.get(5..)?.to_ascii_uppercase().as_str() {
         "" => (time, None),
         "AM" => (&time[..5], Some(0)),

@@ -48,7 +48,12 @@ impl FtpSession {
             Some(here) => here.clone(),
             None => self.stream.pwd().map_err(|e| ftp_error(&e, "stat"))?,
         };
-        let entered = self.stream.cwd(name).is_ok();
+        let entered = match self.stream.cwd(name) {
+            Ok(()) => true,
+            Err(FtpError::UnexpectedResponse(_)) => false,
+            // A connection that broke says nothing of the folder.
+            Err(e) => return Err(ftp_error(&e, "stat")),
+        };
         if entered {
             self.stream.cwd(&here).map_err(|e| ftp_error(&e, "stat"))?;
         }
