@@ -143,6 +143,12 @@ fn loops_and_routes_that_fight_for_files_are_refused() {
         let (code, text) = both(one, other);
         assert!(code == 0, "{one} and {other}: {text}");
     }
+    let nested = |outer: &str| {
+        check(&format!("{}{}", World::route("r", "a/sub", "b"), World::route("s", "a", "c").replace("settle", &format!("recursive = true\n{outer}settle"))))
+    };
+    let (code, text) = nested("");
+    assert!(code == 2 && text.contains("as `sub/x`") && text.contains("exclude = [\"sub/**\"]"), "{text}");
+    assert_eq!(nested("exclude = [\"sub/**\"]\n").0, 0);
     let (code, text) = check(&World::route("r", "a", "b").replace("path = \"a\"", "path = \"relay\""));
     assert!(code == 2 && text.contains("home lies in the source"), "{text}");
     for (from, to, why) in [

@@ -68,6 +68,21 @@ impl Builder<'_> {
                 }
             }
             for other in &routes[..i] {
+                let both = [&**other, &**route];
+                if let Some((outer, inner, folder)) =
+                    [both, [both[1], both[0]]].into_iter().find_map(|[outer, inner]| Some((outer, inner, below(outer, inner)?)))
+                    && let Some(name) = instances(options, inner).into_iter().find(|n| outer.source.wants(format!("{folder}/{n}").as_bytes()))
+                {
+                    self.mistake(
+                        span(route),
+                        format!(
+                            "the route `{}` takes what lies below its folder too, and so the files of the route `{}`, as `{folder}/{name}`",
+                            outer.name, inner.name
+                        ),
+                        "takes the same files",
+                        Some(format!("exclude = [\"{folder}/**\"] in the source of `{}`, or recursive = false", outer.name)),
+                    );
+                }
                 if Place::of_source(other) == Place::of_source(route)
                     && let Some(file) = fought_for(options, other, route)
                 {
@@ -139,6 +154,17 @@ fn fought_for(options: &Options, one: &Route, other: &Route) -> Option<String> {
     let mut names = instances(options, one).into_iter().chain(instances(options, other));
     let name = names.find(|name| [one, other].iter().all(|route| route.source.wants(name.as_bytes())))?;
     Some(format!(", as `{name}`"))
+}
+
+/// Where the folder of one route's source lies below that of another one, which takes subfolders; none: it does not, or both
+/// leave files in their place.
+fn below(outer: &Route, inner: &Route) -> Option<String> {
+    if !outer.source.recursive || (outer.source.leaves_files() && inner.source.leaves_files()) {
+        return None;
+    }
+    let (outer, inner) = (Place::of_source(outer), Place::of_source(inner));
+    let folder = inner.path.strip_prefix(&outer.path).ok().filter(|_| inner.server == outer.server)?;
+    folder.to_str().filter(|folder| !folder.is_empty()).map(str::to_owned)
 }
 
 /// A name for each pattern of a route's `include`; for those with choices, none.
