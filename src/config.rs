@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use globset::GlobSet;
 use secrecy::SecretString;
 
 use crate::naming::Template;
@@ -152,7 +151,7 @@ impl Config {
                 d.temp_path = d.temp_path.as_deref().map(real_text);
             }
         }
-        let known: Vec<(PathBuf, Names)> = self.routes.iter().filter(|r| r.source.records).map(|r| (r.source.path.clone(), r.source.names())).collect();
+        let known: Vec<(PathBuf, Names)> = self.routes.iter().filter(|r| r.source.records).map(|r| (r.source.path.clone(), r.source.names.clone())).collect();
         for route in &mut self.routes {
             let Some(route) = Arc::get_mut(route) else { continue };
             route.source.beside = known.iter().filter(|(path, _)| *path == route.source.path).map(|(_, names)| names.clone()).collect();
@@ -260,12 +259,8 @@ pub struct Route {
 pub struct SourceConfig {
     /// The folder.
     pub path: PathBuf,
-    /// Names that are taken.
-    pub include: GlobSet,
-    /// Names that `include` gives outright, without a wildcard.
-    pub outright: Vec<String>,
-    /// Names that are not taken.
-    pub exclude: GlobSet,
+    /// The names that are taken.
+    pub names: Names,
     /// Subfolders too.
     pub recursive: bool,
     /// How long size and time must be unchanged; none: 2 s, or 30 s on a network share.

@@ -1,7 +1,6 @@
 //! The files that tell an operator which conflicts wait: what an edited one says, and what of one is settled.
 
 use std::collections::{BTreeSet, HashSet};
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::World;
@@ -16,7 +15,7 @@ use crate::record::Record;
 use crate::sync::entry::{Entry, Head, Side};
 use crate::sync::export::WHOLE;
 use crate::transform::corrected::{bare, sheet};
-use crate::transform::rejects::push_cell;
+use crate::transform::rejects::line_of;
 
 /// The jobs that have parked conflicts of a group; none can be told where the memory is damaged.
 pub(super) fn parked_in(reader: &Reader, group: &str) -> Vec<JobId> {
@@ -74,41 +73,23 @@ pub(super) fn strike(w: &World, reader: &Reader, group: &str, jobs: &[JobId]) ->
 
 fn strike_out(w: &World, path: &Path, stay: &HashSet<(&str, &str)>) -> Result<()> {
     let mut sheet = Sheet::open(path)?;
-    let (mut text, mut kept, mut struck) = (String::new(), 0u64, 0u64);
     let delimiter = sheet.delimiter;
-    let add = |text: &mut String, cells: &mut dyn Iterator<Item = &str>| {
-        for (at, cell) in cells.enumerate() {
-            if at > 0 {
-                text.push(delimiter);
-            }
-            push_cell(text, cell, delimiter);
-        }
-        text.push_str("\r\n");
-    };
-    text.push('\u{feff}');
-    add(&mut text, &mut sheet.reader.columns().names.iter().map(String::as_str));
+    let (mut kept, mut struck) = (0u64, 0u64);
+    let mut text = format!("\u{feff}{}", line_of(sheet.reader.columns().names.iter().map(String::as_str), delimiter));
     while sheet.next()? {
         if stay.contains(&(sheet.cell(0), sheet.cell(1))) {
             kept += 1;
-            add(&mut text, &mut (0..sheet.record.len()).map(|at| bare(sheet.record.field(at))));
+            text.push_str(&line_of((0..sheet.record.len()).map(|at| bare(sheet.record.field(at))), delimiter));
         } else {
             struck += 1;
         }
     }
-    if kept == 0 {
+    match (kept, struck) {
         // What both sides had lies in their exports.
-        return durable::remove(path);
+        (0, _) => durable::remove(path),
+        (_, 0) => Ok(()),
+        _ => durable::write_whole(path, text.as_bytes(), w.config.archive_mode),
     }
-    if struck == 0 {
-        return Ok(());
-    }
-    let beside = path.with_file_name(".conflicts.tmp");
-    let mut file = BufWriter::new(durable::NewFile::create(&beside, 0o600)?);
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.flush());
-    written.map_err(|e| Error::io(Blame::Endpoint, "write", &beside, &e))?;
-    durable::set_mode(&beside, w.config.archive_mode)?;
-    durable::sync_file(&durable::open_file(&beside)?, &beside)?;
-    durable::rename_over(&beside, path)
 }
 
 /// A conflicts file, row by row.

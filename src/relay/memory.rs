@@ -261,20 +261,15 @@ pub(super) fn resolve(w: &World, reader: &Reader, id: JobId, take: &Take, answer
     for (side, shown_by) in owed {
         let again: Vec<Job> = shown_by.iter().flatten().filter_map(|of| owed_of(w, reader, *of).transpose()).collect::<Result<_>>()?;
         let numbers: Vec<String> = again.iter().map(|job| job.id.to_string()).collect();
+        let (whose, behind) = if winners.contains(&side) {
+            (format!("what side {} has goes to the other one", side.word()), "")
+        } else {
+            (format!("side {} gets its own again", side.other().word()), ", behind what was sent to it before")
+        };
         if !numbers.is_empty() {
-            let numbers = numbers.join(", ");
-            answer.done.push(if winners.contains(&side) {
-                format!("what side {} has goes to the other one with job {numbers}", side.word())
-            } else {
-                format!("side {} gets its own again with job {numbers}, behind what was sent to it before", side.other().word())
-            });
+            answer.done.push(format!("{whose} with job {}{behind}", numbers.join(", ")));
         }
         if again.len() < shown_by.len() {
-            let whose = if winners.contains(&side) {
-                format!("what side {} has goes to the other one", side.word())
-            } else {
-                format!("side {} gets its own again", side.other().word())
-            };
             answer.done.push(format!("{whose} with the next export of side {} that holds it", side.word()));
         }
         jobs.extend(again);
@@ -306,7 +301,7 @@ enum Decided<'t> {
     /// The rows of each key, and those that settle nothing.
     Each {
         rows: HashMap<&'t str, Vec<&'t Decision>>,
-        left: Vec<String>,
+        left: Vec<&'t Decision>,
     },
 }
 
@@ -337,7 +332,7 @@ impl<'t> Decided<'t> {
             let side = row.side.or_else(|| columns.first().and_then(|c| agreed(entry, *c, row)));
             let refused = |why: &str| format!("line {}: {}, {}: {why}", row.line, row.key, row.column);
             match side {
-                _ if columns.is_empty() && !whole => left.extend(row.says_something().then(|| refused("no such conflict is open"))),
+                _ if columns.is_empty() && !whole => left.push(row),
                 Some(side) if out.iter().any(|(before, settled)| *settled == columns && *before != side) => {
                     answer.refused.push(refused("an earlier line decides otherwise, and holds"));
                 }
@@ -356,13 +351,13 @@ impl<'t> Decided<'t> {
     /// Tells of the rows that stand for no open conflict.
     fn say_what_is_left(self, job: JobId, answer: &mut Answer) {
         let Self::Each { rows, mut left } = self else { return };
-        let mut unknown: Vec<&Decision> = rows.into_values().flatten().filter(|row| row.says_something()).collect();
-        unknown.sort_by_key(|row| row.line);
-        left.extend(unknown.iter().map(|row| format!("line {}: {}, {}: no such conflict is open", row.line, row.key, row.column)));
+        left.extend(rows.into_values().flatten());
+        left.retain(|row| row.says_something());
+        left.sort_by_key(|row| row.line);
         let more = left.len().saturating_sub(TOLD_MAX);
         left.truncate(TOLD_MAX);
         if !left.is_empty() {
-            answer.done.append(&mut left);
+            answer.done.extend(left.iter().map(|row| format!("line {}: {}, {}: no such conflict is open", row.line, row.key, row.column)));
             let more = if more > 0 { format!("and {more} more lines: ") } else { String::new() };
             answer.done.push(format!("{more}they were settled, or a later export than that of job {job} has parked them anew"));
         }

@@ -212,6 +212,7 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
     }
     let Ok(entries) = std::fs::read_dir(&claimed) else { return Ok(()) };
     let reader = w.journal.reader()?;
+    let mut lines: Option<Vec<Line>> = None;
     for entry in entries.flatten() {
         use std::os::unix::ffi::OsStrExt;
         let name = entry.file_name();
@@ -234,7 +235,10 @@ fn adopt(w: &World, route: &Arc<Route>, open: &mut Vec<Job>) -> Result<()> {
             }
             Some(_) => {}
             None => {
-                let lines = w.intents.read()?;
+                let lines = match &mut lines {
+                    Some(lines) => lines,
+                    none => none.insert(w.intents.read()?),
+                };
                 let of_job: Vec<&Line> = lines.iter().filter(|l| l.job() == id).collect();
                 if let Some(folder) = of_job.iter().find_map(|l| if let Line::Below { folder, .. } = l { Some(folder) } else { None }) {
                     file = Name::of(&folder.path().join(file.path()));
@@ -263,7 +267,7 @@ fn shown_name(name: &std::ffi::OsStr) -> String {
 
 /// Several routes may share a folder: a claimed file is the one's whose `include` it matches. Companions are no jobs.
 fn matches_route(route: &Route, file: &Name) -> bool {
-    !steps::is_companion(route, &file.0) && route.source.included(&file.0)
+    !steps::is_companion(route, &file.0) && route.source.names.included(&file.0)
 }
 
 /// The highest number of a job in the journal and in the names of claimed, archived and failed files.

@@ -127,7 +127,7 @@ impl Fetch<'_> {
                             listing.names.insert(relative.clone());
                         }
                         match source.wants(&relative.0) {
-                            true if naming::never_matches(&listed.name) && !source.outright(&relative.0) => passed_over += 1,
+                            true if naming::never_matches(&listed.name) && !source.names.outright(&relative.0) => passed_over += 1,
                             true => listing.files.push(Candidate { file: relative, found: found(&listed) }),
                             false => {}
                         }

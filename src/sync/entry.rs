@@ -228,11 +228,12 @@ impl Held {
     }
     /// Whether all that was delivered, and that no export has shown yet, is shown now.
     pub fn shows_deliveries(&self, shown: &Row, same: Same<'_>) -> bool {
-        let rows = self.pending.iter().map(|p| p.row.as_ref()).collect::<Option<Vec<&Row>>>();
-        let Some((first, later)) = rows.as_deref().and_then(<[_]>::split_first) else { return false };
-        let mut last = (*first).clone();
-        later.iter().for_each(|row| last.overlay(row));
-        last.iter().all(|(c, cell)| shown.get(c).is_none_or(|shown| same(shown, cell)))
+        let mut last = Row::default();
+        for pending in &self.pending {
+            let Some(row) = &pending.row else { return false };
+            last.overlay(row);
+        }
+        !self.pending.is_empty() && last.iter().all(|(c, cell)| shown.get(c).is_none_or(|shown| same(shown, cell)))
     }
     /// Whether its deletion was delivered, and it was not seen to be gone.
     pub fn is_being_deleted(&self) -> bool {

@@ -66,14 +66,7 @@ impl<'o> RejectsCsv<'o> {
     }
 
     fn line<'c>(&mut self, cells: impl Iterator<Item = &'c str>) -> Result<()> {
-        let mut line = String::new();
-        for (i, cell) in cells.enumerate() {
-            if i > 0 {
-                line.push(self.delimiter);
-            }
-            push_cell(&mut line, cell, self.delimiter);
-        }
-        line.push_str("\r\n");
+        let line = line_of(cells, self.delimiter);
         match &mut self.out {
             Some(out) => out.write_all(line.as_bytes()).map_err(|e| failed(&e)),
             None => Ok(()),
@@ -85,8 +78,21 @@ fn failed(e: &std::io::Error) -> Error {
     Error::io(Blame::Endpoint, "write", std::path::Path::new("the rejects file"), e)
 }
 
+/// A line of a table for a spreadsheet, with its end.
+pub fn line_of<'c>(cells: impl Iterator<Item = &'c str>, delimiter: char) -> String {
+    let mut line = String::new();
+    for (i, cell) in cells.enumerate() {
+        if i > 0 {
+            line.push(delimiter);
+        }
+        push_cell(&mut line, cell, delimiter);
+    }
+    line.push_str("\r\n");
+    line
+}
+
 /// Adds a cell, quoted where it must be, and disarmed where a spreadsheet would compute it.
-pub fn push_cell(line: &mut String, cell: &str, delimiter: char) {
+fn push_cell(line: &mut String, cell: &str, delimiter: char) {
     let number = cell
         .strip_prefix('-')
         .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '\u{a0}' | '\u{202f}')));

@@ -122,8 +122,8 @@ impl Listing {
                 continue;
             }
             let relative = path.strip_prefix(&source.path).map(|p| p.as_os_str().as_bytes()).unwrap_or_default();
-            let outright = source.outright(relative);
-            let wanted = source.included(relative);
+            let outright = source.names.outright(relative);
+            let wanted = source.names.included(relative);
             if kind.is_symlink() || kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
                 looked.passed_over += u64::from(wanted);
                 continue;
@@ -132,7 +132,7 @@ impl Listing {
                 self.others.insert(Name(relative.to_vec()));
             }
             // Corrected rejects come back whatever `include` says, under whatever name a spreadsheet has given them.
-            if !wanted || source.excluded(relative) {
+            if !wanted || source.names.excluded(relative) {
                 let state = State::of(&meta);
                 let known = || foreign.get(relative).is_some_and(|known| *known == state);
                 let sheet = source.records && is_sheet(relative) && !never_matches(name.as_bytes());

@@ -21,7 +21,7 @@ pub fn wake(source: &SourceConfig, memory: &Memory, wake: impl Fn() + Send + 'st
     let arrived = memory.arrived.clone();
     let root = source.path.clone();
     // Such names may be asked for, and announce others.
-    let outright = !source.outright.is_empty() || source.done_file.is_some() || source.checksum_file.is_some();
+    let outright = !source.names.outright.is_empty() || source.done_file.is_some() || source.checksum_file.is_some();
     let mut left: HashMap<usize, PathBuf> = HashMap::new();
     let handler = move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return wake() };

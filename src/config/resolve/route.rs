@@ -7,7 +7,7 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::super::raw::mode;
-use super::super::{DestinationConfig, Empty, EndpointConfig, IfExists, Leave, OnSuccess, Purpose, RemoteSource, Retry, Sort, SourceConfig, Verify};
+use super::super::{DestinationConfig, Empty, EndpointConfig, IfExists, Leave, Names, OnSuccess, Purpose, RemoteSource, Retry, Sort, SourceConfig, Verify};
 use super::Builder;
 use super::parts::normal;
 use crate::naming::{Template, check_folder};
@@ -82,9 +82,7 @@ impl Builder<'_> {
                 Some(_) => Some(Duration::ZERO),
             },
             path: if remote.is_some() { self.home.join(REMOTE).join(route) } else { normal(&self.base.join(path)) },
-            include,
-            outright,
-            exclude,
+            names: Names { include, outright, exclude },
             recursive: o.flag("recursive"),
             done_file: self.companion(o, "done_file", &["name", "stem", "ext"]),
             checksum_file: self.companion(o, "checksum_file", &["name", "stem", "ext"]),

@@ -34,7 +34,7 @@ impl Fetch<'_> {
             let file = Name(name.clone().into_bytes());
             if room == 0 {
                 self.fetched.left += 1;
-            } else if !self.route.source.excluded(&file.0) && self.get(&file)? {
+            } else if !self.route.source.names.excluded(&file.0) && self.get(&file)? {
                 room -= 1;
             }
         }

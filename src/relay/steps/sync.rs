@@ -18,7 +18,7 @@ use crate::job::{Event, Job, JobId, Seal, State};
 use crate::journal::Reader;
 use crate::sync::export::{Export, Purpose, Told};
 use crate::sync::{Exports, Spec};
-use crate::transform::rejects::push_cell;
+use crate::transform::rejects::line_of;
 
 /// What an operator finds in a conflicts file.
 pub const CONFLICT_COLUMNS: [&str; 5] = ["_key", "_column", "_base", "_a", "_b"];
@@ -81,21 +81,15 @@ impl Conflicts {
         self.count += 1;
         if self.out.is_none() {
             self.out = Some(BufWriter::new(durable::NewFile::create(&self.path, 0o600)?));
-            self.line(&format!("\u{feff}{}", CONFLICT_COLUMNS.join(&self.delimiter.to_string())))?;
+            self.line(&format!("\u{feff}{}", line_of(CONFLICT_COLUMNS.into_iter(), self.delimiter)))?;
         }
-        let mut line = String::new();
-        for (i, cell) in [&told.key, &told.column, &told.base, &told.a, &told.b].into_iter().enumerate() {
-            if i > 0 {
-                line.push(self.delimiter);
-            }
-            push_cell(&mut line, cell, self.delimiter);
-        }
-        self.line(&line)
+        let cells = [&told.key, &told.column, &told.base, &told.a, &told.b];
+        self.line(&line_of(cells.into_iter().map(String::as_str), self.delimiter))
     }
 
     fn line(&mut self, line: &str) -> Result<()> {
         let Some(out) = &mut self.out else { return Ok(()) };
-        out.write_all(format!("{line}\r\n").as_bytes()).map_err(|e| Error::io(Blame::Endpoint, "write", &self.path, &e))
+        out.write_all(line.as_bytes()).map_err(|e| Error::io(Blame::Endpoint, "write", &self.path, &e))
     }
 
     /// All conflicts are there.
@@ -177,7 +171,7 @@ fn give_up_older(w: &World, route: &Route, job: &Job) -> Result<()> {
 pub(super) fn follow_up(w: &World, job: &Job) -> Result<()> {
     // What a job that was given up has found is not true.
     let Some(made) = job.made.as_ref().filter(|_| job.state != State::Superseded) else { return Ok(()) };
-    if let Some(spec) = &w.route_of(job)?.sync {
+    if let Some(spec) = w.route_of(job)?.sync.as_ref().filter(|_| !made.unparked.is_empty()) {
         conflicts::strike(w, &w.journal.reader()?, &spec.group, &made.unparked)?;
     }
     for of in &made.owed {
