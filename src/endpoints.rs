@@ -161,6 +161,10 @@ pub trait Session: Send {
     fn syncs(&self) -> bool;
     /// The file or folder of that name; none if there is nothing.
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>>;
+    /// Whether the server is known to have hung up since the last request.
+    fn is_over(&mut self) -> bool {
+        false
+    }
     /// Whether a name is taken, as far as a rename that must not replace is concerned; that one refuses a folder's by itself.
     fn is_taken(&mut self, path: &Path) -> Result<bool> {
         Ok(self.stat(path)?.is_some())

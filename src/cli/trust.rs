@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
             Error::config(format!("{} is no SFTP server: only SSH servers have host keys", args.endpoint)).hint("certificates are trusted through ca_file")
         );
     }
-    let session = handshake(endpoint, &mut |_, _| Ok(())).map_err(|e| e.on_endpoint(&endpoint.name))?;
+    let (session, _) = handshake(endpoint, &mut |_, _| Ok(())).map_err(|e| e.on_endpoint(&endpoint.name))?;
     let (key, _) = session.host_key().ok_or_else(|| Error::endpoint("the server shows no host key"))?;
     let shown = trust::fingerprint(key);
     print_line(&format!("{}:{} shows {} {shown}", endpoint.host(), endpoint.port(), trust::key_type(key)));

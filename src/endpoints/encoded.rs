@@ -46,6 +46,9 @@ impl Session for EncodedSession {
     fn syncs(&self) -> bool {
         self.session.syncs()
     }
+    fn is_over(&mut self) -> bool {
+        self.session.is_over()
+    }
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         self.session.stat(&self.names.there(path)?)
     }

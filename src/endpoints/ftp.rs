@@ -23,7 +23,7 @@ use answer::{DataPort, code_of, features, ftp_error, latin, login_error, words};
 use listing::{LINE_BYTES_MAX, Line, entry, listed_by_looks, pasv_address};
 use secure::{Tls, TlsData};
 
-use super::reach::{Told, connect_tcp};
+use super::reach::{Told, connect_tcp, hung_up};
 use super::{Dated, Direct, Endpoint, Listed, Rename, Resumes, Session, Stat, Transport, lost, missing_folder, pump, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
@@ -294,6 +294,10 @@ impl Session for FtpSession {
 
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         self.look(path)
+    }
+
+    fn is_over(&mut self) -> bool {
+        hung_up(&*self.stream.get_ref())
     }
 
     fn is_taken(&mut self, path: &Path) -> Result<bool> {

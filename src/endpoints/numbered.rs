@@ -30,6 +30,9 @@ impl Session for Numbered {
     fn syncs(&self) -> bool {
         self.0.syncs()
     }
+    fn is_over(&mut self) -> bool {
+        self.0.is_over()
+    }
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {
         request("stat", path, || self.0.stat(path))
     }

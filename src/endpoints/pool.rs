@@ -56,6 +56,9 @@ impl Drop for InUse<'_> {
 /// How long a server is believed to take fewer connections than were configured.
 const FEWER_FOR: Duration = Duration::from_secs(60);
 
+/// What to do about an answer that nothing more is known of.
+const KEEPER: &str = "what it means, the server's keeper knows: give these words";
+
 /// So long one of those that are in use is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -142,7 +145,11 @@ impl Pool {
         let mut sessions = self.sessions();
         loop {
             sessions.idle.retain(|i| i.since.elapsed() < IDLE_MAX);
-            if let Some(idle) = sessions.idle.pop() {
+            while let Some(mut idle) = sessions.idle.pop() {
+                // A server that cuts idle connections sooner: no file has to find that out.
+                if idle.session.is_over() {
+                    continue;
+                }
                 sessions.used += 1;
                 return Ok((idle.session, InUse(self)));
             }
@@ -176,7 +183,10 @@ impl Pool {
     /// An error of a file among others, as [`Pool::with`] gives that of all.
     pub fn told(&self, e: Error) -> Error {
         match &self.config {
-            Some(config) => e.on_endpoint(&config.name).covered(|text| self.veil.over(text)),
+            Some(config) => {
+                let e = if e.blame() == Blame::Endpoint { e.hint(KEEPER) } else { e };
+                e.on_endpoint(&config.name).covered(|text| self.veil.over(text))
+            }
             None => e,
         }
     }

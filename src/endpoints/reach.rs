@@ -4,7 +4,10 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result, reason, shown_bytes};
@@ -50,6 +53,13 @@ pub fn dial(address: &SocketAddr, config: &EndpointConfig) -> std::io::Result<Tc
     stream.set_read_timeout(Some(config.timeout))?;
     stream.set_write_timeout(Some(config.timeout))?;
     Ok(stream)
+}
+
+/// Whether the other end of a connection has closed its side, as far as this host has heard (`POLLRDHUP`, Linux).
+pub fn hung_up(stream: &impl AsFd) -> bool {
+    let mut asked = [PollFd::new(stream, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut asked, Some(&now)).is_ok_and(|found| found > 0)
 }
 
 /// Why a port can't be reached, and whom to ask.

@@ -10,6 +10,7 @@ mod wire;
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use ssh2::{KeyboardInteractivePrompt, Prompt};
 
-use super::reach::{Told, connect_tcp};
+use super::reach::{Told, connect_tcp, hung_up};
 use super::{Dated, Direct, Endpoint, Entry, Listed, Outgoing, Rename, Resumes, Session, Stat, Transport, missing_folder, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
@@ -52,11 +53,11 @@ struct Server {
 }
 
 /// Connects and shakes hands; who the server is has not been checked yet.
-pub fn handshake(config: &EndpointConfig, told: &mut Told<'_>) -> Result<ssh2::Session> {
-    let tcp = connect_tcp(config, told)?;
+pub fn handshake(config: &EndpointConfig, told: &mut Told<'_>) -> Result<(ssh2::Session, Arc<TcpStream>)> {
+    let tcp = Arc::new(connect_tcp(config, told)?);
     let mut session = ssh2::Session::new().map_err(|e| ssh_error(&e, "handshake"))?;
     session.set_timeout(millis(config.connect_timeout));
-    session.set_tcp_stream(tcp);
+    session.set_tcp_stream(tcp.clone());
     trust::prefer_known(&session, config)?;
     prefer_fast(&session);
     session.handshake().map_err(|e| {
@@ -70,7 +71,7 @@ pub fn handshake(config: &EndpointConfig, told: &mut Told<'_>) -> Result<ssh2::S
         }
     })?;
     session.set_timeout(millis(config.timeout));
-    Ok(session)
+    Ok((session, tcp))
 }
 
 /// Puts the ciphers first that processors compute themselves (AES-GCM, RFC 5647): what else the library knows stays, in its order.
@@ -86,7 +87,7 @@ fn prefer_fast(session: &ssh2::Session) {
 impl Endpoint for Server {
     fn connect(&self, _: &Stop, told: &mut Told<'_>) -> Result<Box<dyn Session>> {
         let config = &self.config;
-        let session = handshake(config, told)?;
+        let (session, tcp) = handshake(config, told)?;
         trust::check(&session, config)?;
         told("handshake", agreed(&session))?;
         let how = login(&session, config)?;
@@ -105,7 +106,7 @@ impl Endpoint for Server {
         session.set_keepalive(true, u32::try_from(config.keepalive.as_secs()).unwrap_or(30));
         let caps = Caps { atomic_replace: wire.extensions.contains_key("posix-rename@openssh.com"), sync: wire.extensions.contains_key("fsync@openssh.com") };
         let pieces = Pieces::Asked(wire.ask_limits()?);
-        Ok(Box::new(SftpSession { wire, base, caps, pieces, session, timeout: config.timeout }))
+        Ok(Box::new(SftpSession { wire, base, caps, pieces, session, tcp, timeout: config.timeout }))
     }
     fn direct(&self) -> bool {
         false
@@ -223,6 +224,7 @@ struct SftpSession {
     pieces: Pieces,
     /// Keeps the connection open as long as its channel.
     session: ssh2::Session,
+    tcp: Arc<TcpStream>,
     timeout: Duration,
 }
 
@@ -296,6 +298,10 @@ impl SftpSession {
 impl Session for SftpSession {
     fn syncs(&self) -> bool {
         self.caps.sync
+    }
+
+    fn is_over(&mut self) -> bool {
+        hung_up(&self.tcp)
     }
 
     fn stat(&mut self, path: &Path) -> Result<Option<Stat>> {

@@ -109,7 +109,7 @@ impl Fetch<'_> {
         let mut folders = vec![(Name(Vec::new()), 0)];
         while let Some((folder, depth)) = folders.pop() {
             let path = self.at(&folder);
-            let mut passed_over = 0;
+            let (mut passed_over, mut unsized_files) = (0, Vec::new());
             let mut each = |listed: Listed| {
                 let relative = Name(if folder.0.is_empty() { listed.name.clone() } else { [&folder.0[..], b"/", &listed.name].concat() });
                 // A server may name anything: what is no plain name leads nowhere.
@@ -128,7 +128,10 @@ impl Fetch<'_> {
                         }
                         match source.wants(&relative.0) {
                             true if naming::never_matches(&listed.name) && !source.names.outright(&relative.0) => passed_over += 1,
-                            true => listing.files.push(Candidate { file: relative, found: found(&listed) }),
+                            true => {
+                                unsized_files.extend(listed.size.is_none().then_some(listing.files.len()));
+                                listing.files.push(Candidate { file: relative, found: found(&listed) })
+                            }
                             false => {}
                         }
                     }
@@ -141,6 +144,10 @@ impl Fetch<'_> {
                 other => other.map_err(|e| e.at("list"))?,
             }
             self.fetched.passed_over += passed_over;
+            for i in unsized_files {
+                let at = self.at(&listing.files[i].file);
+                listing.files[i].found.size = self.session.stat(&at).map_err(|e| e.at("list"))?.and_then(|stat| stat.size).unwrap_or(0);
+            }
         }
         // Done and checksum files announce others and are no exports themselves.
         for template in companions {

@@ -130,6 +130,21 @@ fn refused_logins_closed_ports_and_missing_folders_wait_over_ftp() {
 }
 
 #[test]
+fn a_connection_that_the_server_has_cut_while_it_was_idle_costs_no_attempt() {
+    let server = Vsftpd::start("idle_session_timeout=1\n");
+    let w = world(&server.endpoint("b", "ftp"), "");
+    let _relay = w.start();
+    let sent = |name: &str| w.history().iter().any(|j| j["file"] == name && j["state"] == "delivered");
+    w.write("a/first", "1");
+    w.until("the first file arrives", || sent("first"));
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    w.write("a/second", "2");
+    w.until("the second file arrives", || sent("second"));
+    assert_eq!(w.history()[0]["attempts"], 1);
+    assert!(!w.read("relay.log").contains("WARN"), "{}", w.read("relay.log"));
+}
+
+#[test]
 fn a_name_with_a_line_end_is_refused_before_it_is_sent() {
     let server = Vsftpd::start("");
     let w = world(&server.endpoint("b", "ftp"), "");
@@ -177,13 +192,26 @@ fn a_server_that_tells_no_sizes_is_not_believed() {
         assert!(!server.files.lock().unwrap().contains_key("in/x.csv"), "a part of it was published");
         let second = w.once();
         match lists {
-            Lists::WithSizes => {
+            Lists::WithSizes | Lists::Facts => {
                 second.ok();
                 assert_eq!(server.files.lock().unwrap()["in/x.csv"], b"whole\n");
             }
             Lists::Nothing => drop(second.code(3)),
         }
     }
+}
+
+#[test]
+fn files_that_are_listed_without_their_size_are_fetched() {
+    let server = OldFtp::start(Lists::Facts);
+    server.files.lock().unwrap().insert("in/x.csv".to_owned(), b"whole\n".to_vec());
+    let w = World::new(&format!(
+        "[endpoints.a]\nurl = \"ftp://u@127.0.0.1:{}/in\"\npassword = \"p\"\n[routes.r.source]\nendpoint = \"a\"\nsettle = \"0s\"\n[routes.r.destination]\npath = \"b\"\ncreate = true\n",
+        server.port
+    ));
+    w.once().ok();
+    assert_eq!(w.read("b/x.csv"), "whole\n");
+    assert!(server.files.lock().unwrap().is_empty(), "it is archived here");
 }
 
 #[test]

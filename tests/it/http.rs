@@ -109,6 +109,18 @@ fn certificates_are_verified_over_https() {
 }
 
 #[test]
+fn what_is_wrong_with_each_request_waits_and_what_is_wrong_with_the_name_fails() {
+    for (answer, code, says) in
+        [("414 URI Too Long", 1, "B refuses this file"), ("431 Too Large", 3, "refuses every such request"), ("410 Gone", 3, "check endpoints.b.url")]
+    {
+        let (go, _) = answered(move |_| Some((answer.to_owned(), String::new())));
+        let w = World::new(&format!("[endpoints.b]\nurl = \"http://127.0.0.1:{go}/in\"\n{}endpoint = \"b\"\n", World::route("r", "a", "")));
+        w.write("a/x", "1");
+        w.once().code(code).says(says);
+    }
+}
+
+#[test]
 fn files_wait_where_a_port_that_wants_tls_is_asked_in_clear() {
     let ca = Ca::new();
     let server = Nginx::start(Some(&ca));

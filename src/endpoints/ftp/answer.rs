@@ -84,6 +84,7 @@ pub(super) fn ftp_error(e: &FtpError, step: &'static str) -> Error {
             let error = Error::endpoint(format!("the server answers {code}: {}", words(&r.body)));
             match code {
                 552 | 452 => error.kind_of(Kind::Full).hint("the server's disk or quota is full: ask its keeper"),
+                450 => error.hint("most often the file is open at the server, or its name is taken: it is tried again by itself"),
                 451 => error.hint("the server could not work on it: most often a full disk or a quota; ask its keeper"),
                 421 => error.kind_of(Kind::Lost).hint("the server takes no more for now: if it limits connections, lower `connections` of the endpoint"),
                 522 => error.at("data channel").hint("the server wants the TLS session of the control connection on data connections; it is offered, and the server does not take it: ask its keeper (require_ssl_reuse of vsftpd, NoSessionReuseRequired of ProFTPD)"),

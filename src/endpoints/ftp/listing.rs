@@ -176,7 +176,10 @@ fn listed(line: &str, file: &File) -> Option<Listed> {
         Entry::Other
     };
     let modified = file.modified().duration_since(std::time::UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_secs()).ok()).filter(|s| *s > 0);
-    Some(Listed { name, entry, size: Some(file.size() as u64), modified })
+    // The facts of MLSD need not tell the size (RFC 3659, 7.5): the library calls that one 0.
+    let facts = line.split_once("; ").map(|(facts, _)| facts.to_ascii_lowercase()).filter(|facts| facts.contains('='));
+    let told = facts.is_none_or(|facts| facts.split(';').any(|fact| fact.starts_with("size=")));
+    Some(Listed { name, entry, size: told.then_some(file.size() as u64), modified })
 }
 
 #[cfg(test)]

@@ -84,14 +84,16 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
         400 if config.url.scheme() == "http" && wants_tls(&answer.words) => {
             Error::endpoint(text).kind_of(Kind::Lost).hint(format!("the port speaks TLS: set endpoints.{}.url to https://", config.name))
         }
-        400 | 413 | 415 | 422 => Error::file(text).hint("B refuses this file: see its words, correct the mapping or the export, then retry"),
+        400 | 413 | 414 | 415 | 422 => Error::file(text).hint("B refuses this file: see its words, correct the mapping or the export, then retry"),
         401 | 403 | 407 => {
             let right = if matches!(what, "GET" | "HEAD" | "PROPFIND") { "read" } else { "write" };
             let hint = format!("check user, password or the Authorization header; ask the server's keeper for the right to {right} there");
             Error::endpoint(text).kind_of(Kind::Login).hint(hint)
         }
-        404 => Error::endpoint(text).kind_of(Kind::NotFound).hint(format!("check endpoints.{}.url and the route's path", config.name)),
+        404 | 410 => Error::endpoint(text).kind_of(Kind::NotFound).hint(format!("check endpoints.{}.url and the route's path", config.name)),
         409 => Error::endpoint(text).kind_of(Kind::NotFound).hint("most often the folder does not exist at the server: create it, or set create = true"),
+        // What has to do with the request, and would be the same the next time.
+        406 | 411 | 428 | 431 | 451 => Error::endpoint(text).hint("the server refuses every such request: ask its keeper, with these words"),
         405 | 501 => Error::endpoint(text)
             .kind_of(Kind::Unsupported)
             .hint("the server does not know this method there: check `method` and `publish`, or ask its keeper to allow it"),

@@ -74,6 +74,16 @@ impl Status {
     }
 }
 
+/// What an entry is, as `ls -l` begins its line: the kind alone of a mode, for servers that tell no permissions.
+fn kind_of(line: &[u8]) -> Option<u32> {
+    match line.first()? {
+        b'-' => Some(0o100_000),
+        b'd' => Some(0o040_000),
+        b'l' => Some(0o120_000),
+        _ => None,
+    }
+}
+
 /// The size of a file in bytes, and its mode with the kind of file, where the server tells.
 pub(crate) type Attributes = (Option<u64>, Option<u32>);
 
@@ -290,8 +300,9 @@ impl<S: Read + Write> Wire<S> {
                     let mut names = Vec::new();
                     for _ in 0..count {
                         let name = fields.string()?.to_vec();
-                        fields.string()?;
+                        let line = fields.string()?;
                         let (size, mode, modified) = fields.attributes()?;
+                        let mode = mode.or_else(|| kind_of(line));
                         names.push(Named { name, size, mode, modified });
                     }
                     Answer::Names(names)

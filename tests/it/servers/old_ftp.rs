@@ -36,6 +36,8 @@ impl OldFtp {
 #[derive(Clone, Copy, PartialEq)]
 pub enum Lists {
     WithSizes,
+    /// MLSD, with the least that it may tell; SIZE tells the rest.
+    Facts,
     Nothing,
 }
 
@@ -47,7 +49,7 @@ fn talk(mut stream: TcpStream, lists: Lists, files: &Files, keeps: &Mutex<Option
     let Ok(commands) = stream.try_clone() else { return };
     for line in BufReader::new(commands).lines().map_while(Result::ok) {
         let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
-        let name = rest.trim_start_matches('/').to_owned();
+        let name = rest.trim_matches('/').to_owned();
         let mut say = |line: &str| stream.write_all(format!("{line}\r\n").as_bytes());
         let done = match verb.to_uppercase().as_str() {
             "USER" => say("331 password"),
@@ -62,7 +64,12 @@ fn talk(mut stream: TcpStream, lists: Lists, files: &Files, keeps: &Mutex<Option
                 data = Some(listener);
                 say(&format!("227 Entering Passive Mode (127,0,0,1,{},{})", port >> 8, port & 255))
             }
-            "STOR" | "LIST" | "NLST" | "RETR" => {
+            "SIZE" if lists == Lists::Facts => match files.lock().unwrap().get(&name) {
+                Some(bytes) => say(&format!("213 {}", bytes.len())),
+                None => say("550 no such file"),
+            },
+            "MLSD" if lists != Lists::Facts => say("502 not known here"),
+            "STOR" | "LIST" | "NLST" | "RETR" | "MLSD" => {
                 let Some(listener) = data.take() else { return };
                 if verb == "RETR" && !files.lock().unwrap().contains_key(&name) {
                     let _ = say("550 no such file");
@@ -84,7 +91,11 @@ fn talk(mut stream: TcpStream, lists: Lists, files: &Files, keeps: &Mutex<Option
                         let asked = |path: &str| path == name || path.rsplit_once('/').is_some_and(|(folder, _)| folder == name);
                         for (path, bytes) in files.lock().unwrap().iter().filter(|(path, _)| asked(path)) {
                             let base = path.rsplit('/').next().unwrap();
-                            let line = if verb == "NLST" { format!("{base}\r\n") } else { format!("-rw-r--r-- 1 u g {} Nov 27 2026 {base}\r\n", bytes.len()) };
+                            let line = match verb {
+                                "NLST" => format!("{base}\r\n"),
+                                "MLSD" => format!("Type=file;Modify=20261127101112; {base}\r\n"),
+                                _ => format!("-rw-r--r-- 1 u g {} Nov 27 2026 {base}\r\n", bytes.len()),
+                            };
                             channel.write_all(line.as_bytes()).unwrap();
                         }
                     }
