@@ -24,6 +24,8 @@ use place::Place;
 
 /// How much is copied between two looks at the wish to stop.
 pub const CHUNK_BYTES: usize = 256 * 1024;
+/// What is read at first: most files are small, and to clear a whole chunk takes longer than they do.
+pub const FIRST_CHUNK_BYTES: usize = 16 * 1024;
 
 fn endpoint(what: &str, path: &Path) -> impl Fn(io::Error) -> Error {
     move |e| Error::io(Blame::Endpoint, what, path, &e)
@@ -215,9 +217,16 @@ pub fn rewrite(path: &Path, stop: &Stop) -> Result<()> {
     sync_parent(path)
 }
 
+/// Makes room for whole chunks once `read` bytes have filled the first one.
+pub fn widen(buf: &mut Vec<u8>, read: usize) {
+    if read == buf.len() && read < CHUNK_BYTES {
+        buf.resize(CHUNK_BYTES, 0);
+    }
+}
+
 /// Copies bytes, looking at the wish to stop between chunks.
 pub fn copy(from: &mut dyn Read, to: &mut dyn Write, stop: &Stop) -> Result<u64> {
-    let mut buf = vec![0; CHUNK_BYTES];
+    let mut buf = vec![0; FIRST_CHUNK_BYTES];
     let mut total = 0;
     loop {
         stop.check()?;
@@ -229,6 +238,7 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write, stop: &Stop) -> Result<u64>
         };
         to.write_all(&buf[..n]).map_err(endpoint("write", Path::new("the file")))?;
         total += n as u64;
+        widen(&mut buf, n);
     }
 }
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::EndpointConfig;
+use crate::durable;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
 use reach::Told;
@@ -354,7 +355,7 @@ impl Read for Followed<'_> {
 
 /// Hands a stream over piece by piece to its end; gives how many bytes there were.
 pub fn pump(from: &mut dyn Read, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<u64> {
-    let mut buf = vec![0; 256 * 1024];
+    let mut buf = vec![0; durable::FIRST_CHUNK_BYTES];
     let mut total = 0;
     loop {
         match from.read(&mut buf) {
@@ -362,6 +363,7 @@ pub fn pump(from: &mut dyn Read, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> R
             Ok(n) => {
                 take(&buf[..n])?;
                 total += n as u64;
+                durable::widen(&mut buf, n);
             }
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => return Err(source_error(&e)),

@@ -338,11 +338,14 @@ fn checksum_matches(path: &Path, mut file: fs::File) -> Result<Result<(), String
 /// The digest of a stream in hexadecimal digits.
 pub fn digest_of<D: sha2::Digest>(from: &mut dyn std::io::Read) -> std::io::Result<String> {
     let mut digest = D::new();
-    let mut buf = vec![0; durable::CHUNK_BYTES];
+    let mut buf = vec![0; durable::FIRST_CHUNK_BYTES];
     loop {
         match from.read(&mut buf) {
             Ok(0) => return Ok(crate::job::hex(&digest.finalize())),
-            Ok(n) => digest.update(&buf[..n]),
+            Ok(n) => {
+                digest.update(&buf[..n]);
+                durable::widen(&mut buf, n);
+            }
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

@@ -195,6 +195,13 @@ pub struct Args {
     pub named: Vec<(String, Node)>,
 }
 
+impl Args {
+    /// The one of that name.
+    pub fn named(&self, name: &str) -> Option<&Node> {
+        self.named.iter().find_map(|(known, node)| (known == name).then_some(node))
+    }
+}
+
 /// Whether an expression stands where the elements of `each` go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Each {
@@ -311,6 +318,10 @@ impl Node {
             Node::Fact(Fact::FileModified | Fact::JobTime) => Known::Time,
             Node::Fact(_) | Node::Op => Known::Text,
             Node::Let(inner) => inner.known(),
+            // It joins lists where it starts with one.
+            Node::Filter(f, _, args) if f.name == "sum" && args.positional.get(1).or(args.named("start")).is_some_and(|s| s.known() != Known::Number) => {
+                Known::Unknown
+            }
             Node::Filter(f, ..) => f.gives,
             Node::Arithmetic(op, ..) if !matches!(op, Op::Add | Op::Join | Op::Repeat) => Known::Number,
             Node::Slice(inner, _) => inner.known(),

@@ -30,7 +30,7 @@ pub(super) fn known_to(filter: &str, input: &Node, args: &Args, span: Range<usiz
         return;
     }
     let place = PARTS.iter().find(|(name, _)| *name == filter).map(|(_, at)| *at);
-    let by_name = args.named.iter().find(|(name, _)| name == "attribute").map(|(_, node)| node);
+    let by_name = args.named("attribute");
     let asks = |node: &Node| matches!(node, Node::Const(Value::Text(t)) if ["defined", "undefined"].contains(&&**t));
     if args.named.iter().any(|(name, _)| name == "default") || args.positional.iter().skip(1).any(asks) {
         // What is not there is expected.

@@ -53,6 +53,22 @@ fn a_typed_element_that_does_not_fit_rejects_the_record_wherever_it_stands_among
 }
 
 #[test]
+fn lists_in_lists_are_joined_by_a_sum_that_starts_with_a_list() {
+    let json = "{\"n\":\"1\",\"l\":[{\"t\":[{\"c\":\"A\",\"q\":\"1,5\"},{\"c\":\"B\",\"q\":\"2\"}]},{\"t\":[]},{},{\"t\":[{\"c\":\"C\",\"q\":\"3\"}]}]}\n";
+    let route = |each: &str| {
+        let keys = format!(
+            "[routes.r.input]\nformat = \"ndjson\"\ndecimal = \",\"\ntypes = {{ \"l.t.q\" = \"decimal\" }}\neach = \"{each}\"\n[routes.r.map]\nn = \"n\"\nc = \"item.c\"\nq = \"item.q + 1\"\n[routes.r.output]\nformat = \"csv\"\n"
+        );
+        transformed(&keys, json).1
+    };
+    for each in ["l | sum(attribute='t', start=[])", "l | map(attribute='t') | sum(start=[])"] {
+        assert_eq!(route(each).ok().stdout, "n,c,q\n1,A,2.5\n1,B,3\n1,C,4\n", "{each}");
+    }
+    route("l | sum(attribute='x', start=[1]) | map('string')").says("text has no part c");
+    assert!(route("[n] | sum(start=[])").stderr.contains("\"1\" is not a list (a text)"));
+}
+
+#[test]
 fn types_reach_the_fields_of_lists() {
     let json = "{\"n\":\"1\",\"l\":[{\"q\":\"2,5\",\"a\":\"x\"},{\"q\":\"0,5\",\"a\":\"y\"}]}\n";
     let input = "[routes.r.input]\nformat = \"ndjson\"\ndecimal = \",\"\ntypes = { \"l.q\" = \"decimal\", n = \"integer\" }\n";

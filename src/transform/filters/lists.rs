@@ -88,7 +88,19 @@ pub(super) fn extreme<'r>(c: &Call<'_, 'r>, v: Value<'r>, wanted: std::cmp::Orde
 
 pub(super) fn sum<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
     let path = c.text(0, "attribute").filter(|p| !p.is_empty());
-    let mut total = c.get(1, "start").map_or(Ok(None), number)?.unwrap_or_default();
+    let start = c.get(1, "start");
+    if let Some(Value::List(first)) = start {
+        // Lists are joined: of lists in lists one list, as `each` wants it.
+        let mut joined = first.to_vec();
+        for item in items_of(c, v)? {
+            match attribute(c, &item, path.as_deref())? {
+                list @ (Value::Null | Value::List(_) | Value::Nodes(_)) => joined.extend(items_of(c, list)?),
+                other => return Err(Fault::Message(format!("{} is not a list ({}), as the start of the sum is", quoted(&c.shown(&other)), other.kind()))),
+            }
+        }
+        return Ok(Value::list(joined));
+    }
+    let mut total = start.map_or(Ok(None), number)?.unwrap_or_default();
     for item in items_of(c, v)? {
         if let Some(n) = number(&attribute(c, &item, path.as_deref())?)? {
             total = total.checked_add(n).ok_or_else(|| Fault::Message("the sum has more than 28 digits".into()))?;
