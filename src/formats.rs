@@ -226,6 +226,8 @@ pub trait Tools: Send + Sync + std::fmt::Debug {
     fn holds(&self, name: &str, value: Value<'static>, argument: Option<Value<'static>>) -> Result<bool, String>;
     /// Computes with an operator of expressions, `+` or `<=` or `in`; `Err` is the reason why it can't.
     fn operate(&self, operator: &str, left: Value<'static>, right: Value<'static>) -> Result<Value<'static>, String>;
+    /// The places that start, stop and step of a slice pick among so many; `Err` is the reason why they can't.
+    fn picks(&self, bounds: [Value<'static>; 3], len: usize) -> Result<Vec<usize>, String>;
     /// `file`, `job` and `route`.
     fn facts(&self) -> Vec<(Key, Value<'static>)>;
 }
@@ -400,6 +402,9 @@ pub(crate) mod testing {
         }
         fn operate(&self, operator: &str, _: Value<'static>, _: Value<'static>) -> Result<Value<'static>, String> {
             Err(format!("no operator {operator}"))
+        }
+        fn picks(&self, _: [Value<'static>; 3], len: usize) -> Result<Vec<usize>, String> {
+            Ok((0..len).collect())
         }
         fn facts(&self) -> Vec<(Key, Value<'static>)> {
             Vec::new()

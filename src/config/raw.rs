@@ -119,7 +119,7 @@ impl Document {
             let name: &str = key.get_ref();
             let known = schema.iter().flat_map(|part| part.iter()).find(|o| o.name == name && !name.is_empty());
             let Some(known) = known else {
-                self.masks.push(value.span());
+                self.masks.extend(places(value));
                 let names = schema.iter().flat_map(|part| part.iter()).map(|o| o.name).filter(|n| !n.is_empty());
                 let near = nearest(name, names.clone());
                 let hint = near.map_or_else(|| format!("the keys here are: {}", names.collect::<Vec<_>>().join(", ")), |n| format!("did you mean `{n}`?"));
@@ -143,7 +143,7 @@ impl Document {
         let address = |t: &str| t.split_once('@').is_some_and(|(before, _)| before.rsplit("://").next().is_some_and(|user| user.contains(':')));
         let maybe = matches!(opt.kind, Kind::Text | Kind::Path) && value.get_ref().as_str().is_some_and(address);
         if secret || maybe {
-            self.masks.push(span.clone());
+            self.masks.extend(places(value));
         }
         let mut is_secret = secret;
         let checked = self.checked(value, opt, path, &mut is_secret)?;
@@ -446,8 +446,21 @@ fn value_on_line(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
     let at = span.start.min(text.len());
     let start = text[..at].rfind('\n').map_or(0, |i| i + 1);
     let end = text[at..].find('\n').map_or(text.len(), |i| at + i);
-    let value = start + text[start..end].find('=')? + 1;
+    let line = &text[start..end];
+    // Without the sign between them, what stands behind the first word may be the value.
+    let is_key = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let behind_word = || {
+        let word = line.len() - line.trim_start().len();
+        if line[word..].starts_with('[') { None } else { Some(word + line[word..].find(|c| !is_key(c))?) }
+    };
+    let value = start + line.find('=').map(|at| at + 1).or_else(behind_word)?;
     Some(value..end)
+}
+
+/// The places of a value. That of a table which dotted keys make is the key alone: what it holds stands elsewhere.
+fn places(value: &Spanned<DeValue<'_>>) -> Vec<Range<usize>> {
+    let below = value.get_ref().as_table().into_iter().flat_map(|table| table.iter().flat_map(|(_, inner)| places(inner)));
+    std::iter::once(value.span()).chain(below).collect()
 }
 
 fn format_schema(table: &DeTable<'_>, side: Side, default: &str) -> Vec<&'static [Opt]> {

@@ -186,8 +186,8 @@ impl Reader {
                 Error::file("there is no header: the file holds no record").hint("send files with a header, or set input.header = false and input.columns")
             );
         };
-        if let Some(reject) = malformed {
-            return Err(Error::file(format!("the header: {}", reject.reason)).on_line(line).hint("check input.delimiter and input.quote"));
+        if let Some(field) = malformed {
+            return Err(Error::file(format!("the header: {}", stray(field))).on_line(line).hint("check input.delimiter and input.quote"));
         }
         let mut record = Record::default();
         if let Some(bad) = self.decode(&mut record) {
@@ -262,8 +262,8 @@ impl Reader {
         self.scan().map(|found| found.is_some())
     }
 
-    /// As `scan_record`, with the reason why the record is malformed where it is.
-    fn scan(&mut self) -> Result<Option<Option<Reject>>> {
+    /// As `scan_record`, with the number of the field behind whose closing quote text stands, where one is malformed so.
+    fn scan(&mut self) -> Result<Option<Option<usize>>> {
         loop {
             let rest = &self.bytes()[self.at..];
             if rest.is_empty() {
@@ -309,8 +309,7 @@ impl Reader {
                 }
                 Scan::Stray(len, field) => {
                     self.at += len;
-                    let reason = format!("text stands after the closing quote of field {field}: a quote inside a quoted field must be doubled");
-                    return Ok(Some(Some(Reject::record(reason))));
+                    return Ok(Some(Some(field)));
                 }
                 Scan::Open(field) => {
                     return Err(Error::file(format!("the quote that opens field {field} of this record is never closed"))
@@ -323,7 +322,7 @@ impl Reader {
 
     /// Decodes the fields into the record; the first byte that can't be decoded is returned.
     fn decode(&self, record: &mut Record) -> Option<Undecodable> {
-        let mut bad = None;
+        let (mut bad, mut unread) = (None, Vec::new());
         let raw = &self.bytes()[self.start..self.start + self.fields.len];
         let fields = &self.fields;
         record.fill(|out, spans| {
@@ -341,11 +340,17 @@ impl Reader {
             }
             for span in &fields.spans {
                 let start = out.len();
-                bad = bad.or(self.charset.decode_into(fields.bytes(raw, *span), out));
+                let byte = self.charset.decode_into(fields.bytes(raw, *span), out);
+                unread.extend(byte.map(|_| spans.len()));
+                bad = bad.or(byte);
                 spans.push((start, out.len()));
             }
         });
-        let replaced = bad.is_none() && self.transcoded && record.fields().any(|f| f.contains('\u{fffd}'));
+        if bad.is_none() && self.transcoded {
+            unread.extend(record.fields().enumerate().filter(|(_, f)| f.contains('\u{fffd}')).map(|(i, _)| i));
+        }
+        let replaced = bad.is_none() && !unread.is_empty();
+        record.faults.extend(unread.into_iter().map(|i| (i, "it can't be decoded".to_owned())));
         if replaced { Some(Undecodable::Replaced) } else { bad.map(Undecodable::Byte) }
     }
 
@@ -375,6 +380,10 @@ impl Reader {
     }
 }
 
+fn stray(field: usize) -> String {
+    format!("text stands after the closing quote of field {field}: a quote inside a quoted field must be doubled")
+}
+
 impl RecordReader for Reader {
     fn columns(&self) -> &Columns {
         &self.columns
@@ -396,8 +405,10 @@ impl RecordReader for Reader {
         record.line = self.line;
         let bad = self.decode(record);
         self.line += self.lines_in_record();
-        if let Some(reject) = malformed {
-            return Ok(Next::Bad(reject));
+        if let Some(field) = malformed {
+            let reason = stray(field);
+            record.faults.push((field.saturating_sub(1), reason.clone()));
+            return Ok(Next::Bad(Reject::record(reason)));
         }
         if let Some(bad) = bad {
             return Ok(Next::Bad(Reject::record(self.undecodable(&bad, "the record").message())));

@@ -158,6 +158,11 @@ struct Layout {
 }
 
 impl Layout {
+    /// Whether lines of one type stand in those of another, over any levels.
+    fn is_below(&self, kind: usize, outer: usize) -> bool {
+        std::iter::successors(self.types[kind].within, |at| self.types[*at].within).any(|at| at == outer)
+    }
+
     fn new(o: &Options) -> Result<Self, Wrong> {
         let plain = fields(o, "columns")?;
         let typed = o.map("records");
@@ -306,14 +311,15 @@ impl Reader {
             let (kind, line, text) = match self.typed_line()? {
                 None => break,
                 Some(Ok(next)) => next,
-                Some(Err((_, reject))) => {
+                Some(Err((line, reject))) => {
                     record.raw.push(b'\n');
                     record.raw.extend_from_slice(self.text.as_bytes());
-                    bad = bad.or(Some(reject));
+                    bad = bad.or(Some(Reject { reason: format!("line {line}: {}", reject.reason), ..reject }));
                     continue;
                 }
             };
-            let Some(within) = self.layout.types[kind].within else {
+            // A line that stands in no line of this record's kind is none of it, and no record takes it along.
+            let Some(within) = self.layout.types[kind].within.filter(|_| self.layout.is_below(kind, open[0].0)) else {
                 self.held = Some((kind, line, text));
                 break;
             };
@@ -330,7 +336,8 @@ impl Reader {
                     open.push((kind, entries));
                 }
                 None => {
-                    let reason = format!("a {} line stands without a {} line before it", self.layout.types[kind].mark, self.layout.types[within].mark);
+                    let (own, outer) = (&self.layout.types[kind].mark, &self.layout.types[within].mark);
+                    let reason = format!("line {line}: a {own} line stands without a {outer} line before it");
                     bad = bad.or(Some(Reject::record(reason)));
                 }
             }
@@ -505,7 +512,7 @@ mod tests {
         let keys = "records = { '01' = [{ name = 'h', start = 3, width = 1 }], '04' = [{ name = 'o', start = 3, width = 1 }], '05' = [{ name = 't', start = 3 }] }\nnest = { '05' = '04', '04' = '01' }";
         let got = read_all(&Fixed, keys, b"01A\n04x\n05one\n05two\n04y\n99?\n01B\n05lost\n");
         assert_eq!(got[1], r#"1:1 {"h":"A","04":[{"o":"x","05":[{"t":"one"},{"t":"two"}]},{"o":"y","05":[]}]}"#);
-        assert!(got[2].contains("BAD a 05 line stands without a 04 line before it"), "{got:?}");
+        assert!(got[2].contains("BAD line 8: a 05 line stands without a 04 line before it"), "{got:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod exact;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use minijinja::value::{Enumerator, Kwargs, Object, ObjectExt, Rest, ValueKind};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectExt, ObjectRepr, Rest, ValueKind};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
 use super::text::Style;
@@ -52,7 +52,7 @@ impl Format for Template {
             (Side::Output, Some(_)) => o.text(TEXT),
         };
         let Some(text) = text else { return Vec::new() };
-        match exact::compiled(&text) {
+        match exact::compiled(&exact::spelt_out(&text)) {
             Err(e) => vec![("file", told(&e))],
             Ok(compiled) => unknown(&compiled, &o.word(NAMES)).into_iter().map(|why| ("file", why)).collect(),
         }
@@ -151,8 +151,17 @@ impl Object for Ours {
     fn is_true(self: &Arc<Self>) -> bool {
         self.writing_truth()
     }
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        if self.0 == Value::Null { ObjectRepr::Seq } else { ObjectRepr::Plain }
+    }
+    /// Null has no elements.
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        if self.0 == Value::Null { Enumerator::Empty } else { Enumerator::NonEnumerable }
+    }
     fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
         match (&self.0, key.as_str()) {
+            // An attribute of null is null.
+            (Value::Null, _) => Some(theirs(Value::Null, &self.1)),
             (Value::Nodes(nodes), Some(name)) => Some(theirs(nodes.part(name), &self.1)),
             (value, Some(part)) => value.time_part(part).map(minijinja::Value::from),
             _ => None,
@@ -163,6 +172,7 @@ impl Object for Ours {
 impl Ours {
     fn writing_truth(&self) -> bool {
         match &self.0 {
+            Value::Null => false,
             Value::Number(n) => !n.is_zero(),
             Value::Digits(d) => d.bytes().any(|b| (b'1'..=b'9').contains(&b)),
             _ => true,
@@ -173,7 +183,6 @@ impl Ours {
 /// Our value as Jinja sees it. Whole numbers are its own, so that `{% if n > 3 %}` works; others compute by filters.
 fn theirs(value: Value<'static>, style: &Arc<Style>) -> minijinja::Value {
     match value {
-        Value::Null => minijinja::Value::from(()),
         Value::Bool(b) => b.into(),
         Value::Text(t) => t.into_owned().into(),
         Value::List(items) => items.iter().map(|v| theirs(v.clone(), style)).collect::<Vec<_>>().into(),
@@ -243,6 +252,32 @@ fn operate(
     made.map(|v| theirs(v, style)).map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
 }
 
+/// A part of a list, or of the text that a value has: as in expressions.
+fn sliced(
+    tools: &dyn Tools,
+    style: &Arc<Style>,
+    value: &minijinja::Value,
+    bounds: [minijinja::Value; 3],
+) -> std::result::Result<minijinja::Value, minijinja::Error> {
+    if value.is_undefined() {
+        return Err(minijinja::ErrorKind::UndefinedError.into());
+    }
+    let picks = |len| {
+        let picked = tools.picks(bounds.map(|b| ours(&b)), len);
+        picked.map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
+    };
+    let own = value.downcast_object_ref::<Ours>();
+    if own.is_some_and(|own| own.0 == Value::Null) {
+        return Ok(value.clone());
+    }
+    if own.is_none() && matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
+        let items: Vec<minijinja::Value> = value.try_iter()?.collect();
+        return Ok(picks(items.len())?.into_iter().map(|at| items[at].clone()).collect::<Vec<_>>().into());
+    }
+    let chars: Vec<char> = style.text(&ours(value)).chars().collect();
+    Ok(picks(chars.len())?.into_iter().map(|at| chars[at]).collect::<String>().into())
+}
+
 fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'static> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -272,11 +307,21 @@ fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'stati
     });
     for name in ["default", "d"] {
         env.add_filter(name, |value: minijinja::Value, other: Option<minijinja::Value>, falsy: Option<bool>| {
-            let there = !value.is_undefined() && !value.is_none() && (falsy != Some(true) || value.is_true());
+            let there = !value.is_undefined() && ours(&value) != Value::Null && (falsy != Some(true) || value.is_true());
             if there { value } else { other.unwrap_or_else(|| "".into()) }
         });
     }
-    for name in tools.filters().into_iter().filter(|name| *name != "default") {
+    let (slicing, written) = (tools.clone(), style.clone());
+    env.add_filter(exact::SLICE, move |value: minijinja::Value, start: minijinja::Value, stop: minijinja::Value, step: minijinja::Value| {
+        sliced(&*slicing, &written, &value, [start, stop, step])
+    });
+    let written = style.clone();
+    env.add_filter(exact::NUMBER, move |digits: String| match digits.parse() {
+        Ok(number) => Ok(theirs(Value::Number(number), &written)),
+        Err(_) => Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, format!("{digits} has more than 28 digits"))),
+    });
+    let others = [("e", "escape")];
+    for (name, own) in tools.filters().into_iter().filter(|name| *name != "default").map(|name| (name, name)).chain(others) {
         let (tools, style) = (tools.clone(), style.clone());
         let filter = move |value: minijinja::Value, args: Rest<minijinja::Value>, named: Kwargs| -> std::result::Result<minijinja::Value, minijinja::Error> {
             let positional: Vec<Value<'static>> = args.iter().map(ours).collect();
@@ -284,7 +329,7 @@ fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'stati
                 .args()
                 .map(|n| Ok((n.to_owned(), ours(&named.get::<minijinja::Value>(n)?))))
                 .collect::<std::result::Result<Vec<_>, minijinja::Error>>()?;
-            let made = tools.apply(name, ours(&value), positional, named_args);
+            let made = tools.apply(own, ours(&value), positional, named_args);
             made.map(|v| theirs(v, &style)).map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
         };
         env.add_filter(name, filter);
@@ -349,7 +394,7 @@ impl RecordWriter for Writer {
         let mut context: Vec<(String, minijinja::Value)> =
             self.writing.tools.facts().into_iter().map(|(name, v)| (name.to_string(), theirs(v, &style))).collect();
         context.push(("records".into(), std::mem::take(&mut self.records).into()));
-        context.push(("null".into(), ().into()));
+        context.push(("null".into(), theirs(Value::Null, &style)));
         let context: BTreeMap<String, minijinja::Value> = context.into_iter().collect();
         let wrong = |e: minijinja::Error| {
             // Which of its names is meant shows in the line itself.
@@ -357,7 +402,8 @@ impl RecordWriter for Writer {
             let line = line.map_or_else(String::new, |l| format!(", in {}", crate::formats::text::quoted(l.trim())));
             Error::file(format!("the template: {}{line}", told(&e))).hint("correct output.file")
         };
-        let (root, blocks) = exact::compiled(&self.text).map_err(wrong)?;
+        let spelt_out = exact::spelt_out(&self.text);
+        let (root, blocks) = exact::compiled(&spelt_out).map_err(wrong)?;
         let mut made = String::new();
         let mut target = minijinja::machinery::make_string_output(&mut made);
         minijinja::machinery::eval(&env, &root, context.into(), &blocks, &mut target, AutoEscape::None).map_err(wrong)?;

@@ -72,11 +72,11 @@ impl Format for Xml {
     fn mistakes(&self, o: &Options, side: Side) -> Vec<(&'static str, String)> {
         match side {
             Side::Input => path_of(&o.word("records")).err().map(|why| ("records", why)).into_iter().collect(),
-            Side::Output => ["root", "record"]
+            Side::Output => [("root", '/'), ("record", '\0')]
                 .into_iter()
-                .filter_map(|key| {
+                .filter_map(|(key, between)| {
                     let text = o.word(key);
-                    let wrong = text.trim_matches('/').split('/').find(|n| !writer::is_name(n)).map(str::to_owned);
+                    let wrong = text.trim_matches(between).split(between).find(|n| !writer::is_name(n)).map(str::to_owned);
                     wrong.map(|n| (key, format!("{} is no name of an element", quoted(&n))))
                 })
                 .collect(),

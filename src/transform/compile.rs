@@ -206,8 +206,8 @@ pub(super) fn column(id: &str, span: Range<usize>, scope: &mut Scope<'_>) -> Nod
         Some(columns) if columns.cells && !scope.types.iter().any(|(name, _)| name == id) => Node::Cell(columns.position(id).unwrap_or(usize::MAX)),
         Some(columns) if !columns.nested => Node::Column(columns.position(id).unwrap_or(usize::MAX), declared),
         // The columns of a flat file are known only when it is read; their types are known now.
-        None => Node::Column(usize::MAX, declared),
-        Some(_) => {
+        None if scope.list != Some(id) => Node::Column(usize::MAX, declared),
+        _ => {
             let at = scope.fields.iter().position(|f| f == id).unwrap_or_else(|| {
                 scope.fields.push(id.to_owned());
                 scope.fields.len() - 1

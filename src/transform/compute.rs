@@ -18,6 +18,19 @@ pub(super) fn position(at: i64, len: usize) -> Option<usize> {
     usize::try_from(at).ok().filter(|at| *at < len)
 }
 
+/// What a Python slice picks of a list or a text.
+pub(super) fn slice<'r>(value: Value<'r>, bounds: [Option<i64>; 3], style: &Style) -> Eval<Value<'r>> {
+    match value {
+        Value::Null => Ok(Value::Null),
+        Value::List(items) => Ok(Value::list(picks(bounds, items.len())?.into_iter().map(|i| items[i].clone()).collect())),
+        other => {
+            let text = style.text(&other).into_owned();
+            let chars: Vec<char> = text.chars().collect();
+            Ok(Value::owned(picks(bounds, chars.len())?.into_iter().map(|i| chars[i]).collect::<String>()))
+        }
+    }
+}
+
 /// The positions that a Python slice picks.
 pub(super) fn picks([start, stop, step]: [Option<i64>; 3], len: usize) -> Eval<Vec<usize>> {
     let len = i64::try_from(len).unwrap_or(i64::MAX);

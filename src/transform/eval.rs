@@ -3,7 +3,7 @@
 //! The rules that differ from Jinja's are the contract's: decimals are exact, null is told from text, text is never
 //! compared with a number, and what is undefined rejects the record unless `default` follows.
 
-use super::compute::{arithmetic, compares, fault, picks, position};
+use super::compute::{self, arithmetic, compares, fault, position};
 pub use super::compute::{contains, digits, equal, number, order, truth, whole};
 
 use super::changes::Change;
@@ -182,7 +182,7 @@ impl<'r> Env<'r> {
             Node::Field(name, at) => self.field(name, *at),
             Node::Typed(inner, types) => {
                 let value = self.eval(inner)?;
-                types.iter().try_fold(value, |value, declared| typed::retyped(self.reading, self.style, value, &declared.path, declared.kind))
+                types.iter().try_fold(value, |value, declared| typed::retyped(self.reading, value, &declared.path, declared.kind))
             }
             Node::Row => self.row(),
             Node::Parent => Ok(self.record.parent.clone().map_or(Value::Null, Value::Nodes)),
@@ -277,7 +277,7 @@ impl<'r> Env<'r> {
             // What most typed names reach is one element: no list of it is made.
             return match value {
                 Value::Nodes(Nodes::One(_)) => filters::convert(self, *kind, None, value),
-                other => Ok(typed::retyped(self.reading, self.style, other, path, *kind)?.plain()),
+                other => Ok(typed::retyped(self.reading, other, path, *kind)?.plain()),
             };
         }
         self.eval(node).map(Value::plain)
@@ -370,6 +370,10 @@ impl<'r> Env<'r> {
                 Some(part) => Ok(Value::Number(part.into())),
                 None => Err(Fault::Undefined(format!("a date has no part {name}"))),
             },
+            // What `groupby` gives: a key and its elements, by position or by Jinja's names.
+            Value::List(pair) if matches!(name, "grouper" | "list") && matches!(&pair[..], [_, Value::List(_)]) => {
+                Ok(pair[usize::from(name == "list")].clone())
+            }
             other => Err(Fault::Undefined(format!("{} has no part {name}", other.kind()))),
         }
     }
@@ -406,15 +410,7 @@ impl<'r> Env<'r> {
                 *bound = whole(&self.eval(part)?)?;
             }
         }
-        match value {
-            Value::Null => Ok(Value::Null),
-            Value::List(items) => Ok(Value::list(picks(bounds, items.len())?.into_iter().map(|i| items[i].clone()).collect())),
-            other => {
-                let text = self.style.text(&other).into_owned();
-                let chars: Vec<char> = text.chars().collect();
-                Ok(Value::owned(picks(bounds, chars.len())?.into_iter().map(|i| chars[i]).collect::<String>()))
-            }
-        }
+        compute::slice(value, bounds, self.style)
     }
 
     fn compare(&self, first: &'r Node, rest: &'r [(Cmp, Node)]) -> Eval<Value<'r>> {

@@ -247,6 +247,8 @@ pub struct Scope<'s> {
     pub changes: Changes,
     /// The map: its targets are what `sync.before` has.
     pub map: &'s [(String, String)],
+    /// The column that holds the rows of a group, of a flat file whose columns are not known yet.
+    pub list: Option<&'s str>,
     /// The path that `each` is, if it is one.
     pub each_path: Option<Vec<String>>,
     /// The names of nested records seen so far: a `Field` is noted by its place here.
@@ -268,6 +270,7 @@ impl<'s> Scope<'s> {
             each: Each::None,
             changes: Changes::NotTold,
             map: &[],
+            list: None,
             each_path: None,
             fields: Vec::new(),
             mistakes: Vec::new(),

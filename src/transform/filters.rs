@@ -319,11 +319,11 @@ pub fn constant_mistake(filter: &Filter, args: &Args) -> Option<String> {
 
 /// A value as one of the types of the configuration, by its own pattern or by how A writes.
 pub fn convert<'r>(env: &Env<'_>, kind: Type, pattern: Option<&str>, v: Value<'r>) -> Eval<Value<'r>> {
-    converted(env.reading, env.style, kind, pattern, v)
+    converted(env.reading, kind, pattern, v)
 }
 
 /// As [`convert`], of a value that stands in no record.
-pub fn converted<'r>(r: &Reading, style: &Style, kind: Type, pattern: Option<&str>, v: Value<'r>) -> Eval<Value<'r>> {
+pub fn converted<'r>(r: &Reading, kind: Type, pattern: Option<&str>, v: Value<'r>) -> Eval<Value<'r>> {
     let text = match (&v, kind) {
         (Value::Null, _) => return Ok(Value::Null),
         (Value::Number(_), Type::Decimal) | (Value::Bool(_), Type::Bool) | (Value::Date(_), Type::Date) | (Value::DateTime(..), Type::DateTime) => {
@@ -334,7 +334,7 @@ pub fn converted<'r>(r: &Reading, style: &Style, kind: Type, pattern: Option<&st
             let n = number(&v)?.unwrap_or_default();
             return if n.fract().is_zero() { Ok(Value::Number(n.normalize())) } else { Err(Fault::Message(format!("{n} is not a whole number"))) };
         }
-        (Value::Number(_) | Value::Digits(_), Type::Bool) => style.text(&v).into_owned(),
+        (Value::Number(_) | Value::Digits(_), Type::Bool) => Style::default().text(&v).into_owned(),
         (Value::DateTime(d, _), Type::Date) => return Ok(Value::Date(d.date())),
         (Value::Date(d), Type::DateTime) => return Ok(Value::DateTime(d.at(0, 0, 0, 0), None)),
         (Value::Text(_), Type::Text) => return Ok(v),
@@ -343,13 +343,13 @@ pub fn converted<'r>(r: &Reading, style: &Style, kind: Type, pattern: Option<&st
         (Value::Text(t), _) => t.to_string(),
         (Value::Nodes(n), _) => match n.scalar() {
             Value::Text(text) => text.into_owned(),
-            typed => return converted(r, style, kind, pattern, typed.into_owned()),
+            typed => return converted(r, kind, pattern, typed.into_owned()),
         },
         // A spreadsheet counts days; a pattern says that the digits are a date written without signs.
         (Value::Number(_) | Value::Digits(_), Type::Date) if pattern.or(r.dates.as_deref()).is_none() => return serial(&v, kind),
         (Value::Number(_) | Value::Digits(_), Type::DateTime) if pattern.or(r.datetimes.as_deref()).is_none() => return serial(&v, kind),
         // A number of a JSON file or a fixed field may hold a date, as in 20251231.
-        (Value::Number(_) | Value::Digits(_), _) => style.text(&v).into_owned(),
+        (Value::Number(_) | Value::Digits(_), _) => Style::default().text(&v).into_owned(),
         (other, _) => return Err(Fault::Message(format!("{} can't be converted", other.kind()))),
     };
     let trimmed = text.trim();

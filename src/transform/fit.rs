@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::record::{Columns, Entries, Record, Reject};
+use crate::record::{Columns, Entries, Record, Reject, Value};
 
 /// What stands under names in a nested record.
 fn entries(record: &Record) -> Result<Cow<'_, Entries>, Reject> {
@@ -12,7 +12,26 @@ fn entries(record: &Record) -> Result<Cow<'_, Entries>, Reject> {
 
 /// The names of a nested record, which name the columns of a flat output where no map does.
 pub(super) fn names_of(record: &Record) -> Result<Vec<String>, Reject> {
-    Ok(entries(record)?.iter().map(|(name, _)| name.to_string()).collect())
+    let entries = entries(record)?;
+    twice(&entries).map_or(Ok(()), Err)?;
+    Ok(entries.iter().map(|(name, _)| name.to_string()).collect())
+}
+
+/// Why a name that stands twice in a record has no column of its own: one of the two would be lost.
+fn twice(entries: &Entries) -> Option<Reject> {
+    let (_, (name, _)) = entries.iter().enumerate().find(|(at, (name, _))| entries[..*at].iter().any(|(before, _)| before == name))?;
+    Some(Reject::new(&**name, "the record has that name twice: write a map"))
+}
+
+/// Values that no map has asked for: elements go to a flat output as it writes lists and maps, and not as the text of the
+/// first, where they are more than a text.
+pub(super) fn spread(values: &mut [Value<'_>]) {
+    for value in values {
+        if let Value::Nodes(nodes) = value {
+            let mut whole: Vec<Value<'static>> = nodes.all().iter().map(|node| node.to_value()).collect();
+            *value = if whole.len() == 1 { whole.remove(0) } else { Value::list(whole) };
+        }
+    }
 }
 
 /// What is told where B's columns and the file's are matched by name alone, and some on both sides match none.
@@ -28,7 +47,7 @@ pub(super) fn misfit(record: &Record, targets: &[String]) -> Option<Reject> {
     match entries(record) {
         Ok(entries) => {
             let surplus = entries.iter().find(|(name, _)| !targets.iter().any(|t| **t == **name));
-            surplus.map(|(name, _)| Reject::new(&**name, "the first record has no such name: write a map"))
+            surplus.map(|(name, _)| Reject::new(&**name, "the first record has no such name: write a map")).or_else(|| twice(&entries))
         }
         Err(reject) => Some(reject),
     }

@@ -93,7 +93,7 @@ impl Groups {
         let text = |(name, v): (&String, Value<'_>)| {
             // By its type, 1 and 01 are one number; what does not fit rejects its record later.
             let kind = self.types.iter().find(|(n, _)| n == name).map(|(_, kind)| *kind);
-            let typed = kind.and_then(|kind| converted(&self.reading, &style, kind, None, v.borrowed()).ok().map(Value::into_owned));
+            let typed = kind.and_then(|kind| converted(&self.reading, kind, None, v.borrowed()).ok().map(Value::into_owned));
             match typed {
                 Some(Value::Number(n)) => n.normalize().to_string(),
                 Some(typed) => style.text(&typed).into_owned(),
@@ -105,7 +105,7 @@ impl Groups {
 
     /// Whether a record that is bad can still be told to belong somewhere: its key was read.
     fn has_key(&self, record: &Record) -> bool {
-        let place = |name: &String| self.inner.columns().position(name).is_some_and(|i| i < record.len());
+        let place = |name: &String| self.inner.columns().position(name).is_some_and(|i| i < record.len() && record.faults.iter().all(|(at, _)| *at != i));
         record.tree.is_none() && self.by.iter().all(place)
     }
 
@@ -115,7 +115,7 @@ impl Groups {
             let mut tree = Value::map(tree.entries().map(Cow::into_owned).unwrap_or_default());
             for (name, kind) in self.types.iter().filter(|_| typed == Typed::Yes) {
                 let path = Declared::new(name, *kind, None).path;
-                tree = retyped(&self.reading, &Style::default(), tree, &path, *kind).map_err(|f| Reject::new(name, f.reason()))?;
+                tree = retyped(&self.reading, tree, &path, *kind).map_err(|f| Reject::new(name, f.reason()))?;
             }
             return Ok(tree.entries().map(Cow::into_owned).unwrap_or_default());
         }
@@ -127,7 +127,7 @@ impl Groups {
             let kind = self.types.iter().find(|(n, _)| **n == **name).map(|(_, kind)| *kind);
             let value = match kind.filter(|_| typed == Typed::Yes) {
                 None => raw,
-                Some(kind) => converted(&self.reading, &Style::default(), kind, None, raw).map_err(|f| Reject::new(&**name, f.reason()))?,
+                Some(kind) => converted(&self.reading, kind, None, raw).map_err(|f| Reject::new(&**name, f.reason()))?,
             };
             Ok((name.clone(), value))
         };
@@ -189,19 +189,22 @@ impl RecordReader for Groups {
             _ => None,
         };
         self.doubt = keyless(self, &first, &next);
-        let mut bytes = 0u64;
+        let (line, mut bytes) = (group.line, 0u64);
         let mut own: Option<Entries> = None;
         let mut rows: Vec<Value<'static>> = Vec::new();
         let mut take = |this: &Self, record: &Record, next: &Next| {
+            // Of a group, the line that is wrong is told.
+            let here =
+                |reject: Reject| if record.line == line { reject } else { Reject { reason: format!("line {}: {}", record.line, reject.reason), ..reject } };
             if let Next::Bad(reject) = next {
-                bad.get_or_insert_with(|| reject.clone());
+                bad.get_or_insert_with(|| here(reject.clone()));
                 return 0;
             }
             if own.is_none() {
                 match this.entries(record, Typed::No) {
                     Ok(entries) => own = Some(entries),
                     Err(reject) => {
-                        bad.get_or_insert(reject);
+                        bad.get_or_insert(here(reject));
                     }
                 }
             }
@@ -212,7 +215,7 @@ impl RecordReader for Groups {
                     size
                 }
                 Err(reject) => {
-                    bad.get_or_insert(reject);
+                    bad.get_or_insert(here(reject));
                     0
                 }
             }

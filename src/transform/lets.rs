@@ -22,6 +22,7 @@ pub(super) fn compile(mapping: &Mapping, scope: &mut Scope<'_>, mistakes: &mut V
         inner.lookups = scope.lookups;
         inner.map = scope.map;
         inner.each = scope.each;
+        inner.list = scope.list;
         // Where it is used decides; `where` and `check` fail on what is not known there yet.
         inner.changes = if mapping.key.is_some() { Changes::Told } else { Changes::NotTold };
         inner.each_path.clone_from(&scope.each_path);

@@ -23,9 +23,11 @@ pub struct Lookup {
     columns: Columns,
     /// The column of a plain `lookup('table')`.
     value: Option<String>,
-    /// How many columns are its key.
-    keys: usize,
+    /// The columns of its key.
+    key: Vec<String>,
     rows: HashMap<String, Row>,
+    /// Keys as their types write them, where the file writes them otherwise.
+    typed_keys: HashMap<String, String>,
     /// How the table's file writes values, and the types declared for its columns.
     reading: Reading,
     types: Vec<(String, Type)>,
@@ -44,7 +46,13 @@ impl Lookup {
     /// The table that stands in the configuration itself.
     pub fn from_values(values: impl Iterator<Item = (String, String)>) -> Self {
         let columns = Columns::from_header(["value"].into_iter());
-        Self { columns, value: Some("value".into()), keys: 1, rows: values.map(|(k, v)| (k, Row::Flat(vec![Value::owned(v)]))).collect(), ..Self::default() }
+        Self {
+            columns,
+            value: Some("value".into()),
+            key: vec!["key".into()],
+            rows: values.map(|(k, v)| (k, Row::Flat(vec![Value::owned(v)]))).collect(),
+            ..Self::default()
+        }
     }
 
     /// The table that `records` gives, by its columns `key`; `bytes_max` bounds what it may hold.
@@ -86,14 +94,35 @@ impl Lookup {
             }
         }
         let closed = columns.closed() && records.each.is_none();
-        Ok(Self { columns: if closed { columns } else { Columns::nested() }, value, keys: keys.len(), rows, ..Self::default() })
+        Ok(Self { columns: if closed { columns } else { Columns::nested() }, value, key: keys, rows, ..Self::default() })
     }
 
     /// With the types of its columns, read as its file writes them.
     #[must_use]
     pub fn typed(mut self, reading: Reading, types: Vec<(String, Type)>) -> Self {
         (self.reading, self.types) = (reading, types);
+        if self.key.iter().any(|column| self.kind_of(column).is_some()) {
+            let typed = |key: &String| Some((self.as_typed(key)?, key.clone())).filter(|(typed, key)| typed != key);
+            self.typed_keys = self.rows.keys().filter_map(typed).collect();
+        }
         self
+    }
+
+    fn kind_of(&self, column: &str) -> Option<Type> {
+        self.types.iter().find_map(|(name, kind)| (name == column).then_some(*kind))
+    }
+
+    /// A key as records have it whose columns are of the same types; none: it does not fit them.
+    fn as_typed(&self, key: &str) -> Option<String> {
+        let style = Style::default();
+        let part = |(column, text): (&String, &str)| match self.kind_of(column) {
+            None => Some(text.to_owned()),
+            Some(kind) => match converted(&self.reading, kind, None, Value::text(text)).ok()? {
+                Value::Number(n) => Some(n.normalize().to_string()),
+                value => Some(style.text(&value).into_owned()),
+            },
+        };
+        Some(self.key.iter().zip(key.split(SEPARATOR)).map(part).collect::<Option<Vec<_>>>()?.join(SEPARATOR))
     }
 
     fn find(&self, name: &str, key: &str, column: Option<&str>) -> Result<Option<Value<'_>>, String> {
@@ -103,14 +132,15 @@ impl Lookup {
         if self.columns.closed() && self.columns.position(column).is_none() {
             return Err(format!("the lookup {name} has no column {column}: it has {}", self.columns.names.join(", ")));
         }
-        let Some(row) = self.rows.get(key) else { return Ok(None) };
+        let typed = || self.typed_keys.get(key).and_then(|key| self.rows.get(key));
+        let Some(row) = self.rows.get(key).or_else(typed) else { return Ok(None) };
         let found = match row {
             Row::Flat(values) => self.columns.position(column).and_then(|at| values.get(at)).map_or(Value::Null, Value::borrowed),
             Row::Tree(tree) => tree.at(column).map_or(Value::Null, Value::borrowed),
         };
-        match self.types.iter().find(|(n, _)| n == column) {
+        match self.kind_of(column) {
             None => Ok(Some(found)),
-            Some((_, kind)) => converted(&self.reading, &Style::default(), *kind, None, found).map(Some).map_err(|f| format!("lookup {name}: {}", f.reason())),
+            Some(kind) => converted(&self.reading, kind, None, found).map(Some).map_err(|f| format!("lookup {name}: {}", f.reason())),
         }
     }
 }
@@ -220,8 +250,9 @@ impl Lookups {
     pub fn find(&self, table: &str, key: &[Cow<'_, str>], column: Option<&str>) -> Result<Option<Value<'_>>, String> {
         let lookup = self.0.get(table).ok_or_else(|| format!("there is no lookup {table}"))?;
         // A key of another length is a mistake of the map, not an unknown code that `default` may stand for.
-        if key.len() != lookup.keys {
-            let wanted = if lookup.keys == 1 { "one value".to_owned() } else { format!("a list of {} values, as in [a, b] | lookup('{table}')", lookup.keys) };
+        if key.len() != lookup.key.len() {
+            let wanted =
+                if lookup.key.len() == 1 { "one value".to_owned() } else { format!("a list of {} values, as in [a, b] | lookup('{table}')", lookup.key.len()) };
             return Err(format!(
                 "the lookup {table} is by {wanted}; {} given",
                 if key.len() == 1 { "one is".to_owned() } else { format!("{} are", key.len()) }

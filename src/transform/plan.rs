@@ -25,6 +25,8 @@ pub struct Mapping {
     pub checks: Vec<(String, String)>,
     /// `input.each`
     pub each: Option<String>,
+    /// `input.group_into`
+    pub list: Option<String>,
     /// `map`; none: every column as it is.
     pub map: Option<Vec<(String, String)>>,
     /// `types`
@@ -129,6 +131,7 @@ impl Plan {
         scope.lookups = &mapping.lookups;
         scope.map = mapping.map.as_deref().unwrap_or_default();
         scope.each = if mapping.each.is_some() { Each::Element } else { Each::None };
+        scope.list = mapping.list.as_deref();
         scope.each_path = mapping.each.as_ref().and_then(|text| typed::each_path(text, &mapping.lets));
         let lets = lets::compile(mapping, &mut scope, &mut mistakes);
         scope.lets = &lets;
@@ -301,7 +304,7 @@ impl Plan {
             Targets::Whole => {
                 let mut row = env.row().map_err(|f| Reject::record(f.reason()))?;
                 for (name, declared) in &self.trees {
-                    row = typed::retyped(env.reading, env.style, row, &declared.path, declared.kind).map_err(|f| Reject::new(name, f.reason()))?;
+                    row = typed::retyped(env.reading, row, &declared.path, declared.kind).map_err(|f| Reject::new(name, f.reason()))?;
                 }
                 out.push(row);
             }

@@ -44,9 +44,22 @@ pub struct RejectsCsv<'o> {
     /// What the columns after the relay's own are called, and what the file's first line calls them.
     names: Vec<String>,
     header: Vec<String>,
-    /// The record that was put last: one whose elements are bad stands there once.
-    last: Option<(u64, u64, usize)>,
+    /// The record that was put last: one of which several elements are bad stands there once, with all reasons.
+    last: Option<Last>,
 }
+
+/// A record that is not written yet.
+struct Last {
+    /// Its line, its number, and of how many records it was made.
+    of: (u64, u64, usize),
+    /// Its lines of the file, each with its number in A's.
+    rows: Vec<(u64, Vec<String>)>,
+    field: String,
+    reasons: Vec<String>,
+}
+
+/// So many reasons of one record are told.
+const REASONS_MAX: usize = 20;
 
 impl<'o> RejectsCsv<'o> {
     /// A rejects file that is opened at the first reject.
@@ -115,23 +128,47 @@ fn push_cell(line: &mut String, cell: &str, delimiter: char) {
 
 impl Rejects for RejectsCsv<'_> {
     fn start(&mut self, file: Option<&str>, columns: &Columns, shown: Shown) -> Result<()> {
+        self.write_last()?;
         self.columns = columns.clone();
         self.shown = shown;
         self.names = if shown == Shown::Raw { vec![RAW.to_owned()] } else { columns.names.clone() };
         self.file = file.map(str::to_owned);
-        self.last = None;
         Ok(())
     }
 
     fn put(&mut self, record: &Record, reject: &Reject) -> Result<()> {
-        let this = (record.line, record.number, record.members.len());
-        if self.last.replace(this) == Some(this) {
+        let of = (record.line, record.number, record.members.len());
+        let mut reason = self.file.as_ref().map_or_else(|| reject.reason.clone(), |file| format!("{file}: {}", reject.reason));
+        if let Some(last) = self.last.as_mut().filter(|last| last.of == of) {
+            if !reject.field.is_empty() && reject.field != last.field {
+                reason = format!("{}: {reason}", reject.field);
+            }
+            if last.reasons.len() < REASONS_MAX && !last.reasons.contains(&reason) {
+                last.reasons.push(reason);
+            }
             return Ok(());
         }
+        self.write_last()?;
+        self.open()?;
         // A group goes whole: each of its records has a line.
-        if !record.members.is_empty() {
-            return record.members.iter().try_for_each(|member| self.put(member, reject));
+        let members = if record.members.is_empty() { std::slice::from_ref(record) } else { &record.members };
+        let rows = members.iter().map(|member| (member.line, self.cells(member))).collect();
+        self.last = Some(Last { of, rows, field: reject.field.clone(), reasons: vec![reason] });
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.write_last()?;
+        match &mut self.out {
+            Some(out) => out.flush().map_err(|e| failed(&e)),
+            None => Ok(()),
         }
+    }
+}
+
+impl RejectsCsv<'_> {
+    /// Opens the file at the first reject.
+    fn open(&mut self) -> Result<()> {
         if self.out.is_none() {
             let mut out = (self.open)()?;
             out.write_all("\u{feff}".as_bytes()).map_err(|e| failed(&e))?;
@@ -144,21 +181,27 @@ impl Rejects for RejectsCsv<'_> {
             return Err(Error::file("its rejects can't stand in one file with those of the files before: the columns differ")
                 .hint("transform the files one by one, each with its own --rejects"));
         }
-        let line = record.line.to_string();
-        let reason = self.file.as_ref().map_or_else(|| reject.reason.clone(), |file| format!("{file}: {}", reject.reason));
-        let own = [line.as_str(), &reject.field, &reason].into_iter();
-        if self.shown == Shown::ByColumns {
-            return self.line(own.chain(record.fields().collect::<Vec<_>>()));
-        }
-        let raw = if record.cells.is_empty() { String::from_utf8_lossy(&record.raw).into_owned() } else { self.row(record) };
-        self.line(own.chain([raw.as_str()]))
+        Ok(())
     }
 
-    fn finish(&mut self) -> Result<()> {
-        match &mut self.out {
-            Some(out) => out.flush().map_err(|e| failed(&e)),
-            None => Ok(()),
+    /// A record as it stands behind the relay's own columns.
+    fn cells(&self, record: &Record) -> Vec<String> {
+        match self.shown {
+            Shown::ByColumns => record.fields().map(str::to_owned).collect(),
+            Shown::Raw if record.cells.is_empty() => vec![String::from_utf8_lossy(&record.raw).into_owned()],
+            Shown::Raw => vec![self.row(record)],
         }
+    }
+
+    /// Writes the record of which no more reasons will come.
+    fn write_last(&mut self) -> Result<()> {
+        let Some(last) = self.last.take() else { return Ok(()) };
+        let reason = last.reasons.join("; ");
+        for (line, cells) in &last.rows {
+            let line = line.to_string();
+            self.line([line.as_str(), &last.field, &reason].into_iter().chain(cells.iter().map(String::as_str)))?;
+        }
+        Ok(())
     }
 }
 

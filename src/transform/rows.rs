@@ -7,6 +7,7 @@ use minijinja::machinery::ast::{self, Expr, UnaryOpKind};
 
 use super::compile::{column, no_column, range_of};
 use super::expr::{Args, Mistake, Node, Scope};
+use super::typed::wrapped;
 use crate::record::Value;
 
 /// Filters that give some of the elements of a list.
@@ -90,7 +91,8 @@ pub(super) fn column_of_row(i: &ast::GetItem<'_>, scope: &mut Scope<'_>) -> Opti
         if let Some(columns) = scope.columns.filter(|c| c.closed()) {
             let at = c.value.to_string().parse::<usize>().ok();
             return Some(match at.and_then(|at| columns.names.get(at)).cloned() {
-                Some(id) => column(&id, span, scope),
+                // As by its name: with the type that is declared for it.
+                Some(id) => wrapped(column(&id, span, scope), &[id], scope),
                 None => {
                     let count = columns.names.len();
                     scope.mistakes.push(Mistake::new(

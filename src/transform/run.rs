@@ -268,6 +268,9 @@ impl<'w> Run<'w> {
         let env = &Env { change: (!compared).then_some(&changes::ADDED), ..*env };
         let mut values = Values::with_capacity_in(self.targets.len(), env.arena);
         let verdict = plan.apply(env, &mut self.unique, &mut values);
+        if self.spec.mapping.map.is_none() && self.spec.output.has_columns() {
+            fit::spread(&mut values);
+        }
         if self.explained < EXPLAINED_MAX
             && let Some(show) = &mut self.work.explain
         {

@@ -66,7 +66,8 @@ impl<'t, 'p> Sink<'t, 'p> {
             columns,
             style: self.spec.style.clone(),
             encoder: self.spec.encoder.clone(),
-            mapped: self.spec.mapping.map.is_some() || self.spec.mapping.columns.is_some(),
+            // The names of a flat file are written as they are.
+            mapped: self.spec.mapping.map.is_some() || (self.spec.mapping.columns.is_some() && !self.spec.input.has_columns()),
             room: self.room.clone(),
             tools: self.tools.clone(),
         };

@@ -12,7 +12,7 @@ use super::expr::{Each, Mistake, Node, Scope};
 use super::filters;
 use super::parse::parse;
 use super::plan::{Mapping, Place, by_brackets};
-use crate::formats::text::{Reading, Style, Type};
+use crate::formats::text::{Reading, Type};
 use crate::record::{Columns, Nodes, Value};
 
 /// A type at or below some value.
@@ -140,13 +140,13 @@ pub(super) fn wrapped(node: Node, path: &[String], scope: &Scope<'_>) -> Node {
 }
 
 /// A value with what is declared in it; elements of lists each by itself.
-pub(super) fn retyped<'r>(reading: &Reading, style: &Style, value: Value<'r>, path: &[String], kind: Type) -> Eval<Value<'r>> {
-    let below = |value: Value<'static>, path: &[String]| retyped(reading, style, value, path, kind);
+pub(super) fn retyped<'r>(reading: &Reading, value: Value<'r>, path: &[String], kind: Type) -> Eval<Value<'r>> {
+    let below = |value: Value<'static>, path: &[String]| retyped(reading, value, path, kind);
     Ok(match (value, path) {
         (Value::Null, _) => Value::Null,
         (Value::List(items), _) => Value::list(items.iter().map(|item| below(item.clone(), path)).collect::<Eval<_>>()?),
         (Value::Nodes(nodes), _) => {
-            let typed = nodes.all().iter().map(|node| element((reading, style), node, path, kind)).collect::<Eval<Vec<_>>>()?;
+            let typed = nodes.all().iter().map(|node| element(reading, node, path, kind)).collect::<Eval<Vec<_>>>()?;
             Nodes::value(typed)
         }
         (Value::Map(mut entries), path) => {
@@ -154,21 +154,21 @@ pub(super) fn retyped<'r>(reading: &Reading, style: &Style, value: Value<'r>, pa
             let (name, rest) = match path.split_first() {
                 Some((name, rest)) => (name.as_str(), rest),
                 None if entries.iter().any(|(n, _)| **n == *"#text") => ("#text", path),
-                None => return filters::converted(reading, style, kind, None, Value::Map(entries)),
+                None => return filters::converted(reading, kind, None, Value::Map(entries)),
             };
             for (_, value) in Arc::make_mut(&mut entries).iter_mut().filter(|(n, _)| **n == *name) {
                 *value = below(std::mem::replace(value, Value::Null), rest)?;
             }
             Value::Map(entries)
         }
-        (value, []) => filters::converted(reading, style, kind, None, value)?,
+        (value, []) => filters::converted(reading, kind, None, value)?,
         (value, _) => value,
     })
 }
 
-fn element((reading, style): (&Reading, &Style), node: &Arc<crate::record::Node>, path: &[String], kind: Type) -> Eval<Arc<crate::record::Node>> {
+fn element(reading: &Reading, node: &Arc<crate::record::Node>, path: &[String], kind: Type) -> Eval<Arc<crate::record::Node>> {
     let Some((name, rest)) = path.split_first() else {
-        let value = filters::converted(reading, style, kind, None, Value::Text(node.string()))?.into_owned();
+        let value = filters::converted(reading, kind, None, Value::Text(node.string()))?.into_owned();
         return Ok(Arc::new(crate::record::Node { typed: Some(Box::new(value)), ..(**node).clone() }));
     };
     if node.named(name).next().is_none() {
@@ -176,7 +176,7 @@ fn element((reading, style): (&Reading, &Style), node: &Arc<crate::record::Node>
     }
     let mut copy = (**node).clone();
     for (_, child) in copy.children.iter_mut().filter(|(_, child)| *child.name == **name) {
-        *child = element((reading, style), child, rest, kind)?;
+        *child = element(reading, child, rest, kind)?;
     }
     Ok(Arc::new(copy))
 }

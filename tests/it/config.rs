@@ -301,3 +301,18 @@ fn a_column_that_a_table_in_the_configuration_lacks_is_told_before_any_record() 
         World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\nx = \"pays | lookup('pays', 'iso')\"\n[lookups.pays]\nvalues = { F = \"France\" }\n");
     w.run(&["config", "check"]).code(2).says("the lookup pays has no column iso").says("lookup('pays') gives them");
 }
+
+#[test]
+fn a_value_that_stands_behind_no_known_key_is_never_shown() {
+    for line in ["password.x = \"hunter2\"", "passwrd.x.y = \"hunter2\"", "password: hunter2", "password \"hunter2\"", "passwrd = { x = \"hunter2\" }"] {
+        let w = World::new(&format!("[endpoints.b]\nurl = \"sftp://u@h/in\"\n{line}\n"));
+        let told = w.run(&["config", "check"]).code(2).stderr;
+        assert!(!told.contains("hunter2") && told.contains("passw"), "{told}");
+    }
+}
+
+#[test]
+fn the_element_of_a_record_is_one_name() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\nformat = \"xml\"\nrecord = \"clients/client\"\n");
+    w.run(&["config", "check"]).code(2).says("is no name of an element");
+}

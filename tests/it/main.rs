@@ -18,6 +18,7 @@ mod ftp; // vsftpd, plain and with TLS session reuse
 mod fuzz; // foreign bytes: files, configurations, journals, servers
 mod housekeeping; // archive.keep, archive.compress, history.keep
 mod http; // nginx with WebDAV, and a server that is cut
+mod lookups; // code tables
 mod nested; // types, order and groups of what stands inside records
 mod operators; // retry, replay, pause, errors folder, beside a relay and without one
 mod others; // ProFTPD and Apache, with their defaults

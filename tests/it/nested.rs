@@ -65,7 +65,7 @@ fn lists_in_lists_are_joined_by_a_sum_that_starts_with_a_list() {
         assert_eq!(route(each).ok().stdout, "n,c,q\n1,A,2.5\n1,B,3\n1,C,4\n", "{each}");
     }
     route("l | sum(attribute='x', start=[1]) | map('string')").says("text has no part c");
-    assert!(route("[n] | sum(start=[])").stderr.contains("\"1\" is not a list (a text)"));
+    assert!(route("[n] | sum(start=[])").stderr.contains("\"1\" is not a list (text)"));
 }
 
 #[test]
@@ -158,4 +158,84 @@ fn a_path_to_an_attribute_counts_elements_of_xml_and_components_of_edifact_too()
     ] {
         assert_eq!(of("\"edifact\", records = \"LIN\"", map, edifact), format!("x\n{x}\n"), "{map}");
     }
+}
+
+#[test]
+fn each_may_be_computed_of_the_rows_of_a_group() {
+    let keys = "[routes.r.input]\nformat = \"csv\"\ngroup_by = [\"o\"]\ngroup_into = \"v\"\neach = \"[null] + v\"\n[routes.r.map]\no = \"o\"\nq = \"item.q\"\n[routes.r.output]\nformat = \"csv\"\n";
+    assert_eq!(transformed(keys, "o,q\n1,2\n1,3\n").1.ok().stdout, "o,q\n1,\n1,2\n1,3\n");
+}
+
+const GROUPS: &str =
+    "[routes.r.input]\nformat = \"csv\"\ndelimiter = \";\"\ndecimal = \",\"\ngroup_by = \"k\"\ngroup_into = \"l\"\ntypes = { \"Mt. TTC\" = \"decimal\" }\n";
+
+#[test]
+fn a_column_of_a_group_is_typed_also_by_its_position_and_its_name_may_hold_a_dot() {
+    let map = "[routes.r.map]\nk = \"k\"\nby = \"row[1]\"\nsum = \"l | sum(attribute='Mt. TTC')\"\nfirst = \"l | map(attribute='Mt. TTC') | first\"\n[routes.r.output]\nformat = \"csv\"\n";
+    let (_, out) = transformed(&format!("{GROUPS}{map}"), "k;Mt. TTC\n1;1,50\n1;2,25\n2;\n");
+    assert_eq!(out.ok().stdout, "k,by,sum,first\n1,1.50,3.75,1.50\n2,,0,\n");
+}
+
+#[test]
+fn a_row_whose_key_can_not_be_read_rejects_the_group_it_stands_in_and_its_line_is_told() {
+    let keys = format!("{GROUPS}[routes.r.map]\nk = \"k\"\nn = \"l | length\"\n[routes.r.output]\nformat = \"csv\"\n");
+    for bad in ["\"1\"x;2", "1;x"] {
+        let (_, out) = transformed(&keys, &format!("k;Mt. TTC\n1;1\n{bad}\n1;3\n2;4\n"));
+        let out = out.ok();
+        assert_eq!(out.stdout, "k,n\n2,1\n", "{bad}");
+        assert!(out.stderr.contains("line 3: "), "{}", out.stderr);
+    }
+    let w = World::local(&keys);
+    w.write("x", b"k;Mt. TTC\n1;1\n\xe9;2\n1;3\n2;4\n");
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "k,n\n2,1\n");
+}
+
+#[test]
+fn what_groupby_gives_has_positions_and_names() {
+    let keys = "[routes.r.input]\nformat = \"json\"\n[routes.r.map]\na = \"l | groupby('t') | map(attribute='grouper') | join('+')\"\nb = \"l | groupby('t') | map(attribute=0) | join('+')\"\nc = \"l | groupby('t') | map('first') | join('+')\"\nd = \"(l | groupby('t') | first)[1] | length\"\ne = \"(l | groupby('t') | first).list | length\"\n[routes.r.output]\nformat = \"csv\"\n";
+    assert_eq!(transformed(keys, "[{\"l\":[{\"t\":\"a\"},{\"t\":\"b\"},{\"t\":\"a\"}]}]").1.ok().stdout, "a,b,c,d,e\na+b,a+b,a+b,2,2\n");
+}
+
+#[test]
+fn a_record_of_which_several_elements_are_bad_stands_once_among_the_rejects_with_all_reasons() {
+    let keys = format!(
+        "{GROUPS}each = \"l\"\n[routes.r.check]\nsmall = \"item['Mt. TTC'] < 100\"\neven = \"item['Mt. TTC'] % 2 == 0\"\n[routes.r.map]\nm = \"item['Mt. TTC']\"\n[routes.r.output]\nformat = \"csv\"\n"
+    );
+    let w = World::local(&keys);
+    w.write("x", "k;Mt. TTC\n1;500\n1;7\n1;2\n");
+    let out = w.run(&["transform", "r", "x", "--rejects", "rejects.csv"]).ok();
+    assert_eq!(out.stdout, "m\n2\n");
+    let reason = "\"the check \"\"small\"\" is not met: item['Mt. TTC'] < 100; even: the check \"\"even\"\" is not met: item['Mt. TTC'] % 2 == 0\"";
+    let lines: String = ["500", "7", "2"].iter().enumerate().map(|(i, m)| format!("{};small;{reason};1;{m}\r\n", i + 2)).collect();
+    assert_eq!(w.read("rejects.csv"), format!("\u{feff}_line;_field;_reason;k;Mt. TTC\r\n{lines}"));
+}
+
+#[test]
+fn a_line_that_belongs_to_no_record_takes_none_along() {
+    let keys = "[routes.r.input]\nformat = \"fixed\"\nrecords = { \"04\" = [{ name = \"a\", start = 3 }], \"05\" = [{ name = \"b\", start = 3 }], \"06\" = [{ name = \"c\", start = 3 }], \"99\" = [{ name = \"t\", start = 3 }] }\nnest = { \"05\" = \"04\", \"06\" = \"05\" }\n[routes.r.output]\nformat = \"ndjson\"\n";
+    let (_, out) = transformed(keys, "04A\n05a\n99TOT\n05orphan\n04B\n06x\n");
+    let out = out.ok();
+    assert_eq!(out.stdout, "{\"a\":\"A\",\"05\":[{\"b\":\"a\",\"06\":[]}]}\n{\"t\":\"TOT\"}\n");
+    assert!(out.stderr.contains("line 4: a 05 line stands without a 04 line"), "{}", out.stderr);
+    assert!(out.stderr.contains("line 5: line 6: a 06 line stands without a 05 line"), "{}", out.stderr);
+}
+
+#[test]
+fn nothing_of_a_tree_is_lost_in_a_flat_file_without_a_map() {
+    let (_, out) = transformed(
+        "[routes.r.input]\nformat = \"xml\"\n[routes.r.output]\nformat = \"csv\"\n",
+        "<r><c><id>1</id><tel>A</tel><tel>B</tel><p d=\"EUR\">2</p></c></r>",
+    );
+    assert_eq!(out.ok().stdout, "id,tel,p\n1,\"[\"\"A\"\",\"\"B\"\"]\",\"{\"\"@d\"\":\"\"EUR\"\",\"\"#text\"\":\"\"2\"\"}\"\n");
+    let (_, out) =
+        transformed("[routes.r.input]\nformat = \"ndjson\"\n[routes.r.output]\nformat = \"csv\"\n", "{\"id\":1,\"t\":2}\n{\"id\":2,\"t\":3,\"t\":4}\n");
+    let out = out.ok();
+    assert_eq!(out.stdout, "id,t\n1,2\n");
+    assert!(out.stderr.contains("line 2: t: the record has that name twice"), "{}", out.stderr);
+}
+
+#[test]
+fn the_names_of_a_flat_file_are_written_as_they_are_also_in_another_order() {
+    let (_, out) = transformed("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\nformat = \"ndjson\"\ncolumns = [\"c\", \"a.b\"]\n", "a.b,c\n1,2\n");
+    assert_eq!(out.ok().stdout, "{\"c\":\"2\",\"a.b\":\"1\"}\n");
 }

@@ -625,3 +625,31 @@ fn a_file_without_a_byte_is_written_as_one() {
     assert_eq!(w.read("out.csv"), "");
     assert_eq!(w.run(&["transform", "r", "empty.csv"]).ok().stdout, "");
 }
+
+#[test]
+fn numbers_of_templates_are_exact_and_null_is_empty_wherever_it_stands() {
+    let w = World::local("[routes.r.input]\nformat = \"json\"\n[routes.r.output]\nformat = \"template\"\nfile = \"t.j2\"\n");
+    w.write("in.json", "[{\"nom\":null,\"d\":null,\"e\":\"Inv 1/2 & 3\",\"l\":[1,2,3]}]");
+    for (template, made) in [
+        ("{{ 0.1 * 3 }} {{ 100 * 1.15 }} {{ 12345678901234567890.12 }} {{ 1.10 }} {{ -1.5 }}", "0.3 115.00 12345678901234567890.12 1.10 -1.5"),
+        ("{% set r = records[0] %}[{{ r.nom | e }}{{ r.nom[:25] }}{{ r.d.year }}{{ r.nom }}]{% for x in r.nom %}x{% endfor %}", "[]"),
+        ("{% set r = records[0] %}{{ r.nom is none }} {{ r.nom == none }} {{ r.nom | default('?') }} {{ 'a' if r.nom else 'b' }}", "true true ? b"),
+        (
+            "{% set r = records[0] %}{{ r.e | escape }} {{ r.e[:3] }} {{ r.e[-1:] }} {{ r.l[1:] | join('-') }} {{ records[:1] | length }}",
+            "Inv 1/2 &amp; 3 Inv 3 2-3 1",
+        ),
+        ("1.10 {# 2.20 #}{% raw %}{{ 3.30 }}{% endraw %}", "1.10 {{ 3.30 }}"),
+    ] {
+        w.write("t.j2", template);
+        assert_eq!(w.run(&["transform", "r", "in.json"]).ok().stdout, made, "{template}");
+    }
+}
+
+#[test]
+fn days_of_a_spreadsheet_are_read_whatever_decimal_sign_b_has() {
+    let w = World::local(
+        "[routes.r.input]\nformat = \"json\"\n[routes.r.map]\ns = \"s | datetime('excel')\"\nb = \"n | bool\"\n[routes.r.output]\nformat = \"csv\"\ndelimiter = \";\"\ndecimal = \",\"\n",
+    );
+    w.write("in.json", "[{\"s\":45688.75,\"n\":1}]");
+    assert_eq!(w.run(&["transform", "r", "in.json"]).ok().stdout, "s;b\n2025-01-31T18:00:00;true\n");
+}

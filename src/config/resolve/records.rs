@@ -325,6 +325,7 @@ impl Builder<'_> {
             types: input.map("types").iter().filter_map(|(n, e)| Type::named(e.as_text()).map(|t| (n.clone(), t))).collect(),
             columns: self.output_columns(output),
             each: input.text("each"),
+            list: input.text("group_into"),
             rules,
             lookups: self.lookup_names.clone(),
             key: o.table("sync").map(|s| s.texts("key").unwrap_or_default()),

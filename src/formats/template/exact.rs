@@ -1,11 +1,13 @@
 //! Operators of a template as expressions have them: exact decimals, dates by their time, never a number beside a map.
 //!
-//! Jinja's own operators know nothing of our values. A template is compiled to instructions, and each operator among
-//! them becomes a call of the filter that computes as a target does.
+//! Jinja's own operators know nothing of our values, and its numbers with decimals are binary ones. A template is
+//! compiled to instructions, and each operator among them becomes a call of the filter that computes as a target does;
+//! so does each number that is written with decimals.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use minijinja::machinery::{CodeGenerator, Instruction, Instructions, parse};
+use minijinja::machinery::{CodeGenerator, Instruction, Instructions, Token, parse, tokenize};
 use minijinja::{Error, ErrorKind};
 
 /// What an operator's filter is called: no name that a template can write.
@@ -15,6 +17,13 @@ pub(super) const PREFIX: &str = "operator:";
 pub(super) const MINUS: &str = "operator:minus";
 /// One text of two.
 pub(super) const JOIN: &str = "operator:~";
+
+/// A part of a text or a list, by its bounds.
+pub(super) const SLICE: &str = "operator:[:]";
+/// The exact number that a text stands for.
+pub(super) const NUMBER: &str = "operator:number";
+/// The same, as a template can have it.
+const WRITTEN_NUMBER: &str = "exact_number";
 
 /// The operators between two values, by their filters' names.
 pub(super) const OPERATORS: [&str; 14] = [
@@ -39,7 +48,27 @@ const UNCACHED: u8 = !0;
 
 pub(super) type Compiled<'t> = (Instructions<'t>, BTreeMap<&'t str, Instructions<'t>>);
 
-/// Compiles a template.
+/// A template with its numbers as texts that are exact, on the same lines. What can't be read is left for the parser to tell.
+pub(super) fn spelt_out(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut from = 0;
+    for (token, span) in tokenize(text, false, Default::default()).map_while(Result::ok) {
+        let (start, end) = (span.start_offset as usize, span.end_offset as usize);
+        let digits = text.get(start..end).filter(|digits| matches!(token, Token::Float(_)) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+        if let Some(digits) = digits {
+            out.push_str(&text[from..start]);
+            out.push_str(&format!("('{digits}'|{WRITTEN_NUMBER})"));
+            from = end;
+        }
+    }
+    if from == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[from..]);
+    Cow::Owned(out)
+}
+
+/// Compiles a template that is spelt out.
 pub(super) fn compiled(text: &str) -> Result<Compiled<'_>, Error> {
     let tree = parse(text, "template", Default::default())?;
     let mut generator = CodeGenerator::new("template", text);
@@ -98,6 +127,14 @@ fn replace(instructions: &mut Instructions<'_>) -> Result<(), Error> {
             Instruction::StringConcat => JOIN,
             Instruction::Neg => {
                 *instruction = Instruction::ApplyFilter(MINUS, Some(1), UNCACHED);
+                continue;
+            }
+            Instruction::Slice => {
+                *instruction = Instruction::ApplyFilter(SLICE, Some(4), UNCACHED);
+                continue;
+            }
+            Instruction::ApplyFilter(name, ..) if *name == WRITTEN_NUMBER => {
+                *instruction = Instruction::ApplyFilter(NUMBER, Some(1), UNCACHED);
                 continue;
             }
             Instruction::CompareAndPreserve(_) => {

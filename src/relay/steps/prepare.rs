@@ -283,7 +283,10 @@ pub fn member_name(name: &[u8]) -> String {
 
 /// Code tables that were read, and what their files were like then.
 #[derive(Debug, Default)]
-pub struct LookupCache(std::sync::Mutex<HashMap<PathBuf, (crate::job::Found, Arc<Lookup>)>>);
+pub struct LookupCache(std::sync::Mutex<HashMap<(String, PathBuf), Read>>);
+
+/// What a table's file was like, and the table that was made of it.
+type Read = (crate::job::Found, Arc<Lookup>);
 
 impl LookupCache {
     /// The code tables as they are for this file; a table that did not change is not read again.
@@ -306,7 +309,9 @@ impl LookupCache {
         let input = durable::open_file(&path).map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").hint(format!("check lookups.{}.file", l.name)))?;
         let found = durable::found(&input.metadata().map_err(|e| Error::io(Blame::Endpoint, "look at", &path, &e))?);
         let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((then, table)) = known.get(&path)
+        // Several lookups may read one file, each in its own way.
+        let own = (l.name.clone(), path.clone());
+        if let Some((then, table)) = known.get(&own)
             && *then == found
         {
             return Ok(table.clone());
@@ -324,7 +329,7 @@ impl LookupCache {
         };
         let table = read().map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").on_file(&path))?;
         let table = Arc::new(table.typed(reading.clone(), types.clone()));
-        known.insert(path, (found, table.clone()));
+        known.insert(own, (found, table.clone()));
         Ok(table)
     }
 }

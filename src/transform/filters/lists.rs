@@ -51,6 +51,12 @@ pub(super) fn end<'r>(c: &Call<'_, 'r>, v: Value<'r>, pick: fn(&[Value<'static>]
 /// The attribute of an element that a filter looks at, or the element itself.
 pub(super) fn attribute<'r>(c: &Call<'_, 'r>, item: &Value<'static>, path: Option<&str>) -> Eval<Value<'r>> {
     let mut v: Value<'r> = item.clone();
+    if let (Some(whole), Value::Map(_)) = (path, &v)
+        && let Some(found) = v.get(whole)
+    {
+        // In the rows of a flat file a dot is a character.
+        return Ok(found.clone());
+    }
     for part in path.into_iter().flat_map(|p| p.split('.')) {
         v = match (&v, part.parse::<usize>()) {
             (Value::List(l), Ok(at)) => l.get(at).cloned().unwrap_or(Value::Null),
@@ -174,7 +180,7 @@ pub(super) fn groupby<'r>(c: &Call<'_, 'r>, v: Value<'r>) -> Eval<Value<'r>> {
         }
     }
     groups.sort_by(|a, b| order(&a.0, &b.0).ok().flatten().unwrap_or(std::cmp::Ordering::Equal));
-    let group = |(key, items): (Value<'static>, Vec<Value<'static>>)| Value::map(vec![("grouper".into(), key), ("list".into(), Value::list(items))]);
+    let group = |(key, items): (Value<'static>, Vec<Value<'static>>)| Value::list(vec![key, Value::list(items)]);
     Ok(Value::list(groups.into_iter().map(group).collect()))
 }
 
