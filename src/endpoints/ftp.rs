@@ -82,7 +82,8 @@ impl Endpoint for Server {
             let stream = Stream::connect_with_stream(connect_tcp(config, told)?).map_err(|e| {
                 let hint =
                     if secure { "if the server speaks TLS from the first byte, set tls = \"implicit\"" } else { "check that the port is an FTP server's" };
-                ftp_error(&e, "handshake").hint(hint)
+                let error = ftp_error(&e, "handshake");
+                Error::endpoint(format!("the server does not greet: {}", error.message())).at("handshake").kind_of(error.kind()).hint(hint)
             })?;
             if secure {
                 let tls = Tls::new(config)?;

@@ -121,16 +121,18 @@ impl HttpSession {
     }
 
     fn url(&self, path: &Path) -> String {
-        let base = self.config.url.as_str().trim_end_matches('/');
+        let whole = self.config.url.as_str();
+        let (base, query) = whole.find('?').map_or((whole, ""), |at| whole.split_at(at));
+        let base = base.trim_end_matches('/');
         let path = path.as_os_str().as_bytes();
         if path.is_empty() {
-            return base.to_owned();
+            return format!("{base}{query}");
         }
         let mut out = format!("{base}/");
         for &b in path.strip_prefix(b"/").unwrap_or(path) {
             if b.is_ascii_alphanumeric() || b"-._~/".contains(&b) { out.push(char::from(b)) } else { out.push_str(&format!("%{b:02X}")) }
         }
-        out
+        out + query
     }
 
     /// Makes one request. `method` has a body only where `body` is given.
@@ -330,7 +332,7 @@ impl Session for HttpSession {
     }
 
     fn send(&mut self, path: &Path, from: &mut dyn Read, how: &Direct) -> Result<()> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().replace(['"', '\r', '\n'], "_");
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let folder = path.parent().unwrap_or(Path::new(""));
         let key = format!("Idempotency-Key: {}", how.idempotency_key);
         let method = self.config.method.clone();
@@ -342,12 +344,12 @@ impl Session for HttpSession {
             }
             "POST" => {
                 let url = self.url(folder);
-                let headers = [key, "Content-Type: application/octet-stream".into(), format!("Content-Disposition: attachment; filename=\"{name}\"")];
+                let headers = [key, "Content-Type: application/octet-stream".into(), format!("Content-Disposition: attachment; {}", file_name(&name))];
                 self.request("POST", &url, &headers, Some(Body { from, size: how.size }), None)?
             }
             "multipart" => {
                 let boundary = format!("passerelle-{}", how.idempotency_key);
-                let field = self.config.field.replace(['"', '\r', '\n'], "_");
+                let (field, name) = (form_name(&self.config.field), form_name(&name));
                 let head = format!(
                     "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\nContent-Type: application/octet-stream\r\n\r\n"
                 );
@@ -376,4 +378,20 @@ impl Session for HttpSession {
             _ => Err(self.refused(&answer, &method, path)),
         }
     }
+}
+
+/// A name in a form (HTML, 4.10.22.8, multipart/form-data): a quote would end it, a line end begin a header.
+fn form_name(name: &str) -> String {
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// A file's name in `Content-Disposition` (RFC 6266, 4.3): as it is where ASCII has it, and else in both ways.
+fn file_name(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() && !matches!(c, '"' | '\\') { c } else { '_' }).collect();
+    if plain == name {
+        return format!("filename=\"{plain}\"");
+    }
+    let exact: String =
+        name.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
+    format!("filename=\"{plain}\"; filename*=UTF-8''{exact}")
 }

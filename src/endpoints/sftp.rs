@@ -19,7 +19,7 @@ use secrecy::ExposeSecret;
 use ssh2::{KeyboardInteractivePrompt, Prompt};
 
 use super::reach::{Told, connect_tcp, hung_up};
-use super::{Dated, Direct, Endpoint, Entry, Listed, Outgoing, Rename, Resumes, Session, Stat, Transport, missing_folder, source_error};
+use super::{Dated, Direct, Endpoint, Entry, Listed, Outgoing, Rename, Resumes, Session, Stat, Transport, WAITS, missing_folder, source_error};
 use crate::config::EndpointConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stop::Stop;
@@ -90,7 +90,7 @@ impl Endpoint for Server {
         let (session, tcp) = handshake(config, told)?;
         trust::check(&session, config)?;
         told("handshake", agreed(&session))?;
-        let how = login(&session, config)?;
+        let how = login(&session, &tcp, config)?;
         let mut channel = session.channel_session().map_err(|e| ssh_error(&e, "login"))?;
         channel.subsystem("sftp").map_err(|e| ssh_error(&e, "login").hint("the server has no SFTP subsystem for this user: ask its keeper"))?;
         let mut wire = Wire::start(channel).map_err(|e| e.at("login"))?;
@@ -150,7 +150,7 @@ fn agreed(session: &ssh2::Session) -> String {
 }
 
 /// Logs in; tells as whom and how.
-fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<String> {
+fn login(session: &ssh2::Session, tcp: &TcpStream, config: &EndpointConfig) -> Result<String> {
     let user = if config.user.is_empty() { std::env::var("USER").unwrap_or_else(|_| "root".into()) } else { config.user.clone() };
     let mut tried = Vec::new();
     let mut why = String::new();
@@ -192,6 +192,10 @@ fn login(session: &ssh2::Session, config: &EndpointConfig) -> Result<String> {
         }
     }
     let offered = session.auth_methods(&user).map(str::to_owned).unwrap_or_default();
+    // The library's words where no answer came: a refusal has others.
+    if offered.is_empty() && hung_up(tcp) && ["Waiting for", "Unable to send"].iter().any(|words| why.starts_with(words)) {
+        return Err(Error::endpoint(format!("the connection broke while {user} logged in: {why}")).at("login").kind_of(Kind::Lost).hint(WAITS));
+    }
     if tried.is_empty() {
         let error = Error::endpoint(format!("no way to log in is configured for {user}; the server offers {offered}"));
         return Err(error.at("login").kind_of(Kind::Login).hint("set identity_file, password or agent = true on the endpoint"));
@@ -261,6 +265,16 @@ impl SftpSession {
     }
 
     /// Writes a stream into an open file, from that byte on; gives how many bytes there were.
+    /// Closes a file of which not all was written, and gives why: to a server that counts it as open, a rename of it may be
+    /// one to come.
+    fn left(&mut self, handle: &[u8], why: Error) -> Error {
+        if why.kind() != Kind::Lost {
+            // What went wrong first is told.
+            let _ = self.wire.close(handle);
+        }
+        why
+    }
+
     fn write_pieces(&mut self, handle: &[u8], first: u64, from: &mut dyn Read, path: &Path) -> Result<u64> {
         let mut pending: VecDeque<u32> = VecDeque::new();
         let (_, most) = self.pieces()?;
@@ -341,7 +355,7 @@ impl Session for SftpSession {
             Ok(handle) => handle,
             Err(status) => return Err(self.fail_in_folder(&status, "create", &path)),
         };
-        let written = self.write_pieces(&handle, 0, from, &path)?;
+        let written = self.write_pieces(&handle, 0, from, &path).map_err(|e| self.left(&handle, e))?;
         let ending = self.send_end(&handle, mode)?;
         self.end(ending, &path).map(|()| written)
     }
@@ -349,7 +363,7 @@ impl Session for SftpSession {
     fn write_on(&mut self, path: &Path, from_byte: u64, from: &mut dyn Read, mode: Option<u32>) -> Result<u64> {
         let path = self.at(path);
         let handle = self.wire.open(&path, FOR_WRITING_ON)?.map_err(|status| status.error("write on in", &path))?;
-        let written = self.write_pieces(&handle, from_byte, from, &path)?;
+        let written = self.write_pieces(&handle, from_byte, from, &path).map_err(|e| self.left(&handle, e))?;
         let ending = self.send_end(&handle, mode)?;
         self.end(ending, &path).map(|()| written)
     }

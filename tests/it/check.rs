@@ -289,3 +289,45 @@ fn a_server_that_does_not_take_the_tls_session_of_the_control_connection_is_told
     let endpoint = server.endpoint("b", "ftps") + &ca.ca_file();
     checked_with(&endpoint, &route("b", "."), &[("PASSERELLE_POINTS", "plant=no-tls-resume")]).stops_at("data channel", "522", "require_ssl_reuse");
 }
+
+#[test]
+fn a_server_that_is_full_for_now_refuses_no_login() {
+    let port =
+        scripted(
+            |command, _| {
+                if command == "PASS" { "530 Sorry, the maximum number of clients (1) for this user are already connected.".into() } else { String::new() }
+            },
+        );
+    let w = World::new(&format!("[endpoints.b]\nurl = \"ftp://u@127.0.0.1:{port}/in\"\npassword = \"p\"\n"));
+    w.run(&["check"]).code(3).says("takes no login of u for now").says("lower `connections`");
+}
+
+#[test]
+fn a_line_that_breaks_during_an_ssh_login_is_no_refused_login() {
+    let server = crate::servers::Sshd::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, to) = (listener.local_addr().unwrap().port(), server.port);
+    // Somewhere among these the handshake is over and the login is not.
+    let mut limits = (1000..2000).step_by(100);
+    let last = limits.clone().count();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let limit = limits.next().unwrap_or(u64::MAX);
+            let Ok(there) = std::net::TcpStream::connect(("127.0.0.1", to)) else { return };
+            let (mut asks, mut takes) = (client.try_clone().unwrap(), there.try_clone().unwrap());
+            let (mut back, mut from) = (client, there);
+            std::thread::spawn(move || std::io::copy(&mut from, &mut back));
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut std::io::Read::take(&mut asks, limit), &mut takes);
+                let _ = (asks.shutdown(std::net::Shutdown::Both), takes.shutdown(std::net::Shutdown::Both));
+            });
+        }
+    });
+    let w = World::new(&server.endpoint("b").replace(&format!(":{to}"), &format!(":{port}")));
+    std::fs::write(w.path("known_hosts"), server.known_hosts_line().replace(&to.to_string(), &port.to_string())).unwrap();
+    let text = w.read("passerelle.toml");
+    let known = text.lines().find(|l| l.starts_with("known_hosts")).unwrap().to_owned();
+    w.config(&text.replace(&known, "known_hosts = \"known_hosts\""));
+    let told: String = (0..last).map(|_| w.run(&["check"]).stdout).collect();
+    assert!(told.contains("the connection broke while") && !told.contains("was refused"), "{told}");
+}

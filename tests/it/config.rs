@@ -316,3 +316,11 @@ fn the_element_of_a_record_is_one_name() {
     let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.output]\nformat = \"xml\"\nrecord = \"clients/client\"\n");
     w.run(&["config", "check"]).code(2).says("is no name of an element");
 }
+
+#[test]
+fn what_an_address_would_drop_is_a_mistake() {
+    for (url, spelt) in [("sftp://u@h/in#1", "%23"), ("ftp://u@h/in?v=1", "%3F"), ("https://h/in#1", "%23")] {
+        World::new(&format!("[endpoints.b]\nurl = \"{url}\"\n")).run(&["config", "check"]).code(2).says(spelt);
+    }
+    World::new("[endpoints.b]\nurl = \"https://h/in?key=1\"\n").run(&["config", "check"]).ok();
+}

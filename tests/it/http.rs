@@ -687,3 +687,25 @@ fn a_redirected_upload_is_told_with_the_address_to_put_in() {
         w.once().code(code).says("which it redirects to https://b.example/in");
     }
 }
+
+#[test]
+fn configured_headers_stand_for_the_relay_s_own_and_names_stand_before_a_query() {
+    for (keys, target, head) in [
+        ("method = \"POST\"\n", "POST /in/sub?key=a%2Fb HTTP", "\r\nContent-Type: text/csv\r\n"),
+        ("", "PUT /in/sub/%C3%A9%20%22.csv?key=a%2Fb HTTP", "\r\nContent-Type: text/csv\r\n"),
+        ("method = \"multipart\"\n", "POST /in/sub?key=a%2Fb HTTP", "name=\"file\"; filename=\"é %22.csv\"\r\n"),
+    ] {
+        let (port, seen) = scripted(vec![Some("200 OK")]);
+        let w = world(&format!("http://127.0.0.1:{port}/in/?key=a%2Fb"), &format!("{keys}headers = {{ content-type = \"text/csv\" }}\n"), "");
+        w.config(&w.read("passerelle.toml").replace("path = \"\"\n", "path = \"sub\"\n"));
+        w.write("a/é \".csv", "1");
+        w.once().ok();
+        let request = seen.lock().unwrap()[0].clone();
+        assert!(request.starts_with(target) && request.to_lowercase().contains(&head.to_lowercase()), "{request}");
+        let types = request.split("\r\n\r\n").next().unwrap().to_lowercase().matches("content-type:").count();
+        assert_eq!(types, 1, "{request}");
+        if keys.contains("POST") {
+            assert!(request.contains("filename=\"_ _.csv\"; filename*=UTF-8''%C3%A9%20%22.csv"), "{request}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::servers::Ca;
-use crate::servers::others::{Apache, ProFtpd};
+use crate::servers::others::{Apache, ProFtpd, Rclone};
 use crate::world::World;
 
 /// A policy, its exit status, and what B has then: names and contents.
@@ -85,4 +85,25 @@ fn apache_s_webdav_takes_files_under_every_policy_and_gives_them_back() {
     w.config(&format!("{}create = true\n", w.read("passerelle.toml")));
     w.once().ok();
     assert_eq!(fs::read(folder.join("new/x")).unwrap(), b"1");
+}
+
+#[test]
+fn a_server_that_takes_writes_in_order_alone_gets_large_files_also_after_a_kill() {
+    let server = Rclone::sftp();
+    let bytes: Vec<u8> = (0..36_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let route = format!("{}endpoint = \"b\"\npath = \"\"\n", World::route("r", "a", "x").replace("path = \"x\"\n", ""));
+    let w = World::new(&format!("{}{route}", server.endpoint("b")));
+    w.write("a/x", &bytes);
+    w.once().ok();
+    assert!(server.files()["x"] == bytes && server.files().len() == 1);
+    w.write("a/y", &bytes);
+    w.config(&w.read("passerelle.toml").replace("[endpoints.b]\n", "[endpoints.b]\nlimit_rate = \"20MB\"\nconnections = 1\n"));
+    let mut relay = w.start();
+    w.until("sending", || server.files().iter().any(|(n, b)| n.ends_with(".part") && b.len() > 12_000_000));
+    relay.signal("KILL");
+    relay.wait();
+    w.config(&w.read("passerelle.toml").replace("limit_rate = \"20MB\"\n", ""));
+    w.once().ok();
+    let there: Vec<(String, usize)> = server.files().into_iter().map(|(name, bytes)| (name, bytes.len())).collect();
+    assert_eq!(there, [("x".to_owned(), bytes.len()), ("y".to_owned(), bytes.len())]);
 }

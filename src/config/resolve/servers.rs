@@ -43,6 +43,13 @@ impl Builder<'_> {
             self.mistake(span, format!("`endpoints.{name}.url` has no host"), "expected scheme://user@host:port/path", None);
             return None;
         }
+        // curl and the servers know a query of http alone: what stands there would be dropped.
+        let cut =
+            if url.fragment().is_some() { Some(("#", "%23")) } else { (url.query().is_some() && !url.scheme().starts_with("http")).then_some(("?", "%3F")) };
+        if let Some((sign, spelt)) = cut {
+            self.mistake(span, format!("`endpoints.{name}.url` ends at the {sign}"), format!("write {spelt} for a {sign} in a name"), None);
+            return None;
+        }
         let decode = |t: &str| percent_decoded(t);
         let user = decode(url.username());
         let in_url = url.password().map(decode);

@@ -52,6 +52,13 @@ pub(super) fn login_error(e: &FtpError, user: &str, secure: bool) -> Error {
     }
     let words = words(&r.body);
     let lower = words.to_lowercase();
+    // ProFTPD, Serv-U and others say so in these words alone.
+    if ["maximum number", "too many", "try again later", "connection limit"].iter().any(|full| lower.contains(full)) {
+        return Error::endpoint(format!("the server takes no login of {user} for now: {words}"))
+            .at("login")
+            .kind_of(Kind::Lost)
+            .hint("it limits connections: lower `connections` of the endpoint, or let others end theirs");
+    }
     let hint = if !secure && ["ssl", "tls", "encrypt"].iter().any(|word| lower.contains(word)) {
         "the server wants TLS: use ftps://"
     } else {

@@ -101,6 +101,9 @@ pub(super) fn answer_error(answer: &Answer, what: &str, path: &Path, config: &En
         // A gateway gave up on the server behind it: whether that one did what was asked is unknown.
         408 | 502 | 504 => Error::endpoint(text).kind_of(Kind::Lost).hint(WAITS),
         207 => Error::endpoint(text).hint("what it says there has failed: ask the server's keeper, with these words"),
+        200..=299 if what == "PROPFIND" => {
+            Error::endpoint(text).kind_of(Kind::Unsupported).hint("it is no WebDAV server, and lists no folders: name the files in `include`")
+        }
         // No part of a file was asked for, and one that is still made is none.
         200..=299 => Error::endpoint(text).hint("that is no whole file: it is asked for again by itself"),
         // A server that fails while it takes a file may have it all the same.

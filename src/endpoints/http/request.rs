@@ -133,10 +133,13 @@ impl HttpSession {
         let mut list = List::new();
         // A server that never answers "100 Continue" would cost a second for each file.
         list.append("Expect:")?;
-        for header in headers {
+        // As with curl's -H, the configured one stands for ours; but a form is of its own type alone.
+        let is_form = |header: &str| header.contains("; boundary=");
+        let named = |header: &str, name: &str| header.split(':').next().is_some_and(|own| own.eq_ignore_ascii_case(name));
+        for header in headers.iter().filter(|h| is_form(h) || !config.headers.iter().any(|(name, _)| named(h, name))) {
             list.append(header)?;
         }
-        for (name, value) in &config.headers {
+        for (name, value) in config.headers.iter().filter(|(name, _)| !headers.iter().any(|h| is_form(h) && named(h, name))) {
             list.append(&format!("{name}: {}", value.expose_secret()))?;
         }
         easy.http_headers(list)?;

@@ -81,16 +81,16 @@ pub(super) fn write(w: &World, t: &Target<'_>, large: Large<'_>) -> Result<()> {
             return w.with_session(t.d, |session| whole(w, t, large, session));
         }
         w.with_session(t.d, |session| session.write(&t.temp, &mut std::io::empty(), 0, t.d.mode))?;
-        return in_ranges(w, t, large, 0);
     }
-    if ranges && rest >= 2 * range_bytes() {
-        return in_ranges(w, t, large, proven);
-    }
-    let sent = w.with_session(t.d, |session| range(w, t, large, session, proven..size));
+    let sent = if ranges && rest >= 2 * range_bytes() {
+        in_ranges(w, t, large, proven)
+    } else {
+        w.with_session(t.d, |session| range(w, t, large, session, proven..size))
+    };
     match sent {
         // Not every server takes what it said it would.
         Err(e) if matches!(e.kind(), Kind::Unsupported | Kind::Denied | Kind::NotFound | Kind::Other) => {
-            tracing::info!(job = large.job.id, "the destination does not go on with a part of a file ({}): all of it is sent", e.message());
+            tracing::info!(job = large.job.id, "the destination does not take a part of a file by itself ({}): all of it is sent", e.message());
             w.with_session(t.d, |session| whole(w, t, large, session))
         }
         sent => sent,

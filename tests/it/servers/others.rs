@@ -138,3 +138,43 @@ impl Drop for Apache {
         stop(&mut self.child);
     }
 }
+
+/// `rclone serve sftp`, which keeps files elsewhere and takes writes in order alone: `user` with the password `secret`.
+pub struct Rclone {
+    pub dir: tempfile::TempDir,
+    pub port: u16,
+    child: Child,
+}
+
+impl Rclone {
+    pub fn sftp() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        fs::create_dir(dir.path().join("in")).unwrap();
+        let key = Command::new(program(&["/usr/bin/ssh-keygen"])).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.path().join("host")).status();
+        assert!(key.unwrap().success());
+        let mut command = Command::new(program(&["/usr/bin/rclone", "/usr/local/bin/rclone"]));
+        command.args(["serve", "sftp", "--user", "user", "--pass", "secret", "--addr", &format!("127.0.0.1:{port}"), "--key"]);
+        command.arg(dir.path().join("host")).arg(dir.path().join("in")).env("HOME", dir.path());
+        let log = dir.path().join("rclone.log");
+        let mut child = spawn(command, &log);
+        wait_for(port, &mut child, &log);
+        Self { dir, port, child }
+    }
+    /// The endpoint as TOML.
+    pub fn endpoint(&self, name: &str) -> String {
+        let d = self.dir.path().display();
+        let key = fs::read_to_string(self.dir.path().join("host.pub")).unwrap();
+        fs::write(self.dir.path().join("known_hosts"), format!("[localhost]:{} {key}", self.port)).unwrap();
+        format!("[endpoints.{name}]\nurl = \"sftp://user@localhost:{}/\"\npassword = \"secret\"\nknown_hosts = \"{d}/known_hosts\"\n", self.port)
+    }
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        files(&self.dir.path().join("in"))
+    }
+}
+
+impl Drop for Rclone {
+    fn drop(&mut self) {
+        stop(&mut self.child);
+    }
+}
