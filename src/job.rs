@@ -482,7 +482,7 @@ pub fn numbered(id: JobId, name: &[u8]) -> Name {
 pub fn numbered_ending(id: JobId, name: &[u8], ending: &[u8]) -> Name {
     let prefix = format!("{id}_");
     let room = crate::naming::NAME_BYTES_MAX - prefix.len() - ending.len();
-    Name([prefix.as_bytes(), &name[name.len().saturating_sub(room)..], ending].concat())
+    Name([prefix.as_bytes(), &crate::naming::shortened(name, room), ending].concat())
 }
 
 /// The job's number and the name of a claimed or archived file, `17_clients.csv`.
@@ -507,6 +507,7 @@ mod tests {
         let delivery = Delivery {
             destination: 0,
             endpoint: "b".into(),
+            to: None,
             folder: Name::default(),
             name: Name(b"clients.csv".to_vec()),
             temp: Name(b".clients.csv.x.part".to_vec()),

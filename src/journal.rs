@@ -278,13 +278,14 @@ impl Journal {
 
     /// Records facts, all in one transaction. They are durable once the wait for them has succeeded.
     pub fn record(&self, facts: Vec<Fact>) -> Result<Pending> {
+        let home = self.path.parent().map(Path::to_owned).unwrap_or_default();
         self.order(move |c| {
             let mut insert = c.prepare_cached(EVENT)?;
             let mut update = c.prepare_cached(
                 "UPDATE jobs SET state = ?2, at_rest = ?3, reason = ?4, size = ?5, hash = ?6, attempts = ?7, delivered_at = ?8, finals = ?9 WHERE id = ?1",
             )?;
             for f in &facts {
-                insert.execute(params![f.job.id, f.job.seq, f.at.as_millisecond(), to_text(&f.event)])?;
+                insert.execute(params![f.job.id, f.job.seq, f.at.as_millisecond(), to_text(&*f.event.seen_from(&home))])?;
                 let j = &f.job;
                 let finals: String = published(j).map(|d| format!("{}\n", final_key(d))).collect();
                 update.execute(params![

@@ -154,8 +154,7 @@ pub fn published(template: Option<&Template>, extension: Option<&str>, facts: &F
 
 /// The name of one part: its number stands before the extension, which of a compressed file is what it holds and how.
 pub fn numbered_part(name: &[u8], part: usize) -> Vec<u8> {
-    let within = unpacked(name);
-    [&with_suffix(within, &format!("-{part}")), &name[within.len()..]].concat()
+    with_suffix(name, &format!("-{part}"))
 }
 
 /// The name of what a compressed file holds.
@@ -182,13 +181,21 @@ pub fn with_extension(name: &[u8], ext: &str) -> Vec<u8> {
     [stem, b".", ext.as_bytes()].concat()
 }
 
-/// A name with `suffix` before its extension.
+/// A name with `suffix` before its extension, which of a compressed file is what it holds and how.
 pub fn with_suffix(name: &[u8], suffix: &str) -> Vec<u8> {
-    let (stem, ext) = stem_and_ext(name);
-    if ext.is_empty() {
-        return [name, suffix.as_bytes()].concat();
+    let within = unpacked(name);
+    let (stem, _) = stem_and_ext(within);
+    [stem, suffix.as_bytes(), &name[stem.len()..]].concat()
+}
+
+/// A name of `room` bytes at most: its extension stays, and no character is cut in two.
+pub fn shortened(name: &[u8], room: usize) -> Vec<u8> {
+    if name.len() <= room {
+        return name.to_vec();
     }
-    [stem, suffix.as_bytes(), b".", ext].concat()
+    let (stem, _) = stem_and_ext(name);
+    let (stem, ext) = if name.len() - stem.len() < room { name.split_at(stem.len()) } else { (name, &b""[..]) };
+    [beginning(stem, room - ext.len()), ext].concat()
 }
 
 /// Refuses a name that is not one plain name in its folder: empty, `.`, `..`, with a slash, a NUL, or too long.
@@ -283,6 +290,16 @@ mod tests {
         let temporary = temporary(&t, &facts(name.as_bytes(), &time));
         assert!(temporary.len() <= 255 && temporary.ends_with(b".0123456789ab.part"));
         assert!(std::str::from_utf8(&temporary).is_ok());
+    }
+
+    #[test]
+    fn a_suffix_stands_before_all_that_tells_what_a_file_is_and_a_long_name_keeps_its_extension() {
+        for (name, with) in [("e.csv", "e-1.csv"), ("e.csv.gz", "e-1.csv.gz"), ("e.gz", "e-1.gz"), ("e", "e-1"), (".e", ".e-1")] {
+            assert_eq!(String::from_utf8(with_suffix(name.as_bytes(), "-1")).unwrap(), with);
+        }
+        for (name, short) in [("ééé.csv", "éé.csv"), ("ab.csv", "ab.csv"), ("abcdefghijkl", "abcdefghi"), ("a.bcdefghijkl", "a.bcdefgh")] {
+            assert_eq!(String::from_utf8(shortened(name.as_bytes(), 9)).unwrap(), short);
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Candidate {
     pub file: Name,
     /// As it is now.
     pub found: Found,
+    /// The name that it goes on under, where that is another one.
+    pub own: Option<Name>,
 }
 
 /// What a look is for.
@@ -101,6 +103,7 @@ pub struct Memory {
     place: usize,
     /// What the last listing found beside files.
     passed_over: u64,
+    stuck: Stuck,
     told: HashSet<String>,
     /// How files of a remote source were listed that were not ready.
     pub(crate) seen: HashMap<Name, (u64, i128, Instant)>,
@@ -156,9 +159,11 @@ pub fn look(
     if what == LookFor::Changes {
         let before = std::mem::take(&mut memory.listing);
         memory.listing = Listing::read(source, before, now, &mut looked)?;
-        (memory.place, memory.passed_over) = (0, looked.passed_over);
+        (memory.place, memory.passed_over, memory.stuck) = (0, looked.passed_over, looked.stuck.clone());
+        let notice = looked.stuck.why.as_ref().map(|e| format!("{e}{}", e.remedy()));
+        looked.notices.extend(notice.filter(|notice| memory.told.insert(notice.clone())));
     }
-    looked.passed_over = memory.passed_over;
+    (looked.passed_over, looked.stuck) = (memory.passed_over, memory.stuck.clone());
     let arrived: HashSet<Name> = std::mem::take(&mut *memory.arrived.lock().unwrap_or_else(PoisonError::into_inner));
     let settle = settle_of(source);
     let announced = source.done_file.is_some() || source.checksum_file.is_some();
@@ -184,7 +189,7 @@ pub fn look(
                 Err(_) => continue,
             }
         };
-        let candidate = judged.map(|meta| Candidate { file: file.clone(), found: durable::found(&meta) });
+        let candidate = judged.map(|meta| Candidate { file: file.clone(), found: durable::found(&meta), own: None });
         let judged = match candidate {
             Err(why) => Err(why),
             Ok(candidate) if taken(&candidate)? => {
@@ -210,6 +215,7 @@ pub fn look(
             }
             Err(why) => {
                 looked.unready += 1;
+                looked.passed_over += u64::from(matches!(why, NotReady::Small));
                 let again = match why {
                     NotReady::Settling(left) => Some(left),
                     NotReady::Open => Some(Duration::from_millis(500)),
@@ -299,6 +305,7 @@ fn judge(source: &SourceConfig, c: &Candidate, memory: &mut Memory, looked: &mut
                 if memory.told.insert(notice.clone()) {
                     looked.notices.push(notice);
                 }
+                looked.stuck.add(Error::endpoint(format!("{}: {why}", shown(&path))).hint("it is taken once they match"));
                 return Ok(Err(NotReady::Checksum));
             }
         }
@@ -378,9 +385,14 @@ pub fn count(source: &SourceConfig, taken: &mut dyn FnMut(&Candidate) -> Result<
         let file = listing.at(place).file();
         let path = source.path.join(file.path());
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-        let candidate = Candidate { file, found: durable::found(&meta) };
-        if announced(source, &candidate, &listing).is_err() || taken(&candidate)? {
-            continue;
+        let candidate = Candidate { file, found: durable::found(&meta), own: None };
+        match announced(source, &candidate, &listing) {
+            Err(why) => {
+                lying.passed_over += u64::from(matches!(why, NotReady::Small));
+                continue;
+            }
+            Ok(()) if taken(&candidate)? => continue,
+            Ok(()) => {}
         }
         match rustix::fs::access(&path, rustix::fs::Access::READ_OK) {
             Err(rustix::io::Errno::NOENT) => {}

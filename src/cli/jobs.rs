@@ -7,7 +7,7 @@ use super::behind::Behind;
 use super::{Context, print_bytes, print_line};
 use crate::config::{Config, OnSuccess, Route};
 use crate::error::{Error, Result};
-use crate::job::{Delivery, Event, Job, Seal, State};
+use crate::job::{Delivery, Event, Job, Name, Seal, State};
 use crate::journal::{Journal, Query, Reader, Row, counts};
 use crate::relay::steps::rfc3339;
 use crate::watch::{self, Candidate, Lying};
@@ -69,7 +69,7 @@ pub(crate) fn status(args: &StatusArgs, context: &Context) -> Result<u8> {
             out.push_str(&format!("  {}\n", text(&r["reason"])));
         }
         if r["passed_over"].as_u64().unwrap_or(0) > 0 {
-            out.push_str(&format!("  {} names passed over (unfinished, links, devices)\n", r["passed_over"]));
+            out.push_str(&format!("  {} names passed over (unfinished, too small, links, devices)\n", r["passed_over"]));
         }
     }
     let endpoints = status["endpoints"].as_array().cloned().unwrap_or_default();
@@ -282,7 +282,7 @@ pub(crate) fn show(args: &ShowArgs, context: &Context) -> Result<u8> {
         out.push_str(&format!("            {remark}\n"));
     }
     for d in &j.deliveries {
-        let path = path_of(&config, j, d).unwrap_or_else(|| d.name.to_string());
+        let path = path_of(&config, j, d).map_or_else(|| d.name.to_string(), |path| path.to_string());
         out.push_str(&format!("  to        {} {path} ({})\n", d.endpoint, d.progress.word()));
     }
     if !j.reason.is_empty() {
@@ -310,7 +310,7 @@ pub(crate) fn job_json(config: &Config, j: &Job) -> Value {
         .deliveries
         .iter()
         .map(|d| {
-            let path = path_of(config, j, d).unwrap_or_else(|| crate::error::shown(&d.folder.path().join(d.name.path())));
+            let path = as_it_is(&path_of(config, j, d).unwrap_or_else(|| Name::of(&d.folder.path().join(d.name.path()))));
             json!({ "endpoint": d.endpoint, "path": path, "size": j.made.as_ref().map(|m| m.parts.get(d.part).map_or(m.size, |p| p.size)), "state": d.progress.word() })
         })
         .collect();
@@ -324,15 +324,15 @@ pub(crate) fn job_json(config: &Config, j: &Job) -> Value {
     })
 }
 
-/// Where a delivery goes; none: its route is gone, and with it the folder.
-fn path_of(config: &Config, job: &Job, delivery: &Delivery) -> Option<String> {
-    let route = config.routes.iter().find(|r| r.name == job.route)?;
-    let folder = std::path::PathBuf::from(&route.destinations.get(delivery.destination)?.path);
-    Some(crate::error::shown(&folder.join(delivery.folder.path()).join(delivery.name.path())))
+/// Where a delivery goes, or went; none: nobody wrote down the folder, and its route is gone.
+fn path_of(config: &Config, job: &Job, delivery: &Delivery) -> Option<Name> {
+    let now = || Some(config.routes.iter().find(|r| r.name == job.route)?.destinations.get(delivery.destination)?.path.clone());
+    let folder = std::path::PathBuf::from(delivery.to.clone().or_else(now)?);
+    Some(Name::of(&folder.join(delivery.folder.path()).join(delivery.name.path())))
 }
 
 /// A name for other programs: JSON carries whatever it holds. What is no UTF-8 is escaped, as it is for eyes.
-fn as_it_is(name: &crate::job::Name) -> String {
+fn as_it_is(name: &Name) -> String {
     String::from_utf8(name.0.clone()).unwrap_or_else(|_| name.to_string())
 }
 

@@ -1,5 +1,8 @@
 //! The facts about a job, and the parts of its state that facts carry.
 
+use std::borrow::Cow;
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use super::{JobId, Name};
@@ -43,6 +46,9 @@ pub struct Delivery {
     pub destination: usize,
     /// The endpoint's name, or "local".
     pub endpoint: String,
+    /// Its path, as it was configured: destinations may be put in another order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// The folder, with the relative one of a recursive source.
     pub folder: Name,
     /// The final name.
@@ -320,6 +326,28 @@ fn yes() -> bool {
 }
 
 impl Event {
+    /// The same with a path below `home` as it is from there, as the journal keeps it: a home may be moved.
+    pub fn seen_from(&self, home: &Path) -> Cow<'_, Self> {
+        let below = |path: &Name| path.path().strip_prefix(home).map(Name::of).ok();
+        match self {
+            Event::Archived { path } => below(path).map(|path| Event::Archived { path }),
+            Event::Failed { path } => below(path).map(|path| Event::Failed { path }),
+            _ => None,
+        }
+        .map_or(Cow::Borrowed(self), Cow::Owned)
+    }
+
+    /// The same with its path where it is now.
+    #[must_use]
+    pub fn placed_in(mut self, home: &Path) -> Self {
+        if let Event::Archived { path } | Event::Failed { path } = &mut self
+            && !path.is_empty()
+        {
+            *path = Name::of(&home.join(path.path()));
+        }
+        self
+    }
+
     /// Whether B has the file with this fact, and what its job has staged is true.
     pub fn publishes(&self, job: &super::Job) -> bool {
         let last = matches!(self, Event::Transformed { .. } | Event::Published { .. } | Event::Confirmed);

@@ -82,7 +82,7 @@ impl Reader {
         let mut events = Vec::new();
         for row in rows {
             let (at, text) = row.map_err(self.fail())?;
-            let event: Event = from_text(&text, &self.path)?;
+            let event = from_text::<Event>(&text, &self.path)?.placed_in(self.path.parent().unwrap_or(Path::new("")));
             job.apply(&event, time(at)).map_err(|e| Error::relay(format!("the journal {}: {e}", self.path.display())))?;
             events.push((time(at), event));
         }
@@ -165,7 +165,10 @@ impl Reader {
     /// Whether a file that is left in place was taken as it is now.
     pub fn taken(&self, route: &str, file: &Name, found: &Found) -> Result<bool> {
         // Device and inode change with each mount of a share; size and time are the file's own.
-        let mut statement = self.connection.prepare_cached("SELECT found FROM jobs WHERE route = ? AND file = ?").map_err(self.fail())?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT found FROM jobs WHERE route = ? AND file = ? AND json_extract(found, '$.gone') IS NULL")
+            .map_err(self.fail())?;
         let rows = statement.query_map(params![route, name_text(file)], |r| r.get::<_, String>(0)).map_err(self.fail())?;
         for row in rows {
             let known: Found = from_text(&row.map_err(self.fail())?, &self.path)?;

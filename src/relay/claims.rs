@@ -35,7 +35,10 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
     if ready.is_empty() {
         return secure(w, route, Vec::new());
     }
-    let new = ready.iter().map(|c| NewJob { route: route.name.clone(), file: c.file.clone(), found: c.found, replay_of: None, id: None }).collect();
+    let new = ready
+        .iter()
+        .map(|c| NewJob { route: route.name.clone(), file: c.own.as_ref().unwrap_or(&c.file).clone(), found: c.found, replay_of: None, id: None })
+        .collect();
     let jobs = w.create(new)?;
     if route.source.leaves_no_trace() {
         let line = |job: &Job| Line::Kept { job: job.id, route: job.route.clone(), file: job.file.clone(), found: job.found, received_at: job.received_at };
@@ -51,17 +54,16 @@ pub(super) fn claim(w: &World, route: &Route, ready: Vec<Candidate>) -> Result<V
     }
     let mut claimed = Vec::with_capacity(jobs.len());
     let mut trouble = None;
-    for job in jobs {
+    for (job, candidate) in jobs.into_iter().zip(&ready) {
         if trouble.is_some() {
             w.journal.drop_intent(job.id)?;
             continue;
         }
-        match durable::rename_new(&route.source.path.join(job.file.path()), &w.claimed(route, &job)) {
+        match durable::rename_new(&route.source.path.join(candidate.file.path()), &w.claimed(route, &job)) {
             Ok(()) => {
                 for template in [&route.source.done_file, &route.source.checksum_file].into_iter().flatten() {
-                    let companion = companion_name(template, &job.file);
-                    let to = route.source.path.join(CLAIMED).join(numbered(job.id, companion.last()).path());
-                    let _ = durable::rename_new(&route.source.path.join(companion.path()), &to);
+                    let to = route.source.path.join(CLAIMED).join(numbered(job.id, companion_name(template, &job.file).last()).path());
+                    let _ = durable::rename_new(&route.source.path.join(companion_name(template, &candidate.file).path()), &to);
                 }
                 claimed.push(job);
             }

@@ -27,11 +27,13 @@ const WORDS_TIME_MAX: Duration = Duration::from_millis(200);
 /// the command is then not known to have done its work.
 pub(super) fn run(args: &[Name], stop: &Stop) -> Result<()> {
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::process::CommandExt;
     let Some((program, rest)) = args.split_first() else { return Ok(()) };
     stop.check()?;
     let as_os = |n: &Name| std::ffi::OsStr::from_bytes(&n.0).to_owned();
     let mut command = Command::new(as_os(program));
-    command.args(rest.iter().map(as_os)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // What it starts is ended with it: an import that goes on would be started once more beside itself.
+    command.process_group(0).args(rest.iter().map(as_os)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| {
         Error::endpoint(format!("{program} can't be started: {}", reason(&e))).hint("it is a program and its arguments, not a line for a shell: check its path")
     })?;
@@ -49,6 +51,8 @@ pub(super) fn run(args: &[Name], stop: &Stop) -> Result<()> {
             Ok(None) if Instant::now() < end_at_stop.unwrap_or(end) => std::thread::sleep(Duration::from_millis(20)),
             Ok(None) | Err(_) => {
                 // It may have ended just now.
+                let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+                let _ = group.map(|group| rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
                 let _ = child.kill();
                 let _ = child.wait();
                 stop.check()?;

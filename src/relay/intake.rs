@@ -7,7 +7,7 @@ use super::{World, claims, hook, recover, remote};
 use crate::config::OnSuccess;
 use crate::durable;
 use crate::error::{Blame, Result};
-use crate::job::Name;
+use crate::job::{Event, Name};
 use crate::watch::{self, CLAIMED, Candidate, LookFor};
 
 /// Looks at a source and claims what is ready.
@@ -45,8 +45,12 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
     for notice in &looked.notices {
         tracing::warn!(route = name, "{notice}");
     }
-    let renamed = recover::errors_folder(w, &route)?;
-    let claimed = claims::claim(w, &route, looked.ready)?;
+    let back = recover::errors_folder(w, &route)?;
+    let mut ready = looked.ready;
+    ready.retain(|candidate| !back.has(&candidate.file));
+    ready.extend(back.ready.iter().map(|(candidate, _)| candidate.clone()));
+    let claimed = claims::claim(w, &route, ready)?;
+    back.ready.into_iter().try_for_each(|(_, job)| recover::left_errors(w, job, Event::Resubmitted))?;
     let fetched = match fetched {
         Err(e) if claimed.is_empty() => return Err(e),
         Err(e) => {
@@ -62,14 +66,8 @@ pub(super) fn look(w: &World, name: &str, (what, room): (LookFor, usize), schedu
     }
     // What is beyond `max_files` waits for the next look by event, rescan or schedule.
     let left = if route.source.max_files.is_some_and(|m| claimed.len() >= m) { 0 } else { looked.left + fetched.left };
-    let anew = if renamed > 0 {
-        // They are as old as this look, and a single run watches for one settle only.
-        w.with_memory(name, |m| watch::look(&route.source, m, Instant::now(), (LookFor::Changes, 0), &mut taken))?;
-        Some(watch::settle_of(&route.source))
-    } else {
-        None
-    };
-    let again = looked.again.into_iter().chain(fetched.again).chain(anew).min();
+    let copied = (!back.unready.is_empty()).then(|| watch::settle_of(&route.source));
+    let again = looked.again.into_iter().chain(fetched.again).chain(copied).min();
     let mut stuck = looked.stuck.and(fetched.stuck);
     // What A's export function did not give is nowhere to be seen: the route says so until it runs again.
     stuck.why = stuck.why.or(unasked);

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::dispatch::Dispatcher;
 use super::{World, memory, recover, steps};
+use crate::durable;
 use crate::error::Result;
-use crate::job::{Event, Job, JobId, State};
+use crate::job::{Event, Job, JobId, Name, State};
 use crate::journal::{Answer, NewJob, Paused, Reader, Request};
 use crate::sync::Exports;
 use crate::sync::export::{Deletions, Purpose};
@@ -128,6 +129,10 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
         Some(path) if path.path().is_file() => {}
         _ => return Ok(Err(format!("job {id}: its original is no longer in the archive"))),
     }
+    let path = job.path.as_ref().map_or(std::path::Path::new(""), Name::path);
+    if !path.starts_with(&w.config.archive) && !as_it_was(path, &job)? {
+        return Ok(Err(format!("job {id}: its original stayed in the source, and {} is another one now", path.display())));
+    }
     if let Some(later) = reader.later_publisher(&job)?.filter(|_| !force) {
         return Ok(Err(format!("job {id}: job {later} has published the same name since; --force overrides")));
     }
@@ -140,6 +145,12 @@ fn replay(w: &World, reader: &Reader, id: JobId, force: bool) -> Result<Result<J
         return Ok(Err(format!("job {id}: job {open} relays it once more already")));
     }
     once_more(w, &job, Purpose::Send).map(Ok)
+}
+
+/// Whether a file that stayed in its source is the one that was relayed.
+fn as_it_was(path: &std::path::Path, job: &Job) -> Result<bool> {
+    let now = durable::look(path)?.map(|meta| durable::found(&meta));
+    Ok(now.is_some_and(|now| (now.size, now.modified_ns) == (job.found.size, job.found.modified_ns)))
 }
 
 /// A new job that reads a job's archived original once more; of a replay, the one that it goes back to.

@@ -171,6 +171,7 @@ mod tests {
                     let delivery = Delivery {
                         destination: 0,
                         endpoint: "b".into(),
+                        to: None,
                         folder: Name::default(),
                         name: Name(b"x".to_vec()),
                         temp: Name(b".x.part".to_vec()),

@@ -2,6 +2,7 @@
 //!
 //! The same path for a polite stop, a `kill -9` and a power cut. Nothing is sent here: jobs go on where their facts end.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::job::{Delivery, Event, Job, JobId, Name, Next, State, parse_numbered}
 use crate::journal::memory::LOST;
 use crate::journal::{NewJob, Reader};
 use crate::points;
-use crate::watch::{CLAIMED, companion_name};
+use crate::watch::{CLAIMED, Candidate, companion_name, settle_of};
 
 /// Makes a journal that was lost anew from the folders; one that is in order stays as it is.
 pub fn rebuild(w: &World) -> Result<()> {
@@ -165,16 +166,9 @@ fn settle(w: &World, job: &mut Job) -> Result<bool> {
         tracing::warn!(job = job.id, "its route {} is not in the configuration any more: the job stays as it is", job.route);
         return Ok(false);
     };
-    let gone = |d: &&Delivery| route.destinations.get(d.destination).is_none_or(|now| now.endpoint_name() != d.endpoint);
-    if let Some(delivery) = job.open_deliveries().filter_map(|d| job.deliveries.get(d)).find(gone) {
-        tracing::warn!(
-            job = job.id,
-            route = route.name,
-            file = %job.file,
-            "its destination {} ({}) is not in the configuration any more: put it back, and the job goes on",
-            delivery.destination + 1,
-            delivery.endpoint
-        );
+    let gone = |delivery: &Delivery| steps::destination(route, job, delivery).err();
+    if let Some(e) = job.open_deliveries().filter_map(|d| job.deliveries.get(d)).find_map(gone) {
+        tracing::warn!(job = job.id, route = route.name, file = %job.file, "{e}{}", e.remedy());
     }
     let kept = route.source.on_success == OnSuccess::Keep || job.replay_of.is_some();
     let claimed = w.claimed(route, job);
@@ -329,17 +323,32 @@ fn sweep_sent(w: &World) {
     }
 }
 
-/// What operators did in `errors`: a file dragged back into the source is resubmitted, a deleted one is removed. Gives how
-/// many files of the source have got their own names again by that.
-pub fn errors_folder(w: &World, route: &Route) -> Result<usize> {
-    let mut renamed = 0;
+/// Files that operators put back into the source under the names by which they had to be told apart in `errors`.
+#[derive(Debug, Default)]
+pub struct PutBack {
+    /// To be claimed, each under the name that B knows, and the failed job.
+    pub ready: Vec<(Candidate, Job)>,
+    /// They may still be copied.
+    pub unready: Vec<Name>,
+}
+
+impl PutBack {
+    /// Whether it is the name of one of them.
+    pub fn has(&self, file: &Name) -> bool {
+        self.unready.contains(file) || self.ready.iter().any(|(candidate, _)| candidate.file == *file)
+    }
+}
+
+/// What operators did in `errors`: a file dragged back into the source is resubmitted, a deleted one is removed.
+pub fn errors_folder(w: &World, route: &Route) -> Result<PutBack> {
+    let mut back = PutBack::default();
     let reader = w.journal.reader()?;
     for id in reader.in_state(Some(&route.name), State::Failed)? {
         let Some(row) = reader.job(id)? else { continue };
-        let mut job = row.job;
+        let failed_at = row.events.iter().rev().find(|(_, event)| matches!(event, Event::Failed { .. })).map(|(at, _)| *at);
+        let job = row.job;
         // Without a file there is only a note, which says what happened until somebody reads it.
-        let Some(path) = job.path.clone().filter(|p| !p.is_empty()) else { continue };
-        let path = path.path();
+        let Some(path) = job.path.as_ref().filter(|p| !p.is_empty()).map(Name::path) else { continue };
         match path.symlink_metadata() {
             Ok(_) => continue,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -354,31 +363,45 @@ pub fn errors_folder(w: &World, route: &Route) -> Result<usize> {
         if !still || path.symlink_metadata().is_ok() {
             continue;
         }
-        renamed += usize::from(own_name_again(route, &job, path)?);
-        let event = if durable::exists(&route.source.path.join(job.file.path())) { Event::Resubmitted } else { Event::Removed };
-        tracing::info!(job = id, route = route.name, "{}: the file is no longer in errors", event.word());
-        w.record_one(&mut job, event)?;
-        if steps::note_is_of(path, id) {
-            durable::remove(&steps::note_path(path))?;
+        let (own, keeps) = (route.source.path.join(job.file.path()), route.source.on_success == OnSuccess::Keep);
+        let numbered = path.file_name().map(|name| own.with_file_name(name)).filter(|numbered| !keeps && *numbered != own);
+        if let Some(numbered) = numbered
+            && let Some(meta) = durable::look(&numbered)?
+        {
+            // Nothing in A's folder gets another name: what comes there next would be lost under it, or replace it.
+            let file = Name::of(numbered.strip_prefix(&route.source.path).unwrap_or(&numbered));
+            // Moved there, it is whole; over two disks it is a copy, which may be going on.
+            let unchanged = std::time::Duration::try_from(changed_at(&meta).duration_until(Timestamp::now())).unwrap_or_default();
+            if unchanged < settle_of(&route.source) {
+                back.unready.push(file);
+            } else {
+                back.ready.push((Candidate { file, found: durable::found(&meta), own: Some(job.file.clone()) }, job));
+            }
+            continue;
         }
+        // Where originals stay in the source, one was put back if it came there after the job had failed.
+        let there = durable::look(&own)?.is_some_and(|meta| !keeps || failed_at.is_none_or(|at| changed_at(&meta) > at));
+        if keeps && there {
+            w.journal.gone(vec![id])?;
+        }
+        left_errors(w, job, if there { Event::Resubmitted } else { Event::Removed })?;
     }
-    Ok(renamed)
+    Ok(back)
 }
 
-/// A file that had to be told apart in `errors` by its job's number gets its own name again when it is dragged back, if
-/// that is free: B would not know the other one. Tells whether it was renamed.
-fn own_name_again(route: &Route, job: &Job, errors: &Path) -> Result<bool> {
-    let own = route.source.path.join(job.file.path());
-    for companion in steps::companions(route, job) {
-        if let Some(bare) = steps::own_companion(job, &companion, &own) {
-            let _ = durable::rename_new(&own.with_file_name(companion.path()), &bare);
-        }
+/// When a file came under its name, or was changed otherwise.
+fn changed_at(meta: &std::fs::Metadata) -> Timestamp {
+    Timestamp::new(meta.ctime(), i32::try_from(meta.ctime_nsec()).unwrap_or(0)).unwrap_or_default()
+}
+
+/// Records what became of a failed job whose file is no longer in `errors`.
+pub fn left_errors(w: &World, mut job: Job, event: Event) -> Result<()> {
+    tracing::info!(job = job.id, route = job.route, "{}: the file is no longer in errors", event.word());
+    w.record_one(&mut job, event)?;
+    if let Some(path) = job.path.as_ref().map(Name::path).filter(|path| steps::note_is_of(path, job.id)) {
+        durable::remove(&steps::note_path(path))?;
     }
-    let Some(numbered) = errors.file_name().filter(|name| Some(*name) != own.file_name()) else { return Ok(false) };
-    match durable::rename_new(&own.with_file_name(numbered), &own) {
-        Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Exists) => Ok(false),
-        renamed => renamed.map(|()| true),
-    }
+    Ok(())
 }
 
 /// Puts a failed job's file back where claimed files lie.

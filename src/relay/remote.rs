@@ -130,7 +130,7 @@ impl Fetch<'_> {
                             true if naming::never_matches(&listed.name) && !source.names.outright(&relative.0) => passed_over += 1,
                             true => {
                                 unsized_files.extend(listed.size.is_none().then_some(listing.files.len()));
-                                listing.files.push(Candidate { file: relative, found: found(&listed) })
+                                listing.files.push(Candidate { file: relative, found: found(&listed), own: None })
                             }
                             false => {}
                         }

@@ -22,6 +22,7 @@ mod upload;
 pub use deliver::{publish, resolve_delivery};
 pub use finish::{companions, fail, finish, is_companion, lies_beside, note_is_of, note_path, own_companion, uncompressed_name};
 pub use late::{CONFIRM_SPANS, late_check, taken_pause};
+pub use place::destination;
 pub use prepare::{LookupCache, is_corrected, member_name, prepare};
 pub use sync::{CONFLICT_COLUMNS, owed_of, prepare_newest};
 pub use upload::upload;

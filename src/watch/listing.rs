@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::{CLAIMED, Looked, companion_name};
 use crate::config::{Sort, SourceConfig};
 use crate::durable;
-use crate::error::{Blame, Error, Result};
+use crate::error::{Blame, Error, Kind, Result};
 use crate::job::Name;
 use crate::naming::never_matches;
 
@@ -117,7 +117,13 @@ impl Listing {
             let kind = meta.file_type();
             if kind.is_dir() {
                 if source.recursive && !never_matches(name.as_bytes()) {
-                    self.walk(source, (&path, foreign), now, looked)?;
+                    match self.walk(source, (&path, foreign), now, looked) {
+                        // One that A has removed meanwhile.
+                        Err(e) if e.kind() == Kind::NotFound => {}
+                        // One that can't be read, as lost+found, keeps no file beside it from being taken.
+                        Err(e) => looked.stuck.add(e.hint("let the relay's user read it, or leave it out: `exclude` with its name")),
+                        Ok(()) => {}
+                    }
                 }
                 continue;
             }

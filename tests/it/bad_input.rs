@@ -138,6 +138,38 @@ fn a_full_disk_at_b_makes_the_file_wait_and_is_named() {
     assert_eq!(w.files("b")["x.bin"].len(), 3_000_000);
 }
 
+/// Root may read every file: the relay runs as another user, whose these paths are.
+fn as_user(w: &World, paths: &[&str], args: &[&str]) -> std::process::Command {
+    let mut command = w.command();
+    if rustix::process::getuid().is_root() {
+        for path in paths {
+            let _ = std::os::unix::fs::chown(w.path(path), Some(65534), Some(65534));
+        }
+        let binary = command.get_program().to_owned();
+        command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary);
+        command.current_dir(w.dir.path()).env_remove("STATE_DIRECTORY");
+    }
+    command.args(args).stdin(std::process::Stdio::null());
+    command
+}
+
+#[test]
+fn a_subfolder_that_can_not_be_read_keeps_no_file_from_being_taken() {
+    use std::os::unix::fs::PermissionsExt;
+    let w = World::local("");
+    w.config(&w.read("passerelle.toml").replace("settle", "recursive = true\nsettle"));
+    w.write("a/f.csv", "1");
+    w.write("a/s/g.csv", "2");
+    fs::create_dir(w.path("a/lost+found")).unwrap();
+    fs::set_permissions(w.path("a/lost+found"), fs::Permissions::from_mode(0o000)).unwrap();
+    let once = as_user(&w, &[".", "a", "a/s", "b", "a/f.csv", "a/s/g.csv"], &["run", "--once"]).output().unwrap();
+    fs::set_permissions(w.path("a/lost+found"), fs::Permissions::from_mode(0o755)).unwrap();
+    let said = String::from_utf8_lossy(&once.stderr);
+    assert!(once.status.code() == Some(3) && said.contains("lost+found") && said.contains("1 waiting"), "{said}");
+    assert_eq!(w.files("b").into_keys().collect::<Vec<_>>(), ["f.csv", "s/g.csv"]);
+}
+
 #[test]
 fn a_file_that_can_not_be_read_is_told_waits_and_keeps_no_other_from_being_taken() {
     use std::os::unix::fs::PermissionsExt;
@@ -145,21 +177,7 @@ fn a_file_that_can_not_be_read_is_told_waits_and_keeps_no_other_from_being_taken
     w.write("a/x.csv", "1");
     w.write("a/y.csv", "2");
     fs::set_permissions(w.path("a/x.csv"), fs::Permissions::from_mode(0o000)).unwrap();
-    // Root may read every file: the relay runs as another user.
-    let as_user = |args: &[&str]| {
-        let mut command = w.command();
-        if rustix::process::getuid().is_root() {
-            for path in [".", "a", "b", "a/x.csv", "a/y.csv"] {
-                let _ = std::os::unix::fs::chown(w.path(path), Some(65534), Some(65534));
-            }
-            let binary = command.get_program().to_owned();
-            command = std::process::Command::new("setpriv");
-            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary);
-            command.current_dir(w.dir.path()).env_remove("STATE_DIRECTORY");
-        }
-        command.args(args).stdin(std::process::Stdio::null());
-        command
-    };
+    let as_user = |args: &[&str]| as_user(&w, &[".", "a", "b", "a/x.csv", "a/y.csv"], args);
     let once = as_user(&["run", "--once"]).output().unwrap();
     let said = String::from_utf8_lossy(&once.stderr);
     assert!(once.status.code() == Some(3) && said.contains("x.csv: Permission denied") && said.contains("1 waiting"), "{said}");

@@ -135,9 +135,33 @@ fn a_job_that_waits_for_a_destination_that_was_taken_out_says_so() {
     w.write("a/x", "1");
     w.once().code(3);
     w.config(&World::route("r", "a", "b"));
-    w.once().code(3).says("its destination 2 (local) is not in the configuration any more");
+    w.once().code(3).says("has no destination 2 (");
     std::fs::create_dir(w.path("c")).unwrap();
     w.config(&both);
     w.once().ok();
     assert_eq!((w.states(), w.names("c")), (vec!["delivered".to_owned()], vec!["x".to_owned()]));
+}
+
+#[test]
+fn destinations_in_another_order_get_nothing_that_is_another_s() {
+    let w = two("path = \"b\"\n", "path = \"c\"\n", "");
+    w.write("b/x.csv", "old");
+    w.write("a/x.csv", "new");
+    w.once().code(3);
+    let seen = |folder: &str| w.names(folder).into_iter().filter(|name| !name.starts_with('.')).collect::<Vec<_>>();
+    let there = |folder: &str| format!("[[routes.r.destination]]\npath = \"{folder}\"\n");
+    let paths = |w: &World| w.history()[0]["deliveries"].as_array().unwrap().iter().map(|d| d["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let before = paths(&w);
+    fs::remove_file(w.path("b/x.csv")).unwrap();
+    fs::remove_file(w.path("c/x.csv")).unwrap();
+    fs::create_dir(w.path("d")).unwrap();
+    for other in [["c", "b"].as_slice(), &["c"], &["d", "b", "c"]] {
+        w.config(&format!("{HEAD}{}", other.iter().map(|f| there(f)).collect::<String>()));
+        w.once().code(3).says("put the destinations back as they were");
+        assert_eq!((seen("b"), seen("c"), seen("d"), paths(&w)), (vec![], vec![], vec![], before.clone()), "{other:?}");
+    }
+    // A path that was wrong may be corrected.
+    w.config(&format!("{HEAD}{}{}", there("d"), there("c")));
+    w.once().ok();
+    assert_eq!((seen("b"), seen("c"), seen("d")), (vec![], vec![], vec!["x.csv".to_owned()]));
 }

@@ -562,3 +562,81 @@ fn a_route_of_every_so_often_is_looked_at_when_the_relay_starts() {
     let _relay = w.start();
     w.until_file("b/x.csv");
 }
+
+#[test]
+fn nothing_that_is_dragged_back_takes_the_place_of_another() {
+    let w = mapped();
+    w.config(&w.read("passerelle.toml").replace("settle", "include = [\"z*.csv\"]\nsettle").replace("path = \"b\"", "path = \"b\"\nif_exists = \"rename\""));
+    for n in 1..3 {
+        w.write("a/z.csv", format!("y\n{n}\n"));
+        w.once().code(1);
+    }
+    w.write("relay/errors/r/z.csv", "x\nfirst\n");
+    w.write("relay/errors/r/2_z.csv", "x\nsecond\n");
+    let _relay = w.start();
+    w.write("a/z0.csv", "x\nbefore\n");
+    w.until_file("b/z0.csv");
+    fs::remove_file(w.path("b/z0.csv")).unwrap();
+    fs::rename(w.path("relay/errors/r/2_z.csv"), w.path("a/2_z.csv")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::rename(w.path("relay/errors/r/z.csv"), w.path("a/z.csv")).unwrap();
+    w.until("both arrive", || w.names("b").len() == 2);
+    let mut came: Vec<String> = w.files("b").into_values().map(|bytes| String::from_utf8(bytes).unwrap()).collect();
+    came.sort();
+    assert_eq!((came, w.names("b")), (vec!["x\nfirst\n".into(), "x\nsecond\n".into()], vec!["z-1.csv".to_owned(), "z.csv".into()]));
+    w.until("all is recorded", || w.states() == ["resubmitted", "resubmitted", "delivered", "delivered", "delivered"]);
+}
+
+#[test]
+fn of_files_that_stay_in_the_source_one_put_back_is_taken_anew_and_one_deleted_from_errors_is_removed() {
+    let w = mapped();
+    let text = w.read("passerelle.toml").replace("settle", "on_success = \"keep\"\nsettle");
+    w.config(&text);
+    w.write("a/f.csv", "y\n1\n");
+    w.write("a/g.csv", "y\n2\n");
+    w.once().code(1);
+    w.config(&text.replace("x = \"x\"", "x = \"y\""));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::rename(w.path("relay/errors/r/f.csv"), w.path("a/f.csv")).unwrap();
+    fs::remove_file(w.path("relay/errors/r/g.csv")).unwrap();
+    for _ in 0..2 {
+        w.once().ok();
+    }
+    assert_eq!((w.states(), w.names("b")), (vec!["resubmitted".into(), "removed".into(), "delivered".into()], vec!["f.csv".to_owned()]));
+    // Only what was relayed is relayed once more.
+    w.write("a/f.csv", "y\nother\n");
+    w.run(&["replay", "3"]).code(2).says("is another one now");
+}
+
+#[test]
+fn a_home_that_was_moved_keeps_its_failed_and_its_archived_files() {
+    let w = mapped();
+    w.write("a/f.csv", "x\n1\n");
+    w.once().ok();
+    w.write("a/g.csv", "y\n1\n");
+    w.once().code(1);
+    fs::rename(w.path("relay"), w.path("elsewhere")).unwrap();
+    w.config(&format!("home = \"elsewhere\"\n{}", w.read("passerelle.toml")));
+    w.once().ok();
+    assert_eq!(w.states(), ["delivered", "failed"]);
+    fs::remove_file(w.path("b/f.csv")).unwrap();
+    w.run(&["replay", "1"]).ok();
+    w.run(&["retry", "2"]).ok();
+    w.once().code(1);
+    assert_eq!((w.states(), w.names("b")), (vec!["delivered".into(), "failed".into(), "delivered".into()], vec!["f.csv".to_owned()]));
+    assert!(w.path("elsewhere/errors/r/g.csv").exists());
+}
+
+#[test]
+fn files_that_are_too_small_or_do_not_match_their_digest_are_counted() {
+    let w = World::local("");
+    w.config(&w.read("passerelle.toml").replace("settle", "min_size = \"5B\"\nchecksum_file = \"{name}.md5\"\nsettle"));
+    for name in ["small", "wrong!"] {
+        w.write(&format!("a/{name}"), &name[..name.len().min(6)].repeat(if name == "small" { 0 } else { 1 }));
+        w.write(&format!("a/{name}.md5"), "d41d8cd98f00b204e9800998ecf8427f");
+    }
+    w.once().code(3).says("1 waiting");
+    let route = &w.json(&["status", "--json"])["routes"][0];
+    assert_eq!((&route["passed_over"], &route["waiting"]), (&1.into(), &1.into()), "{route}");
+    assert!(route["reason"].as_str().unwrap().contains("its digest is"), "{route}");
+}

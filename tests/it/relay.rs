@@ -635,3 +635,15 @@ fn a_file_is_named_as_a_named_it_also_where_it_is_named_like_rejects() {
     w.once().ok();
     assert_eq!(w.read("b/z.csv.rejects.csv"), "f\nz.csv.rejects.csv\n");
 }
+
+#[test]
+fn what_a_command_has_started_ends_with_it() {
+    let w = World::local("after = [\"sh\", \"-c\", \"sleep 7171 & echo $! > child; wait\"]\n");
+    w.write("a/x", "1");
+    let mut relay = w.start();
+    w.until("it is started", || std::fs::read_to_string(w.path("child")).unwrap_or_default().trim().parse::<u32>().is_ok());
+    relay.signal("TERM");
+    relay.wait().unwrap();
+    let child = w.read("child").trim().to_owned();
+    w.until("it is ended", || fs::read_to_string(format!("/proc/{child}/stat")).map_or(true, |stat| stat.contains(") Z ")));
+}

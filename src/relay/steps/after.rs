@@ -85,7 +85,7 @@ pub(super) fn remove_temporaries(w: &World, route: &Route, job: &Job) {
     };
     let left = |d: &&Delivery| matches!(d.progress, Progress::Waiting | Progress::Uploaded | Progress::GivenUp);
     for delivery in job.deliveries.iter().filter(left).chain(&unrecorded) {
-        if let Ok(t) = target(w, route, delivery)
+        if let Ok(t) = target(w, route, job, delivery)
             && !t.pool.direct()
             // Nobody is called for a file that never came to be whole there.
             && (delivery.progress != Progress::Waiting || t.d.endpoint.is_none())

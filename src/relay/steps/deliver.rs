@@ -10,7 +10,7 @@ use super::super::World;
 use super::super::publish::{Evidence, Final, Memory, Verdict, resolve};
 use super::after::{announce, marker};
 use super::direct::{announced, send_direct, stands, unconfirmed};
-use super::place::{Since, place_of, since_tried};
+use super::place::{Since, destination, place_of, since_tried};
 use super::records::send_records;
 use super::seal::{hash_of, written_since};
 use super::upload::{hash_at, looks};
@@ -37,9 +37,8 @@ pub(super) struct Target<'t> {
     pub(super) final_path: PathBuf,
 }
 
-pub(super) fn target<'t>(w: &'t World, route: &'t Route, delivery: &Delivery) -> Result<Target<'t>> {
-    let lost = || Error::endpoint(format!("the route {} has no such destination any more", route.name)).hint("put the destination back, and the job goes on");
-    let d = route.destinations.get(delivery.destination).filter(|d| d.endpoint_name() == delivery.endpoint).ok_or_else(lost)?;
+pub(super) fn target<'t>(w: &'t World, route: &'t Route, job: &Job, delivery: &Delivery) -> Result<Target<'t>> {
+    let d = destination(route, job, delivery)?;
     // Joining an empty path would add a slash, which HTTP takes for another name.
     let folder = if delivery.folder.0.is_empty() { PathBuf::from(&d.path) } else { Path::new(&d.path).join(delivery.folder.path()) };
     let temp_folder = d.temp_path.as_ref().map_or_else(|| folder.clone(), PathBuf::from);
@@ -112,7 +111,8 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     if numbers.len() != run.len() {
         return Err(Error::relay("a job without that destination was to be published"));
     }
-    let d = &route.destinations[destination];
+    let lost = || Error::endpoint(format!("the route {} has no destination {} any more", route.name, destination + 1)).hint("put it back, and the job goes on");
+    let d = route.destinations.get(destination).ok_or_else(lost)?;
     for (i, job) in run.iter().enumerate() {
         if let Some(e) = written_since(w, job)? {
             // Those before it go on; those behind it wait for what becomes of it.
@@ -144,7 +144,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         tracing::warn!(job = run[i].id, "the temporary file is not whole at the destination any more: it is sent again");
         // The first time at once; whoever takes away one after the other is waited for.
         if run[i].deliveries[numbers[i]].attempts > 0 {
-            stopped = Some((i, meddled(w, &route, &run[i].deliveries[numbers[i]])?));
+            stopped = Some((i, meddled(w, &route, &run[i], &run[i].deliveries[numbers[i]])?));
         }
         w.record_one(&mut run[i], Event::NotPublished { delivery: numbers[i], again: true, unknown: false })?;
     }
@@ -155,7 +155,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
     let policy = d.if_exists;
     let intents = run.iter_mut().zip(&numbers).zip(&names);
     let intents = intents.map(|((job, delivery), name)| {
-        let place = target(w, &route, &job.deliveries[*delivery]).and_then(|t| place_of(&t)).ok();
+        let place = target(w, &route, job, &job.deliveries[*delivery]).and_then(|t| place_of(&t)).ok();
         (job, Event::Publishing { delivery: *delivery, policy, name: name.clone(), place })
     });
     w.record_after(ahead, intents.collect())?;
@@ -169,7 +169,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         synced = session.syncs();
         let mut targets = Vec::with_capacity(names.len());
         for (job, delivery) in run.iter().zip(&numbers).take(names.len()) {
-            targets.push(target(w, &route, &job.deliveries[*delivery])?);
+            targets.push(target(w, &route, job, &job.deliveries[*delivery])?);
         }
         let pairs: Vec<(PathBuf, PathBuf)> = targets.iter().map(|t| (t.temp.clone(), t.final_path.clone())).collect();
         renamed = session.rename_all(&pairs, how);
@@ -214,7 +214,7 @@ pub(super) fn publish_after(w: &World, mut ahead: Vec<Fact>, run: &mut [Job], (d
         let delivery = &run[i].deliveries[numbers[i]];
         // What a server did and then answered with an error is found by its evidence. That a name is taken is a clear answer.
         let clear = e.kind() == Kind::Exists || points::planted("lost-is-failed");
-        let done = || w.with_session(d, |session| may_be_done(w, session, &target(w, &route, delivery)?, &run[i], numbers[i], again));
+        let done = || w.with_session(d, |session| may_be_done(w, session, &target(w, &route, &run[i], delivery)?, &run[i], numbers[i], again));
         if !clear && done().unwrap_or_else(|e| e.kind() == Kind::Lost) {
             if let Some(unresolved) = resolve_delivery(w, &mut run[i], numbers[i])? {
                 failed.push((i, unresolved));
@@ -257,8 +257,8 @@ fn may_be_done(w: &World, session: &mut dyn Session, t: &Target<'_>, job: &Job, 
 }
 
 /// A temporary file that was sent a second time is gone or changed again.
-fn meddled(w: &World, route: &Route, delivery: &Delivery) -> Result<Error> {
-    let t = target(w, route, delivery)?;
+fn meddled(w: &World, route: &Route, job: &Job, delivery: &Delivery) -> Result<Error> {
+    let t = target(w, route, job, delivery)?;
     let message = format!("the temporary file {} was removed or changed again after it was verified", shown(&t.temp));
     Ok(Error::endpoint(message)
         .at("publish")
@@ -290,7 +290,7 @@ struct Looked {
 fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[Job], &[usize]), looked: &mut Looked) -> Result<()> {
     let mut targets = Vec::with_capacity(run.len());
     for (job, delivery) in run.iter().zip(numbers) {
-        targets.push(target(w, route, &job.deliveries[*delivery])?);
+        targets.push(target(w, route, job, &job.deliveries[*delivery])?);
     }
     let asks = targets.first().is_some_and(|t| t.d.if_exists != IfExists::Replace);
     let finals: Vec<PathBuf> = targets.iter().map(|t| t.final_path.clone()).collect();
@@ -301,7 +301,7 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[
         // All parts of a file that was split, or none.
         let others = job.deliveries.iter().skip(numbers[i] + 1).filter(|d| d.destination == delivery.destination && delivery.part == 0);
         for other in others {
-            let t = target(w, route, other)?;
+            let t = target(w, route, job, other)?;
             if let Err(e) = free_name(session, &t, &other.name)? {
                 looked.stopped = Some((i, e));
                 return Ok(());
@@ -331,7 +331,7 @@ fn look(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[
 fn look_again(w: &World, route: &Route, session: &mut dyn Session, (run, numbers): (&[Job], &[usize]), looked: &mut Looked) -> Result<()> {
     let mut targets = Vec::with_capacity(looked.names.len());
     for (job, delivery) in run.iter().zip(numbers).take(looked.names.len()) {
-        targets.push(target(w, route, &job.deliveries[*delivery])?);
+        targets.push(target(w, route, job, &job.deliveries[*delivery])?);
     }
     // A server that does not sync may have lost what was verified.
     let loses = !session.syncs();
@@ -408,7 +408,7 @@ fn other_name(session: &mut dyn Session, t: &Target<'_>, name: &Name) -> Result<
 /// Finds out what became of a rename whose answer is unknown.
 pub fn resolve_delivery(w: &World, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
     let route = w.route_of(job)?.clone();
-    let t = target(w, &route, &job.deliveries[delivery])?;
+    let t = target(w, &route, job, &job.deliveries[delivery])?;
     if let Some(batch) = job.deliveries[delivery].by_record {
         return send_records(w, &route, job, delivery, batch);
     }

@@ -16,7 +16,7 @@ use crate::job::{Event, Job, Progress};
 
 /// Sends a file straight to its final name (HTTP). The fact that it was tried is recorded before.
 pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usize) -> Result<Option<Error>> {
-    let t = target(w, route, &job.deliveries[delivery])?;
+    let t = target(w, route, job, &job.deliveries[delivery])?;
     if let Some(batch) = job.deliveries[delivery].by_record {
         return send_records(w, route, job, delivery, batch);
     }
@@ -40,7 +40,7 @@ pub(super) fn send_direct(w: &World, route: &Route, job: &mut Job, delivery: usi
         }
         w.record_one(job, Event::Publishing { delivery, policy, name, place: None })?;
     }
-    let t = target(w, route, &job.deliveries[delivery])?;
+    let t = target(w, route, job, &job.deliveries[delivery])?;
     let (mut file, size, made_path) = payload(w, job, delivery)?;
     let how = Direct {
         idempotency_key: job.deliveries[delivery].id.clone(),

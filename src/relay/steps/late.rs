@@ -28,7 +28,7 @@ pub fn late_check(w: &World, job: &mut Job) -> Result<Option<Duration>> {
 fn restore(w: &World, job: &mut Job) -> Result<()> {
     let route = w.route_of(job)?.clone();
     for delivery in (0..job.deliveries.len()).filter(|d| job.deliveries[*d].doubtful).collect::<Vec<_>>() {
-        let t = target(w, &route, &job.deliveries[delivery])?;
+        let t = target(w, &route, job, &job.deliveries[delivery])?;
         let lost = w.with_session(t.d, |session| {
             if session.stat(&t.temp)?.is_none() || session.stat(&t.final_path)?.is_some() {
                 return Ok(false);
@@ -82,7 +82,7 @@ pub fn taken_pause(w: &World, job: &Job) -> Option<Duration> {
 fn taken(w: &World, job: &mut Job) -> Result<()> {
     let route = w.route_of(job)?.clone();
     for (delivery, limit) in expected(w, job) {
-        let t = target(w, &route, &job.deliveries[delivery])?;
+        let t = target(w, &route, job, &job.deliveries[delivery])?;
         if there(w, &t)? {
             // A name that a later file replaced says nothing of this one.
             let replaced = t.d.if_exists == IfExists::Replace && w.journal.reader()?.later_publisher(job)?.is_some();

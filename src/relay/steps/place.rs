@@ -1,13 +1,14 @@
-//! Whether a destination's folder is still the one in which a publish was tried: what is not there tells something only in
-//! that one. A share that is not mounted leaves an empty folder of the same name.
+//! Whether a destination, and its folder, are still those that a delivery was for: what is not there tells something only in
+//! the folder in which a publish was tried. A share that is not mounted leaves an empty folder of the same name.
 
 use std::path::Path;
 
 use super::deliver::Target;
+use crate::config::{DestinationConfig, Route};
 use crate::durable;
 use crate::endpoints::missing_folder;
 use crate::error::{Error, Kind, Result, shown};
-use crate::job::{Delivery, Found, Name, Place};
+use crate::job::{Delivery, Found, Job, Name, Place};
 
 /// What became of the folder since.
 pub(super) enum Since {
@@ -50,4 +51,24 @@ pub(super) fn since_tried(t: &Target<'_>, delivery: &Delivery) -> Result<Since> 
         return Err(Error::endpoint(message).kind_of(Kind::NotFound).hint("mount it: the file goes on by itself, and what became of it shows there"));
     }
     Ok(Since::Remade)
+}
+
+/// The destination of a delivery. One of several is known by its path too: put in another order, or with one of them taken
+/// out, the destinations of a route would get each other's files.
+pub fn destination<'t>(route: &'t Route, job: &Job, delivery: &Delivery) -> Result<&'t DestinationConfig> {
+    let found = route.destinations.get(delivery.destination).filter(|d| d.endpoint_name() == delivery.endpoint);
+    let is = |to: &Option<String>, d: &DestinationConfig| d.endpoint_name() == delivery.endpoint && to.as_ref() == Some(&d.path);
+    let others = |d: &DestinationConfig| {
+        let elsewhere = route.destinations.iter().any(|other| is(&delivery.to, other));
+        let anothers = job.deliveries.iter().any(|x| x.destination != delivery.destination && x.endpoint == delivery.endpoint && is(&x.to, d));
+        delivery.to.is_some() && !is(&delivery.to, d) && (elsewhere || anothers)
+    };
+    found.filter(|d| !others(d)).ok_or_else(|| {
+        let name = delivery
+            .to
+            .as_ref()
+            .map_or_else(|| (delivery.destination + 1).to_string(), |to| format!("{} ({})", delivery.destination + 1, shown(Path::new(to))));
+        Error::endpoint(format!("the route {} has no destination {name} any more, or has its destinations in another order", route.name))
+            .hint("put the destinations back as they were, and the job goes on")
+    })
 }

@@ -341,9 +341,13 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
     for (destination, d) in route.destinations.iter().enumerate() {
         for part in 0..parts {
             let name = output_name(route, job, part + 1, kind)?;
-            let mine = || job.deliveries.iter().filter(|x| x.destination == destination && x.part == part);
+            let there = |x: &&Delivery| match &x.to {
+                Some(to) => x.endpoint == d.endpoint_name() && *to == d.path,
+                None => x.destination == destination,
+            };
+            let mine = || job.deliveries.iter().filter(there).filter(|x| x.part == part);
             if let Some(done) = mine().find(|x| matches!(x.progress, Progress::Published | Progress::Publishing)) {
-                out.push(done.clone());
+                out.push(Delivery { destination, ..done.clone() });
                 continue;
             }
             let id = match mine().next() {
@@ -356,6 +360,7 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
             out.push(Delivery {
                 destination,
                 endpoint: d.endpoint_name().to_owned(),
+                to: Some(d.path.clone()),
                 folder: Name(job.file.folder().to_vec()),
                 name: Name(name),
                 temp: Name(temp),

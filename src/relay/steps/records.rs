@@ -30,7 +30,7 @@ const REFUSALS_MAX: u64 = 100_000;
 
 /// Sends what was not sent yet. Gives what is in the way for now.
 pub(super) fn send_records(w: &World, route: &Route, job: &mut Job, delivery: usize, batch: Batch) -> Result<Option<Error>> {
-    let t = target(w, route, &job.deliveries[delivery])?;
+    let t = target(w, route, job, &job.deliveries[delivery])?;
     let path = log_path(w, job, delivery);
     let lost = !path.exists() && job.deliveries[delivery].tried_at.is_some() && !t.pool.repeatable();
     if lost && job.deliveries[delivery].confirmed {

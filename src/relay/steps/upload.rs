@@ -27,13 +27,13 @@ pub fn upload(w: &World, job: &mut Job, delivery: usize, connections: usize) -> 
 /// Whether a delivery's destination takes a file under its final name alone.
 pub(super) fn is_direct(w: &World, job: &Job, delivery: usize) -> Result<bool> {
     let route = w.route_of(job)?.clone();
-    Ok(target(w, &route, &job.deliveries[delivery])?.pool.direct())
+    Ok(target(w, &route, job, &job.deliveries[delivery])?.pool.direct())
 }
 
 /// Sends and verifies, and records nothing. Gives the hash of an original that had none yet.
 pub(super) fn send(w: &World, job: &Job, delivery: usize, connections: usize) -> Result<Option<String>> {
     let route = w.route_of(job)?.clone();
-    let t = target(w, &route, &job.deliveries[delivery])?;
+    let t = target(w, &route, job, &job.deliveries[delivery])?;
     let (mut file, size, _) = payload(w, job, delivery)?;
     let made = made_for(job, delivery)?;
     if is_large(size) {
@@ -161,7 +161,7 @@ pub(super) fn send_run(w: &World, jobs: &[&Job]) -> Result<Vec<Result<()>>> {
     let mut targets = Vec::with_capacity(jobs.len());
     let (mut files, mut sizes) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
     for job in jobs {
-        targets.push(target(w, &route, &job.deliveries[0])?);
+        targets.push(target(w, &route, job, &job.deliveries[0])?);
         let (file, size, _) = payload(w, job, 0)?;
         files.push(file);
         sizes.push(size);
