@@ -181,6 +181,11 @@ impl Reading {
         if pattern == SERIAL {
             return self.serial(text).and_then(|n| from_serial(n, Type::Date));
         }
+        if pattern == SECONDS
+            && let Value::DateTime(at, _) = self.datetime(text, Some(pattern))?
+        {
+            return Ok(Value::Date(at.date()));
+        }
         if let Some(t) = fast::date_time(pattern, text)
             && t.time() == jiff::civil::Time::midnight()
         {
@@ -207,6 +212,9 @@ impl Reading {
         };
         if pattern == SERIAL {
             return self.serial(text).and_then(|n| from_serial(n, Type::DateTime));
+        }
+        if pattern == SECONDS {
+            return self.serial(text).ok().and_then(from_seconds).ok_or_else(fail);
         }
         if let Some(t) = fast::date_time(pattern, text) {
             return Ok(Value::DateTime(t, None));
@@ -282,6 +290,8 @@ pub fn from_serial(n: Decimal, kind: Type) -> Result<Value<'static>, String> {
 
 /// The pattern that stands for a spreadsheet's number of days.
 pub const SERIAL: &str = "excel";
+/// The pattern of the seconds since 1970, in UTC, as programs count them.
+pub const SECONDS: &str = "%s";
 
 fn iso_datetime(text: &str) -> Option<Value<'static>> {
     for pattern in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"] {
@@ -381,15 +391,26 @@ fn offset_text(offset: jiff::tz::Offset) -> String {
     format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
+fn from_seconds(seconds: Decimal) -> Option<Value<'static>> {
+    let whole = seconds.floor();
+    let nanos = i32::try_from(((seconds - whole) * Decimal::from(1_000_000_000)).trunc()).ok()?;
+    let at = jiff::Timestamp::new(i64::try_from(whole).ok()?, nanos).ok()?;
+    Some(Value::DateTime(jiff::tz::Offset::UTC.to_datetime(at), Some(jiff::tz::Offset::UTC)))
+}
+
 /// `parts` by a pattern that was checked when the configuration was read.
-pub fn formatted(pattern: &str, parts: BrokenDownTime) -> String {
+pub fn formatted(pattern: &str, mut parts: BrokenDownTime) -> String {
+    if pattern == SECONDS {
+        parts.set_offset(Some(parts.offset().unwrap_or(jiff::tz::Offset::UTC)));
+        return parts.to_timestamp().map(|at| at.as_second().to_string()).unwrap_or_default();
+    }
     // A zone that the value does not have leaves the rest as it is.
     parts.to_string(pattern).or_else(|_| parts.to_string(pattern.replace("%:z", "").replace("%z", "").trim_end())).unwrap_or_default()
 }
 
 /// Why `pattern` is no pattern for dates, if so.
 pub fn pattern_mistake(pattern: &str) -> Option<String> {
-    if pattern == SERIAL {
+    if matches!(pattern, SERIAL | SECONDS) {
         return None;
     }
     let offset = pattern.contains("%z") || pattern.contains("%:z");
@@ -407,7 +428,7 @@ pub fn pattern_mistake(pattern: &str) -> Option<String> {
 pub fn reads_a_day(pattern: &str) -> bool {
     let day = jiff::civil::date(2025, 12, 31);
     let text = formatted(pattern, with_offset(day.at(23, 59, 58, 0), Some(jiff::tz::Offset::UTC)));
-    pattern == SERIAL || BrokenDownTime::parse(pattern, &text).ok().and_then(|parts| parts.to_date().ok()) == Some(day)
+    matches!(pattern, SERIAL | SECONDS) || BrokenDownTime::parse(pattern, &text).ok().and_then(|parts| parts.to_date().ok()) == Some(day)
 }
 
 /// Text as it is quoted in messages: cut when long, control characters escaped.

@@ -118,7 +118,11 @@ impl RecordReader for Cells {
 
     fn read(&mut self, record: &mut Record) -> Result<Next> {
         record.clear();
-        let next = self.inner.read(&mut self.row)?;
+        let mut next = self.inner.read(&mut self.row)?;
+        // A row that was cleared in the spreadsheet is one no more.
+        while next == Next::Record && self.row.fields().all(str::is_empty) {
+            next = self.inner.read(&mut self.row)?;
+        }
         (record.line, record.number) = (self.row.line, self.row.number);
         self.row.fields().skip(OWN.len()).for_each(|cell| record.push(bare(cell)));
         let lost = self.row.fields().skip(OWN.len()).find_map(undecoded);

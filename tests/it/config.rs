@@ -324,3 +324,9 @@ fn what_an_address_would_drop_is_a_mistake() {
     }
     World::new("[endpoints.b]\nurl = \"https://h/in?key=1\"\n").run(&["config", "check"]).ok();
 }
+
+#[test]
+fn a_name_that_is_the_relays_own_is_none_of_let() {
+    let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.let]\nitem = \"'a'\"\n");
+    w.run(&["config", "check"]).code(2).says("`item` is the relay's own name");
+}

@@ -19,6 +19,8 @@ fn rejects_that_were_corrected_come_back_alone_under_a_name_of_their_own() {
     let corrected = rejects.trim_start_matches('\u{feff}').replace("douze", "12,00").replace(";x", ";0,50").replace("B;", "Bé;");
     let quoted: String =
         corrected.lines().map(|l| l.split(';').map(|c| format!("\"{}\"", c.trim_matches('"'))).collect::<Vec<_>>().join(";") + "\r\n").collect();
+    // A row that was cleared stays behind as one of empty cells.
+    let quoted = quoted + ";;;;\r\n";
     let bytes: Vec<u8> = quoted.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
     w.write("a/clients.csv.rejects.csv", bytes);
     w.once().ok();

@@ -653,3 +653,14 @@ fn days_of_a_spreadsheet_are_read_whatever_decimal_sign_b_has() {
     w.write("in.json", "[{\"s\":45688.75,\"n\":1}]");
     assert_eq!(w.run(&["transform", "r", "in.json"]).ok().stdout, "s;b\n2025-01-31T18:00:00;true\n");
 }
+
+#[test]
+fn seconds_since_1970_are_times_and_times_such_seconds() {
+    let w = World::local(
+        "[routes.r.input]\nformat = \"json\"\n[routes.r.map]\nt = \"t | datetime('%s')\"\nd = \"t | date('%s')\"\nms = \"(m / 1000) | datetime('%s')\"\nback = \"t | datetime('%s') | strftime('%s')\"\n[routes.r.output]\nformat = \"csv\"\n",
+    );
+    w.write("in.json", "[{\"t\":\"1735689600\",\"m\":1735689600250},{\"t\":\"x\",\"m\":1}]");
+    let out = w.run(&["transform", "r", "in.json"]).ok();
+    assert_eq!(out.stdout, "t,d,ms,back\n2025-01-01T00:00:00+00:00,2025-01-01,2025-01-01T00:00:00.25+00:00,1735689600\n");
+    assert!(out.stderr.contains("is not a date and time of the form %s"), "{}", out.stderr);
+}

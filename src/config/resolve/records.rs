@@ -341,6 +341,9 @@ impl Builder<'_> {
                 false => c,
             });
         }
+        for (name, entry) in o.map("let").iter().filter(|(name, _)| crate::transform::expr::RESERVED.contains(&name.as_str())) {
+            self.mistake(entry.key_span.clone(), format!("`{name}` is the relay's own name: an expression would never see this one"), "choose another", None);
+        }
         for (place, m) in crate::transform::check(mapping, columns.as_ref()) {
             let entry = match &place {
                 Place::Let(n) => find(o.map("let"), n),
