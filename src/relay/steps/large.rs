@@ -14,7 +14,7 @@ use super::super::World;
 use super::deliver::Target;
 use super::upload::{Progressing, cut, ensure_folders};
 use crate::endpoints::{Followed, Resumes, Session};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Blame, Error, Kind, Result};
 use crate::job::Job;
 use crate::points;
 
@@ -70,11 +70,13 @@ pub(super) fn write(w: &World, t: &Target<'_>, large: Large<'_>) -> Result<()> {
         first => first?,
     };
     let proven = match there {
-        Some(n) if (range_bytes()..=size).contains(&n) => proven(w, t, large.file)?,
-        _ => 0,
+        // Less than what is worth it is sent anew.
+        Some(n) if (range_bytes()..=size).contains(&n) => Some(proven(w, t, large.file)?).filter(|n| *n >= range_bytes()),
+        _ => None,
     };
-    let rest = size - proven;
-    if proven >= range_bytes() {
+    let from = proven.unwrap_or(0);
+    let rest = size - from;
+    if let Some(proven) = proven {
         tracing::info!(job = large.job.id, "{proven} of {size} bytes are at the destination already: the rest is sent");
     } else {
         if !ranges || rest < 2 * range_bytes() {
@@ -82,14 +84,11 @@ pub(super) fn write(w: &World, t: &Target<'_>, large: Large<'_>) -> Result<()> {
         }
         w.with_session(t.d, |session| session.write(&t.temp, &mut std::io::empty(), 0, t.d.mode))?;
     }
-    let sent = if ranges && rest >= 2 * range_bytes() {
-        in_ranges(w, t, large, proven)
-    } else {
-        w.with_session(t.d, |session| range(w, t, large, session, proven..size))
-    };
+    let sent =
+        if ranges && rest >= 2 * range_bytes() { in_ranges(w, t, large, from) } else { w.with_session(t.d, |session| range(w, t, large, session, from..size)) };
     match sent {
         // Not every server takes what it said it would.
-        Err(e) if matches!(e.kind(), Kind::Unsupported | Kind::Denied | Kind::NotFound | Kind::Other) => {
+        Err(e) if e.blame() == Blame::Endpoint && matches!(e.kind(), Kind::Unsupported | Kind::Denied | Kind::NotFound | Kind::Other) => {
             tracing::info!(job = large.job.id, "the destination does not take a part of a file by itself ({}): all of it is sent", e.message());
             w.with_session(t.d, |session| whole(w, t, large, session))
         }
