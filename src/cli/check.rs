@@ -39,9 +39,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8> {
 }
 
 fn print(report: &Report, url: &str) {
-    let tried = report.steps.iter().any(|s| matches!(s.step.as_str(), "list" | "read" | "write"));
+    let tried = |steps: &[&str]| report.steps.iter().any(|s| steps.contains(&s.step.as_str()));
     let word = match report.ok {
-        true if tried => "everything works",
+        true if tried(&["read", "write", "rename", "move", "delete"]) => "everything works",
+        // Nothing says what else it is for.
+        true if tried(&["list"]) => "it can be reached, and lists its folder",
         true => "it can be reached",
         false => "it stops here",
     };
