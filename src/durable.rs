@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use crate::error::{Blame, Error, Kind, Result};
 use crate::points;
 use crate::stop::Stop;
-pub use packed::{is_packed_from, pack_new, unpack_new};
+pub use packed::{decoder, is_packed_from, pack_new, unpack_new};
 use place::Place;
 
 /// How much is copied between two looks at the wish to stop.

@@ -34,7 +34,8 @@ fn pack(from: &Path, to: &Path, mode: u32, stop: &Stop) -> Result<()> {
     target.sync()
 }
 
-fn decoder(path: &Path) -> Result<zstd::Decoder<'static, io::BufReader<File>>> {
+/// Reads what a compressed file holds.
+pub fn decoder(path: &Path) -> Result<zstd::Decoder<'static, io::BufReader<File>>> {
     zstd::Decoder::new(open_file(path)?).map_err(endpoint("read", path))
 }
 

@@ -15,9 +15,9 @@ use super::steps;
 use crate::config::Route;
 use crate::durable;
 use crate::error::{Error, Result};
-use crate::job::{Event, Job, Name, numbered, parse_numbered};
+use crate::job::{Event, Job, Name, Seal, numbered, parse_numbered};
 use crate::journal::NewJob;
-use crate::watch::CLAIMED;
+use crate::watch::{CLAIMED, digest_of};
 
 /// A job that was at rest, and the facts that say so.
 struct Found {
@@ -100,12 +100,23 @@ fn archived(route: &Route, folder: &Path, below: &Path, dates: u32, found: &mut 
         if steps::is_companion(route, name) {
             continue;
         }
-        let name = steps::uncompressed_name(name);
+        let (packed, name) = (name, steps::uncompressed_name(name));
+        let packed = packed.len() > name.len();
         let file = below.join(Name(name.to_vec()).path());
         // When it got its name there.
         let at = Timestamp::new(meta.ctime(), 0).unwrap_or(Timestamp::UNIX_EPOCH);
-        found.push(Found { new: job(route, id, &file, &meta), at, events: vec![Event::Archived { path: Name::of(&entry.path()) }] });
+        let seal = if route.source.skip_duplicates { sealed(&entry.path(), packed, &meta) } else { None };
+        let events = seal.map(Event::Sealed).into_iter().chain([Event::Archived { path: Name::of(&entry.path()) }]).collect();
+        found.push(Found { new: job(route, id, &file, &meta), at, events });
     }
+}
+
+/// What an archived file is known again by when A leaves it once more; none: it can't be read, and is not known.
+fn sealed(path: &Path, packed: bool, meta: &std::fs::Metadata) -> Option<Seal> {
+    let digest =
+        if packed { digest_of::<sha2::Sha256>(&mut durable::decoder(path).ok()?) } else { digest_of::<sha2::Sha256>(&mut durable::open_file(path).ok()?) };
+    let modified = meta.modified().ok().and_then(|at| Timestamp::try_from(at).ok()).unwrap_or_default();
+    Some(Seal { size: meta.len(), hash: digest.ok()?, modified, partial: false, folder: None })
 }
 
 /// Files that are left in place and were tried: they are not taken again.

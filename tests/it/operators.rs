@@ -640,3 +640,23 @@ fn files_that_are_too_small_or_do_not_match_their_digest_are_counted() {
     assert_eq!((&route["passed_over"], &route["waiting"]), (&1.into(), &1.into()), "{route}");
     assert!(route["reason"].as_str().unwrap().contains("its digest is"), "{route}");
 }
+
+#[test]
+fn a_duplicate_is_known_as_one_after_the_journal_was_lost() {
+    for compress in ["none", "zstd"] {
+        let w =
+            World::new(&format!("[archive]\ncompress = \"{compress}\"\n{}", World::route("r", "a", "b").replace("settle", "duplicates = \"skip\"\nsettle")));
+        w.write("a/x.csv", "1");
+        w.once().ok();
+        fs::remove_file(w.path("b/x.csv")).unwrap();
+        for file in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+            let _ = fs::remove_file(w.path("relay").join(file));
+        }
+        w.write("a/x.csv", "1");
+        w.once().ok();
+        assert_eq!((w.names("b"), w.states()), (vec![], vec!["delivered".to_owned(), "duplicate".into()]), "{compress}");
+        w.write("a/x.csv", "2");
+        w.once().ok();
+        assert_eq!(w.names("b"), ["x.csv"]);
+    }
+}
