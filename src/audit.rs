@@ -371,7 +371,10 @@ pub fn audit(sample_a: &Sample, sample_b: Option<&Sample>, route: &str, room: &R
     let search = Search::new(&a, &b, (loose, loose_b), pairs.as_ref());
     let mut mapping = search.run(sample_a, &spec, room)?;
     draft::name_tables(&mut mapping, &b, route);
-    let condition = pairs.as_ref().and_then(|p| condition(&a, p));
+    // Where B has one record for several of A's, and values that none of them has, it sums up: nothing was left out.
+    let unproved = |m: &mapping::Match| m.confidence < 0.5 && b.columns[m.target].filled > 0;
+    let sums_up = |p: &Pairs| p.fan.1 > 1.2 && mapping.iter().any(unproved);
+    let condition = pairs.as_ref().filter(|p| !sums_up(p)).and_then(|p| condition(&a, p));
     let order = pairs.as_ref().map_or_else(Vec::new, |p| order(&b, p));
     let mut grade = Grade::of(&a, &b, &mapping, pairs.as_ref(), condition.as_ref());
     if let Some(hint) = pairs.as_ref().filter(|_| condition.is_none()).and_then(|p| perhaps(&a, p)) {

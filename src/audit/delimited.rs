@@ -148,6 +148,11 @@ fn worth(signs: Signs, text: &str) -> f64 {
             0.8
         }
         Some(q) => {
+            // A doubled quote at the end of a quoted cell: as data, nobody writes three.
+            let d = signs.delimiter;
+            if [format!("{q}{q}{q}{d}"), format!("{q}{q}{q}\n"), format!("{q}{q}{q}\r"), format!("{d}{q}{q}{q}")].iter().any(|t| text.contains(t.as_str())) {
+                return delimiter * 1.5;
+            }
             let around = [format!("{}{q}", signs.delimiter), format!("{q}{}", signs.delimiter)];
             if around.iter().any(|a| text.contains(a.as_str())) || text.starts_with(q) { 1.05 } else { 1.0 }
         }

@@ -157,6 +157,8 @@ const QUOTES_ARE_DATA: &str = "quotes are part of the values, and not around the
 
 /// A text as TOML writes it.
 pub fn quoted(text: &str) -> String {
+    // What a sample holds names no variable and no file of this host.
+    let text = &text.replace("${env:", "$${env:").replace("${file:", "$${file:");
     if text.chars().any(is_hidden) { basic(text) } else { toml::Value::String(text.to_owned()).to_string() }
 }
 

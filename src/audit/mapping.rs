@@ -310,12 +310,23 @@ impl<'s> Search<'s> {
         }
         // Of what each gives for each pair, the hash is enough; 0: it rejects the record.
         let mut given = vec![vec![0u64; self.pairs.len()]; expressions.len()];
+        // Where B's numbers are numbers and no texts (JSON), 5.00 is 5.
+        let is_number = |target: usize| self.b.columns[target].typed && self.b.columns[target].kind.is_number();
+        let mut worth = if (0..self.b.columns.len()).any(is_number) { given.clone() } else { Vec::new() };
         if !expressions.is_empty() {
-            self.results(&expressions, sample, spec, room, &mut |at, pair, text| given[at][pair] = text.map_or(0, |t| self.hash(t)))?;
+            self.results(&expressions, sample, spec, room, &mut |at, pair, text| {
+                given[at][pair] = text.map_or(0, |t| self.hash(t));
+                if let Some(worth) = worth.get_mut(at) {
+                    worth[pair] = text.map_or(0, |t| self.hash(&by_worth(t)));
+                }
+            })?;
         }
         let mut out = Vec::new();
         for (target, list) in candidates.into_iter().enumerate() {
-            let wanted: Vec<u64> = (0..self.pairs.len()).map(|p| self.hash(self.wanted(target, p))).collect();
+            let (given, wanted): (_, Vec<u64>) = match is_number(target) {
+                true => (&worth, (0..self.pairs.len()).map(|p| self.hash(&by_worth(self.wanted(target, p)))).collect()),
+                false => (&given, (0..self.pairs.len()).map(|p| self.hash(self.wanted(target, p))).collect()),
+            };
             let mut tried: Vec<Tried> = list
                 .into_iter()
                 .filter_map(|candidate| {
@@ -413,4 +424,9 @@ impl<'s> Search<'s> {
             }),
         }
     }
+}
+
+/// A number without what its digits need not say.
+fn by_worth(text: &str) -> String {
+    text.parse::<rust_decimal::Decimal>().map_or_else(|_| text.to_owned(), |n| n.normalize().to_string())
 }

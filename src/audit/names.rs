@@ -337,11 +337,11 @@ pub fn is_code(name: &str) -> bool {
 /// Whether its values are nobody's business: they are not shown.
 pub fn is_secret(name: &str) -> bool {
     const SECRETS: &[&str] =
-        &["password", "passwort", "motdepasse", "kennwort", "contrasena", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey"];
+        &["password", "passwort", "motdepasse", "kennwort", "contrasena", "passphrase", "secret", "token", "apikey", "cleapi", "accesskey", "privatekey"];
     let words = words(name);
     // Words that say little elsewhere say it here: `mot de passe`.
     let full = meaning(name).full.replace('ñ', "n");
-    words.iter().any(|w| matches!(w.as_str(), "pin" | "pwd" | "mdp" | "passwd" | "geheim" | "credential" | "credentials"))
+    words.iter().any(|w| matches!(w.as_str(), "pin" | "pwd" | "mdp" | "pass" | "passwd" | "geheim" | "api" | "credential" | "credentials" | "authorization"))
         || SECRETS.iter().any(|s| full.contains(s))
 }
 

@@ -461,7 +461,8 @@ impl Column {
             examples: if super::names::is_secret(&reach.name) { Vec::new() } else { self.examples.clone() },
             decimal,
             decimals: match self.decimals.iter().collect::<Vec<_>>()[..] {
-                [one] if self.numbers == self.filled => Some(*one),
+                // A number that is no text has no decimals of its own.
+                [one] if self.numbers == self.filled && !typed => Some(*one),
                 _ => None,
             },
             numeric: self.filled > 0 && self.numbers == self.filled,

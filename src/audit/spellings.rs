@@ -53,7 +53,8 @@ fn filled_up(at: usize, a: &Profile, b: &Profile) -> Vec<Candidate> {
     if b.lengths.0 != width || !(2..=14).contains(&width) || a.lengths.0 >= width || a.lengths.1 > width {
         return Vec::new();
     }
-    let zeros = "0".repeat(width - a.lengths.0);
+    // As many as the shortest code that may come: the sample's shortest need not be.
+    let zeros = "0".repeat(width);
     vec![Candidate::new(at, format!("('{zeros}' ~ {})[-{width}:]", bracketed(&a.expr)), "filled up with zeros", 4)]
 }
 

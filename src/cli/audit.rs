@@ -60,6 +60,10 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         return Err(Error::config(format!("{} is there already", shown(path)))
             .hint("name another file, or remove it: nothing that somebody may have changed is overwritten"));
     }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(missing) = folder.filter(|folder| !durable::exists(folder)) {
+        return Err(Error::config(format!("there is no folder {}", shown(missing))).hint("make it first, or name another place"));
+    }
     durable::write_whole(path, text.as_bytes(), crate::sys::default_mode())
 }
 

@@ -398,6 +398,13 @@ impl Document {
                 break;
             };
             let inner = &rest[at + 2..at + end];
+            // The sign written twice is the text itself.
+            if out.ends_with('$') && (inner.starts_with("env:") || inner.starts_with("file:")) {
+                out.pop();
+                out.push_str(&rest[at..at + end + 1]);
+                rest = &rest[at + end + 1..];
+                continue;
+            }
             let found = match inner.split_once(':') {
                 Some(("env", name)) => match std::env::var(name) {
                     Ok(value) => Ok(value),
@@ -453,8 +460,7 @@ fn value_on_line(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
         let word = line.len() - line.trim_start().len();
         if line[word..].starts_with('[') { None } else { Some(word + line[word..].find(|c| !is_key(c))?) }
     };
-    let value = start + line.find('=').map(|at| at + 1).or_else(behind_word)?;
-    Some(value..end)
+    Some(start + line.find('=').map(|at| at + 1).or_else(behind_word)?..end)
 }
 
 /// The places of a value. That of a table which dotted keys make is the key alone: what it holds stands elsewhere.

@@ -813,3 +813,47 @@ fn elements_with_attributes_are_texts_also_among_the_lines_of_a_record() {
     let name = w.read("draft.toml").lines().find_map(|l| l.strip_prefix("[routes.")?.split(['.', ']']).next().map(str::to_owned)).unwrap();
     assert_eq!(w.run(&["--config", "draft.toml", "transform", &name, "a.xml"]).ok().stdout, b);
 }
+
+#[test]
+fn doubled_quotes_at_the_end_of_cells_are_quotes() {
+    let w = World::new("");
+    let rows: String = (0..20).map(|i| format!("P{i:03};\"Ecran {}\"\"\";{i}\n", 20 + i % 3)).collect();
+    w.write("a.csv", format!("ref;lib;q\n{rows}"));
+    let found = audited(&w, &[&w.path("a.csv")]);
+    let examples = found["a"]["columns"][1]["examples"].to_string();
+    assert!(examples.contains("Ecran 20\\\"") && !examples.contains("\\\"Ecran"), "{examples}");
+}
+
+#[test]
+fn what_a_sample_holds_names_no_variable_and_no_file_of_this_host() {
+    let w = World::new("");
+    w.write("secret.txt", "TOPSECRET\n");
+    let rows = |value: &str, sign: char| -> String { (0..20).map(|i| format!("K{i}{sign}{value}\n")).collect() };
+    w.write("a.csv", format!("k;${{env:HOME}}\n{}", rows("x", ';')));
+    w.write("b.csv", format!("k,v,w\n{}", (0..20).map(|i| format!("K{i},${{file:secret.txt}},x\n")).collect::<String>()));
+    w.run(&["audit", "a.csv", "b.csv", "--draft", "d.toml"]).ok();
+    w.run(&["-c", "d.toml", "config", "check"]).ok();
+    let out = w.run(&["-c", "d.toml", "transform", "a", "a.csv"]).ok().stdout;
+    assert!(out.starts_with("k,v,w\nK0,${file:secret.txt},x\n"), "{out}");
+    w.run(&["audit", "a.csv", "--draft", "nowhere/d.toml"]).code(2).says("there is no folder nowhere");
+}
+
+#[test]
+fn numbers_of_json_are_compared_by_what_they_are_worth_and_codes_are_filled_up_to_any_width() {
+    let w = World::new("");
+    let a: String = (0..30).map(|i| format!("P{};{},{}0;{}\n", i + 100, 10 + i, if i % 2 == 0 { 0 } else { 5 }, 100 + i * 37)).collect();
+    let b: Vec<Value> = (0..30).map(|i| serde_json::json!({ "code": format!("P{}", i + 100), "pu": f64::from(10 + i) + if i % 2 == 0 { 0.0 } else { 0.5 }, "mat": format!("{:08}", 100 + i * 37) })).collect();
+    let (found, _) = mapping(&w, ("a.csv", &format!("code;pu;matricule\n{a}")), ("b.json", &serde_json::to_string(&b).unwrap()));
+    assert_eq!((expression(&found, "pu"), expression(&found, "mat")), ("pu | decimal", "('00000000' ~ matricule)[-8:]"));
+}
+
+#[test]
+fn where_b_sums_up_no_record_is_left_out() {
+    let w = World::new("");
+    let lots: Vec<(String, char, i32)> = (0..40).map(|i| (format!("A{:03}", i / 2), if i % 2 == 0 { 'L' } else { 'R' }, i * 37 % 91 + 1)).collect();
+    let a: String = lots.iter().map(|(article, lot, n)| format!("{article};{lot};{n}\n")).collect();
+    let b: String = lots.chunks(2).map(|pair| format!("{},{}\n", pair[0].0, pair[0].2 + pair[1].2)).collect();
+    let (found, draft) = mapping(&w, ("a.csv", &format!("article;lot;qte\n{a}")), ("b.csv", &format!("article,stock\n{b}")));
+    assert!(found["automation"].to_string().contains("B has one record for about 2.0 of A's"), "{found}");
+    assert!(!draft.lines().any(|line| line.starts_with("where")), "{draft}");
+}
