@@ -3,6 +3,7 @@
 //! `raw` checks what is written key by key; this file checks what only makes sense together, and builds. Nothing above
 //! it ever sees TOML.
 
+mod masks;
 pub mod names;
 pub mod raw;
 mod read;

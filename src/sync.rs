@@ -18,6 +18,7 @@ mod one_way;
 pub mod owed;
 mod prepared;
 mod taken;
+mod told;
 pub mod won;
 
 use std::cmp::Ordering;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::formats::text::Reading;
 use crate::transform::Limit;
+use crate::transform::eval::order;
 use cell::Cell;
 pub use compare::Compare;
 use deleted::Deletes;
@@ -209,7 +211,8 @@ pub(crate) fn later(a: &Cell, b: &Cell) -> Option<Ordering> {
     Some(match (a.value(), b.value()) {
         (Value::Number(x), Value::Number(y)) => x.cmp(&y),
         (Value::Date(x), Value::Date(y)) => x.cmp(&y),
-        (Value::DateTime(x, _), Value::DateTime(y, _)) => x.cmp(&y),
+        // Two times of day in two offsets may be one moment.
+        (x @ Value::DateTime(..), y @ Value::DateTime(..)) => order(&x, &y).ok()??,
         (Value::Null, Value::Null) => return None,
         (Value::Null, _) => Ordering::Less,
         (_, Value::Null) => Ordering::Greater,

@@ -380,7 +380,7 @@ pub struct Lying {
 pub fn count(source: &SourceConfig, taken: &mut dyn FnMut(&Candidate) -> Result<bool>) -> Result<Lying> {
     let mut looked = Looked::default();
     let mut listing = Listing::read(source, Listing::default(), Instant::now(), &mut looked)?;
-    let mut lying = Lying { passed_over: looked.passed_over, ..Lying::default() };
+    let mut lying = Lying { passed_over: looked.passed_over, stuck: looked.stuck, ready: 0 };
     for place in 0..listing.len() {
         let file = listing.at(place).file();
         let path = source.path.join(file.path());

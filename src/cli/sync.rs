@@ -15,6 +15,7 @@ use crate::relay::conflicts::read_decisions;
 use crate::sync::Meta;
 use crate::sync::cell::Row;
 use crate::sync::entry::{Entry, Head, Id, Side, id_of};
+use crate::sync::export::key_text;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -157,14 +158,14 @@ impl Known {
             Ok(())
         })?;
         let entry = found.ok_or_else(|| {
-            Error::config(format!("the group {} knows no record {}", self.name, key.join(" ")))
+            Error::config(format!("the group {} knows no record {}", self.name, key_text(key)))
                 .hint("the key is that of the first route's targets; `passerelle sync export` prints all")
         })?;
         if as_json {
             print_line(&self.json(&entry).to_string());
             return Ok(0);
         }
-        print_line(&format!("record {}", entry.key.join(" ")));
+        print_line(&format!("record {}", key_text(&entry.key)));
         if entry.marks.is_some() {
             print_line("one side alone exports: what it last exported, and was delivered, is known by its mark");
         }

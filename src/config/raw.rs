@@ -11,6 +11,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::masks::{may_hold_a_secret, places, secret_lines, value_on_line};
 use super::read::Purpose;
 use super::schema;
 use crate::formats::{self, text};
@@ -62,6 +63,7 @@ impl Document {
             let span = e.span().unwrap_or(0..0);
             // What stands on a line that can't be read may be a secret: only its key is shown.
             doc.masks.extend(value_on_line(&text, &span));
+            doc.masks.extend(secret_lines(&text));
             doc.mistakes.push(Mistake { span, message: format!("this is not TOML: {}", e.message().replace('\n', ", ")), label: String::new(), hint: None });
         }
         let options = doc.table(table.get_ref(), table.span(), vec![schema::ROOT], "");
@@ -139,9 +141,8 @@ impl Document {
     fn value(&mut self, value: &Spanned<DeValue<'_>>, key_span: Range<usize>, opt: &'static Opt, path: &str) -> Option<Entry> {
         let span = value.span();
         let secret = matches!(opt.kind, Kind::Secret | Kind::SecretMap);
-        // A password may stand in any address: what looks like one is never shown.
-        let address = |t: &str| t.split_once('@').is_some_and(|(before, _)| before.rsplit("://").next().is_some_and(|user| user.contains(':')));
-        let maybe = matches!(opt.kind, Kind::Text | Kind::Path) && value.get_ref().as_str().is_some_and(address);
+        // A password may stand in any address, and a key where its file is meant: what looks like one is never shown.
+        let maybe = matches!(opt.kind, Kind::Text | Kind::Path) && value.get_ref().as_str().is_none_or(may_hold_a_secret);
         if secret || maybe {
             self.masks.extend(places(value));
         }
@@ -446,27 +447,6 @@ impl Document {
         out.push_str(rest);
         Some(out)
     }
-}
-
-/// The value part of the line on which a syntax error stands.
-fn value_on_line(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
-    let at = span.start.min(text.len());
-    let start = text[..at].rfind('\n').map_or(0, |i| i + 1);
-    let end = text[at..].find('\n').map_or(text.len(), |i| at + i);
-    let line = &text[start..end];
-    // Without the sign between them, what stands behind the first word may be the value.
-    let is_key = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let behind_word = || {
-        let word = line.len() - line.trim_start().len();
-        if line[word..].starts_with('[') { None } else { Some(word + line[word..].find(|c| !is_key(c))?) }
-    };
-    Some(start + line.find('=').map(|at| at + 1).or_else(behind_word)?..end)
-}
-
-/// The places of a value. That of a table which dotted keys make is the key alone: what it holds stands elsewhere.
-fn places(value: &Spanned<DeValue<'_>>) -> Vec<Range<usize>> {
-    let below = value.get_ref().as_table().into_iter().flat_map(|table| table.iter().flat_map(|(_, inner)| places(inner)));
-    std::iter::once(value.span()).chain(below).collect()
 }
 
 fn format_schema(table: &DeTable<'_>, side: Side, default: &str) -> Vec<&'static [Opt]> {

@@ -60,7 +60,7 @@ impl Endpoint for Server {
             told("handshake", tls::described(stream.ssl()))?;
         }
         let mut session = HttpSession::new(config, stop);
-        let url = format!("{}/", session.url(Path::new("")));
+        let url = session.folder_url(Path::new(""));
         let answer = session.request("OPTIONS", &url, &[], None, None)?;
         if config.url.scheme() == "http" {
             if answer.code == 400 && wants_tls(&answer.words) {
@@ -135,6 +135,13 @@ impl HttpSession {
         out + query
     }
 
+    /// The same of a folder, which ends in a slash.
+    fn folder_url(&self, path: &Path) -> String {
+        let url = self.url(path);
+        let (whole, query) = url.find('?').map_or((url.as_str(), ""), |at| url.split_at(at));
+        format!("{}/{query}", whole.trim_end_matches('/'))
+    }
+
     /// Makes one request. `method` has a body only where `body` is given.
     fn request(&mut self, method: &str, url: &str, headers: &[String], body: Option<Body<'_>>, sink: Option<&mut dyn Write>) -> Result<Answer> {
         self.request_as(&self.config.clone(), method, url, headers, body, sink)
@@ -172,7 +179,7 @@ impl HttpSession {
         if let Some(known) = self.hides_folders {
             return Ok(known);
         }
-        let base = format!("{}/", self.url(Path::new("")).trim_end_matches('/'));
+        let base = self.folder_url(Path::new(""));
         let seen = !matches!(self.request("HEAD", &base, &[], None, None)?.code, 403..=405);
         let hides = !seen && self.folder_at(&base)?.is_some();
         self.hides_folders = Some(hides);
@@ -193,12 +200,13 @@ impl HttpSession {
         if matches!(answer.code, 403 | 404 | 409 | 500) && what == "PUT" {
             let mut folder = path.parent().unwrap_or(Path::new("")).as_os_str().to_owned();
             folder.push("/");
-            let url = format!("{}/", self.url(Path::new(&folder)).trim_end_matches('/'));
+            let url = self.folder_url(Path::new(&folder));
             let gone = self.request("HEAD", &url, &[], None, None).is_ok_and(|a| a.code == 404);
             // An interface may hold what it has no folder for.
             let held = answer.code == 500 && self.plain("HEAD", path, &[]).is_ok_and(|a| a.code == 200);
             if gone && !held && self.folder_at(&url).is_ok_and(|found| found.is_none()) {
-                let missing = missing_folder(Path::new(&url));
+                // What stands behind the question mark may be a secret.
+                let missing = missing_folder(Path::new(url.split('?').next().unwrap_or_default()));
                 let hint = missing.advice().unwrap_or_default().to_owned();
                 // An interface that has no folders says here what it dislikes.
                 let words = self.fail(answer, what, path).message().to_owned();
@@ -228,7 +236,7 @@ impl Session for HttpSession {
             }
             404 | 410 => Ok(None),
             // A folder without its slash is redirected to the one with it; any other place may be a page to log in.
-            300..=399 if answer.head.leads_to(&format!("{}/", self.url(path).trim_end_matches('/'))) => Ok(Some(Stat { size: None, folder: true })),
+            300..=399 if answer.head.leads_to(&self.folder_url(path)) => Ok(Some(Stat { size: None, folder: true })),
             _ => Err(self.fail(&answer, "HEAD", path)),
         }
     }
@@ -238,7 +246,7 @@ impl Session for HttpSession {
     }
 
     fn list(&mut self, path: &Path, each: &mut dyn FnMut(Listed) -> Result<()>) -> Result<()> {
-        let url = format!("{}/", self.url(path).trim_end_matches('/'));
+        let url = self.folder_url(path);
         // A folder of two hundred files is a hundred kilobytes of XML, one of two hundred thousand a hundred megabytes.
         let mut spool = tempfile::tempfile().map_err(|e| source_error(&e))?;
         let ask = propfind::ASK.as_bytes();

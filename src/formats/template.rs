@@ -199,6 +199,37 @@ fn theirs(value: Value<'static>, style: &Arc<Style>) -> minijinja::Value {
     }
 }
 
+/// What `groupby` gives: the key and its elements, by position or by Jinja's names.
+#[derive(Debug)]
+struct Group([minijinja::Value; 2]);
+
+impl Object for Group {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
+        let at = match key.as_str() {
+            Some("grouper") => 0,
+            Some("list") => 1,
+            Some(_) => return None,
+            None => key.as_usize()?,
+        };
+        self.0.get(at).cloned()
+    }
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(2)
+    }
+}
+
+fn groups(made: Value<'static>, style: &Arc<Style>) -> minijinja::Value {
+    let Value::List(groups) = &made else { return theirs(made, style) };
+    let group = |group: &Value<'static>| match group {
+        Value::List(pair) if pair.len() == 2 => minijinja::Value::from_object(Group([theirs(pair[0].clone(), style), theirs(pair[1].clone(), style)])),
+        other => theirs(other.clone(), style),
+    };
+    groups.iter().map(group).collect::<Vec<_>>().into()
+}
+
 /// Jinja's value as ours.
 fn ours(value: &minijinja::Value) -> Value<'static> {
     if let Some(ours) = value.downcast_object_ref::<Ours>() {
@@ -330,7 +361,9 @@ fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'stati
                 .map(|n| Ok((n.to_owned(), ours(&named.get::<minijinja::Value>(n)?))))
                 .collect::<std::result::Result<Vec<_>, minijinja::Error>>()?;
             let made = tools.apply(own, ours(&value), positional, named_args);
-            made.map(|v| theirs(v, &style)).map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
+            let grouped = own == "groupby";
+            made.map(|v| if grouped { groups(v, &style) } else { theirs(v, &style) })
+                .map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
         };
         env.add_filter(name, filter);
     }

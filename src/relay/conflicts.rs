@@ -13,7 +13,7 @@ use crate::journal::{Decision, Reader};
 use crate::naming;
 use crate::record::Record;
 use crate::sync::entry::{Entry, Head, Side};
-use crate::sync::export::WHOLE;
+use crate::sync::export::{WHOLE, key_text};
 use crate::transform::corrected::{bare, sheet};
 use crate::transform::rejects::line_of;
 
@@ -39,7 +39,7 @@ fn waiting(reader: &Reader, group: &str) -> Result<Vec<Waiting>> {
             let Some(parked) = &entry.parked else { return Ok(()) };
             let columns = parked.columns.iter().map(|(c, _)| meta.name(parked.from.other(), *c));
             let columns = columns.chain(parked.deleted_by.map(|_| WHOLE));
-            out.extend(columns.map(|column| Waiting { job: parked.job, key: entry.key.join(" "), column: column.to_owned() }));
+            out.extend(columns.map(|column| Waiting { job: parked.job, key: key_text(&entry.key), column: column.to_owned() }));
         }
         Ok(())
     })?;

@@ -20,7 +20,7 @@ use crate::journal::memory::{GroupMemory, read_entry};
 use crate::journal::{Answer, Decision, Reader, Take};
 use crate::naming;
 use crate::sync::entry::{Entry, Head, Id, Side};
-use crate::sync::export::{Deletions, Export, Purpose, WHOLE};
+use crate::sync::export::{Deletions, Export, Purpose, WHOLE, key_text};
 use crate::sync::owed::after_settling;
 use crate::sync::{Compare, Exports, Memory, Meta, Spec, won};
 use crate::transform::rejects::RejectsCsv;
@@ -323,7 +323,7 @@ impl<'t> Decided<'t> {
         let all = || parked.columns.iter().map(|(c, _)| *c);
         let (rows, left) = match self {
             Self::All(side) => return vec![(*side, all().collect())],
-            Self::Each { rows, left } => (rows.remove(&*entry.key.join(" ")).unwrap_or_default(), left),
+            Self::Each { rows, left } => (rows.remove(&*key_text(&entry.key)).unwrap_or_default(), left),
         };
         let mut out: Vec<(Side, Vec<u16>)> = Vec::new();
         for row in rows {

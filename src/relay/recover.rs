@@ -166,9 +166,13 @@ fn settle(w: &World, job: &mut Job) -> Result<bool> {
         tracing::warn!(job = job.id, "its route {} is not in the configuration any more: the job stays as it is", job.route);
         return Ok(false);
     };
-    let gone = |delivery: &Delivery| steps::destination(route, job, delivery).err();
-    if let Some(e) = job.open_deliveries().filter_map(|d| job.deliveries.get(d)).find_map(gone) {
+    let gone = |delivery: &Delivery| Some((delivery.destination, steps::destination(route, job, delivery).err()?));
+    let lost = job.open_deliveries().filter_map(|d| job.deliveries.get(d)).find_map(gone);
+    if let Some((destination, e)) = lost {
         tracing::warn!(job = job.id, route = route.name, file = %job.file, "{e}{}", e.remedy());
+        if !job.state.at_rest() && job.reason != e.to_string() {
+            w.record_one(job, Event::Postponed { destination: Some(destination), error: e })?;
+        }
     }
     let kept = route.source.on_success == OnSuccess::Keep || job.replay_of.is_some();
     let claimed = w.claimed(route, job);
@@ -364,10 +368,15 @@ pub fn errors_folder(w: &World, route: &Route) -> Result<PutBack> {
             continue;
         }
         let (own, keeps) = (route.source.path.join(job.file.path()), route.source.on_success == OnSuccess::Keep);
-        let numbered = path.file_name().map(|name| own.with_file_name(name)).filter(|numbered| !keeps && *numbered != own);
+        let numbered = path.file_name().map(|name| own.with_file_name(name)).filter(|numbered| *numbered != own);
         if let Some(numbered) = numbered
             && let Some(meta) = durable::look(&numbered)?
         {
+            if keeps {
+                // What stays in the source stays under the name that it has there.
+                left_errors(w, job, Event::Resubmitted)?;
+                continue;
+            }
             // Nothing in A's folder gets another name: what comes there next would be lost under it, or replace it.
             let file = Name::of(numbered.strip_prefix(&route.source.path).unwrap_or(&numbered));
             // Moved there, it is whole; over two disks it is a copy, which may be going on.

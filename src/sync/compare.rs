@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::alike::Alike;
 use super::cell::{Cell, Marker, Row};
 use super::entry::{Entry, Head, Held, Id, Marks, Side, id_of};
-use super::export::{CHANGED, DELETED, Export, Purpose, Told, WHOLE};
+use super::export::{Export, Purpose, Told, key_text};
 use super::index::{Index, NewKeys};
-use super::judge::{self, Conflict, EXPORTS_MAX, Policy, Verdict};
+use super::judge::{self, EXPORTS_MAX, Policy, Verdict};
 use super::lookout::Lookout;
 use super::missing::LeftOut;
 use super::owed::{Found, Owed};
@@ -30,7 +30,7 @@ pub struct Compare<'c> {
     /// Is told of conflicts.
     pub(super) conflicts: &'c mut dyn FnMut(&Told) -> Result<()>,
     pub(super) export: Export,
-    meta: Meta,
+    pub(super) meta: Meta,
     pub(super) side: Side,
     pub(super) index: Arc<Index>,
     /// The keys of this export that the memory does not know.
@@ -48,7 +48,7 @@ pub struct Compare<'c> {
     /// Records that both sides hold, and otherwise.
     pub differing: u64,
     /// Deliveries that were not seen for too long: how many, and the first one's key and job.
-    unseen: (u64, Option<(String, u64)>),
+    pub(super) unseen: (u64, Option<(String, u64)>),
     pub(super) kept_back: Option<String>,
     /// What concerns other jobs.
     pub found: Found,
@@ -179,7 +179,7 @@ impl<'c> Compare<'c> {
             entry.marks = Some(Marks { raw: 0, mapped: mark });
             entry.sides = Default::default();
         }
-        let remapped = self.meta.mapping[self.side.at()].is_some_and(|m| m != self.spec.mapping);
+        let remapped = self.is_remapped();
         let row = if keeps { prepared.row_of(values, env.style, &self.transformation.encoder) } else { Row::default() };
         let verdict = one_way::judge(&mut entry, one_way::Turn { marks: Marks { raw: self.raw_mark(env), mapped }, mapped: row, remapped });
         if remapped && verdict == Verdict::Unchanged {
@@ -193,6 +193,7 @@ impl<'c> Compare<'c> {
         let Some(opposite) = &self.spec.opposite else { return Ok(Verdict::Unchanged) };
         let shown = prepared.shown(env);
         if let Some(at) = at
+            && !self.widens()
             && self.index.is_quiet(at, shown.mark())
         {
             return Ok(Verdict::Unchanged);
@@ -274,6 +275,16 @@ impl<'c> Compare<'c> {
         Ok(verdict)
     }
 
+    /// Whether there may be columns that nothing is known of yet, though they are empty: then each record is looked at.
+    fn widens(&self) -> bool {
+        self.spec.opposite.is_some() && self.is_remapped()
+    }
+
+    /// Whether this is the first export with another map.
+    fn is_remapped(&self) -> bool {
+        self.meta.mapping[self.side.at()].is_some_and(|m| m != self.spec.mapping)
+    }
+
     /// Whether a side may never export what it has imported.
     fn is_silent(&self, side: Side, exports: Exports) -> bool {
         exports == Exports::Incremental && !self.meta.echoes[side.at()]
@@ -308,26 +319,6 @@ impl<'c> Compare<'c> {
         self.stage(id, &entry)
     }
 
-    pub(super) fn told(&self, entry: &Entry, c: &Conflict) -> Told {
-        let text = |cell: &Option<Cell>| cell.as_ref().map(|c| c.text().to_owned()).unwrap_or_default();
-        let (ours, theirs) = match c.column {
-            Some(_) => (text(&c.ours), text(&c.theirs)),
-            None if entry.parked.as_ref().is_some_and(|p| p.deleted_by == Some(self.side)) => (DELETED.to_owned(), CHANGED.to_owned()),
-            None => (CHANGED.to_owned(), DELETED.to_owned()),
-        };
-        let (a, b) = if self.side == Side::A { (ours, theirs) } else { (theirs, ours) };
-        let column = c.column.map_or_else(|| WHOLE.to_owned(), |column| self.meta.name(self.side.other(), column).to_owned());
-        Told { key: entry.key.join(" "), column, base: text(&c.base), a, b }
-    }
-
-    /// Notes deliveries to a side that its exports do not show.
-    pub(super) fn late(&mut self, entry: &Entry, side: Side) {
-        if let Some(pending) = entry.side(side).awaits_for(EXPORTS_MAX) {
-            self.unseen.0 += 1;
-            self.unseen.1.get_or_insert_with(|| (entry.key.join(" "), pending.job));
-        }
-    }
-
     /// The targets as the other side knew them, under their names.
     pub(super) fn before(&self, prepared: &Prepared, row: Option<&Row>) -> Value<'static> {
         let Some(row) = row else { return Value::Null };
@@ -344,7 +335,7 @@ impl Changes for Compare<'_> {
 
     fn scout(&self) -> Option<Arc<dyn Scout>> {
         // A first export knows nothing: looking twice at each record would be in vain.
-        let learns = self.export.purpose == Purpose::Learn || self.spec.send == Send::All || self.index.is_empty();
+        let learns = self.export.purpose == Purpose::Learn || self.spec.send == Send::All || self.index.is_empty() || self.widens();
         let prepared = self.prepared.as_ref().filter(|_| !learns)?;
         Some(Arc::new(Lookout { index: self.index.clone(), prepared: prepared.clone(), keeps: self.spec.keeps }))
     }
@@ -450,7 +441,7 @@ impl Compare<'_> {
         let at = self.index.find(&id);
         if !self.see(&id, at) {
             let name = plan.key().first().map_or("", |at| plan.targets[*at].as_str());
-            let shown = crate::formats::text::quoted(&key.join(" "));
+            let shown = crate::formats::text::quoted(&key_text(&key));
             return Ok(Decision::Reject(Reject::new(name, format!("the key {shown} stands in an earlier record of this export"))));
         }
         if at.is_none() && !self.index.is_empty() {

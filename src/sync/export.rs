@@ -16,6 +16,13 @@ pub struct Export {
     pub deletions: Deletions,
 }
 
+/// A key as operators see it and write it again: that of several columns as a list where its parts hold blanks, which would
+/// make another key look like it.
+pub fn key_text(key: &[String]) -> String {
+    let ambiguous = key.len() > 1 && key.iter().any(|part| part.is_empty() || part.contains(' '));
+    if ambiguous { serde_json::to_string(key).unwrap_or_default() } else { key.join(" ") }
+}
+
 /// What an export is compared for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {

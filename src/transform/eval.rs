@@ -17,7 +17,6 @@ use crate::record::{Columns, Nodes, Record, Value};
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use rust_decimal::prelude::*;
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -456,27 +455,17 @@ impl<'r> Env<'r> {
     }
 
     fn lookup(&self, key: Value<'r>, table: &str, column: Option<&str>) -> Eval<Value<'r>> {
-        // A code is looked up as A's table has it, however B wants numbers and dates.
-        let plain = Style::default();
         let keys: Vec<Value<'_>> = match &key {
             Value::Null => return Ok(Value::Null),
             Value::List(items) => items.iter().map(Value::borrowed).collect(),
             one => vec![one.borrowed()],
         };
-        let parts: Vec<Cow<'_, str>> = keys.iter().map(|k| plain.text(k)).collect();
-        let mut found = self.lookups.find(table, &parts, column).map_err(Fault::Message)?;
-        if found.is_none() && keys.iter().any(|k| matches!(k, Value::Number(n) if n.scale() > 0)) {
-            // 7.0 and 7 are the same number.
-            let short = |k: &Value<'_>| match k {
-                Value::Number(n) => n.normalize().to_string().into(),
-                other => Cow::Owned(plain.text(other).into_owned()),
-            };
-            let parts: Vec<Cow<'_, str>> = keys.iter().map(short).collect();
-            found = self.lookups.find(table, &parts, column).map_err(Fault::Message)?;
-        }
+        let found = self.lookups.find(table, &keys, column).map_err(Fault::Message)?;
+        // A code is looked up as A's table has it, however B wants numbers and dates.
+        let shown = || keys.iter().map(|k| Style::default().text(k).into_owned()).collect::<Vec<_>>().join(", ");
         match found {
             Some(found) => Ok(found),
-            None => Err(Fault::Undefined(format!("{} is not in the lookup {table}", quoted(&parts.join(", "))))),
+            None => Err(Fault::Undefined(format!("{} is not in the lookup {table}", quoted(&shown())))),
         }
     }
 

@@ -25,9 +25,8 @@ pub struct Lookup {
     value: Option<String>,
     /// The columns of its key.
     key: Vec<String>,
+    /// By their keys, as the types of its columns write them; as they stand where they fit none.
     rows: HashMap<String, Row>,
-    /// Keys as their types write them, where the file writes them otherwise.
-    typed_keys: HashMap<String, String>,
     /// How the table's file writes values, and the types declared for its columns.
     reading: Reading,
     types: Vec<(String, Type)>,
@@ -55,8 +54,15 @@ impl Lookup {
         }
     }
 
-    /// The table that `records` gives, by its columns `key`; `bytes_max` bounds what it may hold.
-    pub fn read(name: &str, records: &mut Records, key: &[String], value: Option<&str>, duplicates: Duplicates, bytes_max: u64) -> Result<Self> {
+    /// The table that `records` gives, by its columns `key`; `bytes_max` bounds what it may hold. `types` are those of its
+    /// columns, in the way in which its file writes them.
+    pub fn read(
+        (name, records): (&str, &mut Records),
+        (key, value): (&[String], Option<&str>),
+        duplicates: Duplicates,
+        types: Vec<(String, Type)>,
+        bytes_max: u64,
+    ) -> Result<Self> {
         let columns = records.reader.columns().clone();
         let position = |column: &str| {
             if columns.closed() && records.each.is_none() && columns.position(column).is_none() {
@@ -66,22 +72,21 @@ impl Lookup {
             }
             Ok(column.to_owned())
         };
-        let keys = key.iter().map(|k| position(k)).collect::<Result<Vec<_>>>()?;
+        let key = key.iter().map(|k| position(k)).collect::<Result<Vec<_>>>()?;
         let value = value.map(position).transpose()?;
-        let mut rows: HashMap<String, Row> = HashMap::new();
+        let mut table = Self { value, key, reading: records.reading.clone(), types, ..Self::default() };
         let mut bytes = 0u64;
-        let style = Style::default();
         while let Some(row) = records.next(name)? {
             let part = |column: &String| match &row.1 {
-                Row::Flat(values) => columns.position(column).and_then(|at| values.get(at)).map_or_else(String::new, |v| style.text(v).into_owned()),
-                Row::Tree(tree) => tree.at(column).map_or_else(String::new, |v| style.text(v).into_owned()),
+                Row::Flat(values) => columns.position(column).and_then(|at| values.get(at)).map_or(Value::Null, Value::borrowed),
+                Row::Tree(tree) => tree.at(column).map_or(Value::Null, Value::borrowed),
             };
-            let key = keys.iter().map(part).collect::<Vec<_>>().join(SEPARATOR);
+            let key = table.key_of(&table.key.iter().map(part).collect::<Vec<_>>());
             bytes += key.len() as u64 + 64 + row.1.size();
             if bytes > bytes_max {
                 return Err(Error::config(format!("lookups.{name} needs more than max_memory")).hint("raise max_memory, or make the table smaller"));
             }
-            match rows.entry(key) {
+            match table.rows.entry(key) {
                 std::collections::hash_map::Entry::Occupied(e) if duplicates == Duplicates::Error => {
                     return Err(Error::config(format!("lookups.{name}: the key {} stands twice", e.key().replace(SEPARATOR, ", ")))
                         .on_line(row.0)
@@ -94,35 +99,26 @@ impl Lookup {
             }
         }
         let closed = columns.closed() && records.each.is_none();
-        Ok(Self { columns: if closed { columns } else { Columns::nested() }, value, key: keys, rows, ..Self::default() })
-    }
-
-    /// With the types of its columns, read as its file writes them.
-    #[must_use]
-    pub fn typed(mut self, reading: Reading, types: Vec<(String, Type)>) -> Self {
-        (self.reading, self.types) = (reading, types);
-        if self.key.iter().any(|column| self.kind_of(column).is_some()) {
-            let typed = |key: &String| Some((self.as_typed(key)?, key.clone())).filter(|(typed, key)| typed != key);
-            self.typed_keys = self.rows.keys().filter_map(typed).collect();
-        }
-        self
+        table.columns = if closed { columns } else { Columns::nested() };
+        Ok(table)
     }
 
     fn kind_of(&self, column: &str) -> Option<Type> {
         self.types.iter().find_map(|(name, kind)| (name == column).then_some(*kind))
     }
 
-    /// A key as records have it whose columns are of the same types; none: it does not fit them.
-    fn as_typed(&self, key: &str) -> Option<String> {
+    /// A key as the table has it: values by the types of its columns, others as they stand. Of numbers it is their worth.
+    fn key_of(&self, values: &[Value<'_>]) -> String {
         let style = Style::default();
-        let part = |(column, text): (&String, &str)| match self.kind_of(column) {
-            None => Some(text.to_owned()),
-            Some(kind) => match converted(&self.reading, kind, None, Value::text(text)).ok()? {
-                Value::Number(n) => Some(n.normalize().to_string()),
-                value => Some(style.text(&value).into_owned()),
-            },
+        let part = |(column, value): (&String, &Value<'_>)| {
+            let typed = self.kind_of(column).and_then(|kind| converted(&self.reading, kind, None, value.borrowed()).ok());
+            match typed {
+                None | Some(Value::Null) => style.text(value).into_owned(),
+                Some(Value::Number(n)) => n.normalize().to_string(),
+                Some(typed) => style.text(&typed).into_owned(),
+            }
         };
-        Some(self.key.iter().zip(key.split(SEPARATOR)).map(part).collect::<Option<Vec<_>>>()?.join(SEPARATOR))
+        self.key.iter().zip(values).map(part).collect::<Vec<_>>().join(SEPARATOR)
     }
 
     fn find(&self, name: &str, key: &str, column: Option<&str>) -> Result<Option<Value<'_>>, String> {
@@ -132,8 +128,7 @@ impl Lookup {
         if self.columns.closed() && self.columns.position(column).is_none() {
             return Err(format!("the lookup {name} has no column {column}: it has {}", self.columns.names.join(", ")));
         }
-        let typed = || self.typed_keys.get(key).and_then(|key| self.rows.get(key));
-        let Some(row) = self.rows.get(key).or_else(typed) else { return Ok(None) };
+        let Some(row) = self.rows.get(key) else { return Ok(None) };
         let found = match row {
             Row::Flat(values) => self.columns.position(column).and_then(|at| values.get(at)).map_or(Value::Null, Value::borrowed),
             Row::Tree(tree) => tree.at(column).map_or(Value::Null, Value::borrowed),
@@ -247,7 +242,7 @@ pub struct Lookups(pub HashMap<String, std::sync::Arc<Lookup>>);
 
 impl Lookups {
     /// The value in `column` of the record with that key; none where there is no such key.
-    pub fn find(&self, table: &str, key: &[Cow<'_, str>], column: Option<&str>) -> Result<Option<Value<'_>>, String> {
+    pub fn find(&self, table: &str, key: &[Value<'_>], column: Option<&str>) -> Result<Option<Value<'_>>, String> {
         let lookup = self.0.get(table).ok_or_else(|| format!("there is no lookup {table}"))?;
         // A key of another length is a mistake of the map, not an unknown code that `default` may stand for.
         if key.len() != lookup.key.len() {
@@ -258,6 +253,12 @@ impl Lookups {
                 if key.len() == 1 { "one is".to_owned() } else { format!("{} are", key.len()) }
             ));
         }
-        lookup.find(table, &key.join(SEPARATOR), column)
+        let found = lookup.find(table, &lookup.key_of(key), column)?;
+        if found.is_some() || !key.iter().any(|k| matches!(k, Value::Number(n) if n.scale() > 0)) {
+            return Ok(found);
+        }
+        // 7.0 and 7 are the same number.
+        let short = |k: &Value<'_>| if let Value::Number(n) = k { Value::owned(n.normalize().to_string()) } else { k.clone().into_owned() };
+        lookup.find(table, &lookup.key_of(&key.iter().map(short).collect::<Vec<_>>()), column)
     }
 }

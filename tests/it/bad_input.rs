@@ -164,6 +164,9 @@ fn a_subfolder_that_can_not_be_read_keeps_no_file_from_being_taken() {
     fs::create_dir(w.path("a/lost+found")).unwrap();
     fs::set_permissions(w.path("a/lost+found"), fs::Permissions::from_mode(0o000)).unwrap();
     let once = as_user(&w, &[".", "a", "a/s", "b", "a/f.csv", "a/s/g.csv"], &["run", "--once"]).output().unwrap();
+    let status = as_user(&w, &[], &["status", "--json"]).output().unwrap().stdout;
+    let route = serde_json::from_slice::<serde_json::Value>(&status).unwrap()["routes"][0].clone();
+    assert!(route["waiting"] == 1 && route["reason"].as_str().is_some_and(|why| why.contains("lost+found")), "{route}");
     fs::set_permissions(w.path("a/lost+found"), fs::Permissions::from_mode(0o755)).unwrap();
     let said = String::from_utf8_lossy(&once.stderr);
     assert!(once.status.code() == Some(3) && said.contains("lost+found") && said.contains("1 waiting"), "{said}");

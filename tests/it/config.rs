@@ -330,3 +330,28 @@ fn a_name_that_is_the_relays_own_is_none_of_let() {
     let w = World::local("[routes.r.input]\nformat = \"csv\"\n[routes.r.let]\nitem = \"'a'\"\n");
     w.run(&["config", "check"]).code(2).says("`item` is the relay's own name");
 }
+
+#[test]
+fn a_secret_is_shown_nowhere_in_a_file_that_can_not_be_read_or_in_an_address() {
+    for text in [
+        "[endpoints.b]\nurl = \"https://h/\"\n[endpoints.b.headers\nAuthorization = \"Bearer hunter2\"\n",
+        "[endpoints.b\nurl = \"sftp://u@h/\"\npassword = \"hunter2\"\n",
+        "[endpoints.b]\nurl = [\"sftp://u:hunter2@h\"]\n",
+        "[endpoints.b]\nurl = \"https://h/in?token=hunter2#x\"\n",
+        "[endpoints.b]\nurl = \"https://h:99999/in?token=hunter2\"\n",
+        "[endpoints.b]\nurl = \"sftp://u:hunter2\"\n",
+        "[endpoints.b]\nurl = \"sftp://u@h/x\"\nidentity_file = \"\"\"\n-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n\"\"\"\n",
+    ] {
+        let told = World::new(text).run(&["config", "check"]).code(2).stderr;
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn headers_that_can_not_be_sent_are_mistakes() {
+    for (header, says) in
+        [("\"X Y\" = \"1\"", "is no name of a header"), ("X = \"a\\r\\nB: c\"", "holds a line end"), ("idempotency-key = \"1\"", "is the relay's own")]
+    {
+        World::new(&format!("[endpoints.b]\nurl = \"https://h/in\"\nheaders = {{ {header} }}\n")).run(&["config", "check"]).code(2).says(says);
+    }
+}

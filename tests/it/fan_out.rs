@@ -165,3 +165,33 @@ fn destinations_in_another_order_get_nothing_that_is_another_s() {
     w.once().ok();
     assert_eq!((seen("b"), seen("c"), seen("d")), (vec![], vec![], vec!["x.csv".to_owned()]));
 }
+
+#[test]
+fn what_was_published_is_not_sent_again_where_all_was_moved() {
+    let w = two("path = \"b\"\n", "path = \"c\"\nif_exists = \"fail\"\n", "");
+    w.write("c/x.csv", "old");
+    w.write("a/x.csv", "new");
+    w.once().code(1);
+    for folder in ["b", "c"] {
+        fs::remove_file(w.path(folder).join("x.csv")).unwrap();
+    }
+    fs::create_dir(w.path("moved")).unwrap();
+    for name in ["a", "b", "c", "relay", "passerelle.toml"] {
+        fs::rename(w.path(name), w.path("moved").join(name)).unwrap();
+    }
+    for args in [["-c", "moved/passerelle.toml", "retry", "1"].as_slice(), &["-c", "moved/passerelle.toml", "run", "--once"]] {
+        w.run(args).ok();
+    }
+    assert_eq!((w.names("moved/b"), w.names("moved/c")), (vec![], vec!["x.csv".to_owned()]));
+}
+
+#[test]
+fn why_a_job_waits_for_a_destination_that_was_taken_out_is_seen() {
+    let w = two("path = \"b\"\n", "path = \"c\"\n", "");
+    w.write("c/x.csv", "old");
+    w.write("a/x.csv", "new");
+    w.once().code(3);
+    w.config(&format!("{HEAD}[[routes.r.destination]]\npath = \"b\"\n"));
+    w.once().code(3);
+    assert!(w.history()[0]["reason"].as_str().unwrap().contains("has no destination 2"), "{}", w.history()[0]);
+}

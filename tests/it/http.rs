@@ -709,3 +709,14 @@ fn configured_headers_stand_for_the_relay_s_own_and_names_stand_before_a_query()
         }
     }
 }
+
+#[test]
+fn the_slash_of_a_folder_stands_before_a_query() {
+    let (port, seen) = answered(|request| Some((if request.starts_with("PROPFIND") { "404 Not Found" } else { "200 OK" }.to_owned(), String::new())));
+    let w = world(&format!("http://127.0.0.1:{port}/dav?sig=abc"), "publish = \"move\"\n", "create = true\n");
+    w.run(&["check"]);
+    w.write("a/x", "1");
+    w.once();
+    let targets: Vec<String> = seen.lock().unwrap().iter().map(|r| r.lines().next().unwrap().to_owned()).collect();
+    assert!(targets.len() > 3 && targets.iter().all(|t| t.contains("?sig=abc HTTP")), "{targets:?}");
+}

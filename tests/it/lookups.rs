@@ -21,3 +21,14 @@ fn keys_are_found_by_their_types_and_as_they_are_written() {
     w.write("x", "t,d,raw\n5.5,2025-01-01,\"5,50\"\n20,2025-01-02,20\n");
     assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "t,raw,both\nRED,RED,RED\nNOR,NOR,NOR\n");
 }
+
+#[test]
+fn typed_keys_that_are_one_stand_once() {
+    let route = "[routes.r.input]\nformat = \"csv\"\ntypes = { c = \"integer\" }\n[routes.r.map]\nv = \"c | lookup('p')\"\n[lookups.p]\nfile = \"l.csv\"\nkey = \"c\"\nvalue = \"v\"\ntypes = { c = \"integer\" }\n";
+    let w = World::local(route);
+    w.write("l.csv", "c,v\n01,v1\n001,v2\n1,v3\n");
+    w.write("x", "c\n1\n");
+    assert_eq!(w.run(&["transform", "r", "x"]).ok().stdout, "v\nv1\n");
+    w.config(&w.read("passerelle.toml").replace("key = \"c\"", "key = \"c\"\nduplicates = \"error\""));
+    assert!(w.run(&["transform", "r", "x"]).stderr.contains("the key 1 stands twice"));
+}

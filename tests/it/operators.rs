@@ -660,3 +660,21 @@ fn a_duplicate_is_known_as_one_after_the_journal_was_lost() {
         assert_eq!(w.names("b"), ["x.csv"]);
     }
 }
+
+#[test]
+fn a_failed_file_with_the_longest_name_is_found_again_after_the_journal_was_lost() {
+    for length in [240, 244, 250] {
+        let w = mapped();
+        let name = format!("{}.csv", "n".repeat(length));
+        w.write(&format!("a/{name}"), "y\n1\n");
+        w.once().code(1);
+        for file in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+            let _ = fs::remove_file(w.path("relay").join(file));
+        }
+        w.config(&w.read("passerelle.toml").replace("x = \"x\"", "x = \"y\""));
+        w.once().ok();
+        w.run(&["retry", "--all"]).ok();
+        w.once().ok();
+        assert_eq!(w.files("b").into_values().collect::<Vec<_>>(), [b"x\n1\n".to_vec()], "{length}");
+    }
+}

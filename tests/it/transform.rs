@@ -664,3 +664,13 @@ fn seconds_since_1970_are_times_and_times_such_seconds() {
     assert_eq!(out.stdout, "t,d,ms,back\n2025-01-01T00:00:00+00:00,2025-01-01,2025-01-01T00:00:00.25+00:00,1735689600\n");
     assert!(out.stderr.contains("is not a date and time of the form %s"), "{}", out.stderr);
 }
+
+#[test]
+fn templates_group_as_expressions_do() {
+    let w = World::local(
+        "[routes.r.input]\nformat = \"csv\"\ntypes = { t = \"decimal\", n = \"integer\" }\n[routes.r.output]\nformat = \"template\"\nfile = \"t.j2\"\n",
+    );
+    w.write("in.csv", "t,c,n\n20,a,1\n20.00,A,2\n5.5,a,4\n10,b,8\n20.0,b,16\n");
+    w.write("t.j2", "{% for t, rows in records | groupby('t') %}{{ t | normalize }}={{ rows | sum(attribute='n') }} {% endfor %}| {% for g in records | groupby('c') %}{{ g.grouper }}={{ g.list | length }}{{ g[1][0].n }} {% endfor %}");
+    assert_eq!(w.run(&["transform", "r", "in.csv"]).ok().stdout, "5.5=4 10=8 20=19 | A=12 a=21 b=28 ");
+}

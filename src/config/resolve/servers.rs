@@ -67,13 +67,29 @@ impl Builder<'_> {
                 url.scheme()
             ));
         }
+        for (header, entry) in o.map("headers") {
+            let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+            let wrong = if header.is_empty() || !header.chars().all(token) {
+                "is no name of a header"
+            } else if entry.as_text().contains(['\r', '\n', '\0']) {
+                "holds a line end, which would begin another header"
+            } else if header.eq_ignore_ascii_case("idempotency-key") {
+                "is the relay's own: it tells one request from another"
+            } else {
+                continue;
+            };
+            self.mistake(entry.key_span.clone(), format!("`headers`: {header:?} {wrong}"), "can't be sent", None);
+        }
         let base = self.base.clone();
         let path = |key: &str| o.text(key).map(|p| base.join(p));
         for key in ["identity_file", "ca_file", "client_cert", "client_key"] {
             if let Some(missing) = path(key).filter(|file| !file.exists()) {
+                let told = missing.display().to_string();
+                // A key that was pasted where its file is meant.
+                let told = if told.contains('\n') { "such file".to_owned() } else { told };
                 self.mistake(
                     o.span_of(key),
-                    format!("`{key}`: there is no {}", missing.display()),
+                    format!("`{key}`: there is no {told}"),
                     "names no file",
                     Some("its path starts at the folder of this file".into()),
                 );

@@ -70,6 +70,9 @@ impl Builder<'_> {
                 None,
             );
         }
+        if deletes == Deletes::Send {
+            self.sends_deletions(route, t, destinations);
+        }
         let limit = sync.text("max_deletes").unwrap_or_else(|| "20%".to_owned());
         let max_deletes = limit.parse().ok().map(Limit::Number).or_else(|| percent(&limit).map(Limit::Percent)).unwrap_or(Limit::Percent(20.0));
         let before = t.mapping.map.iter().flatten().chain(&t.mapping.lets).any(|(_, text)| text.contains("before"));
@@ -90,6 +93,20 @@ impl Builder<'_> {
             keeps,
             mapping,
         })
+    }
+
+    /// A deletion is sent once, and B must know it for one.
+    fn sends_deletions(&mut self, route: &str, t: &Transformation, destinations: &[DestinationConfig]) {
+        let replaced = |d: &DestinationConfig| d.if_exists == IfExists::Replace && d.endpoint.as_ref().is_none_or(|e| e.method == "PUT" && e.records.is_none());
+        if destinations.iter().any(replaced) {
+            self.warnings.push(format!(
+                "routes.{route}: a deletion is sent once, and `if_exists = \"replace\"` loses it where B has not taken the file before the next one"
+            ));
+        }
+        let told = t.mapping.map.iter().flatten().chain(&t.mapping.lets).any(|(_, text)| text.contains("sync.op"));
+        if !told && t.output.name() != "template" {
+            self.warnings.push(format!("routes.{route}: deletions are sent, and no target says so: add one, as in op = \"sync.op\""));
+        }
     }
 
     /// Texts are compared letter by letter: `31/12/2023` would be later than `02/01/2024`.
@@ -170,6 +187,12 @@ impl Builder<'_> {
             if i > j && spec.key.len() != theirs.key.len() {
                 let message = format!("`key` has {} columns, and that of the opposite route {} has {}", spec.key.len(), other.name, theirs.key.len());
                 self.mistake(span.clone(), message, "both have the same number", None);
+            }
+            if spec.send == Send::All {
+                self.warnings.push(format!(
+                    "routes.{}: `send = \"all\"` of an exchange in two directions sends what A has over what B has changed meanwhile",
+                    routes[i].name
+                ));
             }
             if i > j && same_source(&routes[i], other) {
                 let message = format!("the routes {} and {} read the same source: the two of a group are opposite directions", other.name, routes[i].name);

@@ -325,10 +325,10 @@ impl LookupCache {
                 reader = Box::new(Groups::new(reader, &Grouping { by, into }, &types, &reading, room.bytes_max)?);
             }
             let mut records = Records::new(&l.name, reader, l.input.text("each"), reading.clone())?;
-            Lookup::read(&l.name, &mut records, &l.key, l.value.as_deref(), l.duplicates, room.bytes_max)
+            Lookup::read((&l.name, &mut records), (&l.key, l.value.as_deref()), l.duplicates, types.clone(), room.bytes_max)
         };
         let table = read().map_err(|e| e.blamed_on(Blame::Endpoint).at("lookup").on_file(&path))?;
-        let table = Arc::new(table.typed(reading.clone(), types.clone()));
+        let table = Arc::new(table);
         known.insert(own, (found, table.clone()));
         Ok(table)
     }
@@ -342,8 +342,9 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
         for part in 0..parts {
             let name = output_name(route, job, part + 1, kind)?;
             let there = |x: &&Delivery| match &x.to {
-                Some(to) => x.endpoint == d.endpoint_name() && *to == d.path,
-                None => x.destination == destination,
+                Some(to) if x.endpoint == d.endpoint_name() && *to == d.path => true,
+                // Another path in its place, as where all was moved.
+                _ => x.destination == destination && super::destination(route, job, x).is_ok(),
             };
             let mine = || job.deliveries.iter().filter(there).filter(|x| x.part == part);
             if let Some(done) = mine().find(|x| matches!(x.progress, Progress::Published | Progress::Publishing)) {

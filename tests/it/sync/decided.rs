@@ -295,3 +295,98 @@ fn a_deletion_carries_also_what_the_other_side_never_exports() {
         assert_eq!(x.to_b(), ["1,A,2,client,1-a,deleted,1-a"], "{b_first}");
     }
 }
+
+#[test]
+fn a_column_that_was_mapped_later_and_was_empty_at_first_is_sent_once_it_is_filled() {
+    let wider = |map: &str, column: &str, from: &str| map.replace("op = \"sync.op\"", &format!("{column} = \"{from}\"\nop = \"sync.op\""));
+    let x = Exchange::both("", "");
+    let a = |rows: &str| {
+        x.drop_file("a_out", &format!("CodeClient;Nom;Solde;Tel\n{rows}"));
+        x.w.once().ok();
+    };
+    let b = |rows: &str| {
+        x.drop_file("b_out", &format!("code,nom,solde,tel\n{rows}"));
+        x.w.once().ok();
+    };
+    a("1;k;1;\n");
+    x.to_b();
+    b("1,K,1,\n");
+    x.w.config(&format!("{}\n{}\n", wider(THERE, "tel", "Tel"), wider(BACK, "Tel", "tel")));
+    for _ in 0..2 {
+        a("1;k;1;\n");
+        b("1,K,1,\n");
+    }
+    assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+    a("1;k;1;0123\n");
+    assert_eq!(x.to_b(), ["1,K,1,0123,modified"]);
+}
+
+#[test]
+fn keys_of_several_columns_that_look_alike_are_settled_each_by_its_own_row() {
+    let with = |map: &str, key: &str| map.replace(key, &key.replace("]", ", \"x\"]"));
+    let there = THERE.replace("nom = \"Nom", "x = \"Nom\"\nnom = \"Nom");
+    let back = BACK.replace("Nom = \"nom\"", "x = \"x\"\nNom = \"nom\"");
+    let x = Exchange::of(&format!("{}\n{}\n", with(&there, "key = [\"code\"]"), with(&back, "key = [\"CodeClient\"]")));
+    let b = |rows: &str| {
+        x.drop_file("b_out", &format!("code,nom,solde,x\n{rows}"));
+        x.w.once()
+    };
+    x.a("1 a;b;1\n1;a b;1\n").ok();
+    x.to_b();
+    b("1 a,B,1,b\n1,A B,1,a b\n").ok();
+    x.a("1 a;b;2\n1;a b;2\n").ok();
+    x.to_b();
+    b("1 a,B,3,b\n1,A B,3,a b\n").code(1);
+    let job = x.last();
+    let file = x.w.names("relay/errors/ba").into_iter().find(|n| n.ends_with(".conflicts.csv")).unwrap();
+    let text = x.w.read(&format!("relay/errors/ba/{file}"));
+    let decided: String = text
+        .lines()
+        .enumerate()
+        .map(|(i, line)| {
+            format!(
+                "{line},{}\n",
+                if i == 0 {
+                    "_take"
+                } else if line.contains("\"\"1 a\"\"") {
+                    "a"
+                } else {
+                    "b"
+                }
+            )
+        })
+        .collect();
+    x.w.write("decided.csv", decided);
+    x.w.run(&["resolve", &job.to_string(), "--take", "decided.csv"]).ok().says("2 conflicts");
+    x.w.once().ok();
+    assert_eq!((x.to_b().len(), x.to_a().len()), (1, 1));
+}
+
+#[test]
+fn the_newest_is_that_of_the_later_moment_in_whatever_zone() {
+    use crate::world::World;
+    let route = |name: &str, from: &str, to: &str| {
+        format!(
+            "{}[routes.{name}.input]\nformat = \"csv\"\ntypes = {{ at = \"datetime\" }}\n[routes.{name}.map]\ncode = \"code\"\nn = \"n\"\nat = \"at\"\n[routes.{name}.sync]\ngroup = \"g\"\nkey = [\"code\"]\nconflict = \"newest:at\"\n",
+            World::route(name, from, to)
+        )
+    };
+    let w = World::new(&format!("{}{}", route("ab", "a_out", "b_in"), route("ba", "b_out", "a_in")));
+    for folder in ["a_out", "a_in", "b_out", "b_in"] {
+        let _ = std::fs::create_dir(w.path(folder));
+    }
+    let export = |folder: &str, row: &str| {
+        std::thread::sleep(Duration::from_millis(5));
+        w.write(&format!("{folder}/x.csv"), format!("code,n,at\n{row}\n"));
+        w.once();
+        let _ = std::fs::remove_file(w.path(&format!("{}/x.csv", if folder == "a_out" { "b_in" } else { "a_in" })));
+    };
+    export("a_out", "1,o,2025-03-01T08:00:00Z");
+    export("b_out", "1,o,2025-03-01T08:00:00Z");
+    // B's edit is the later one, though its clock shows an earlier hour; A has not seen it.
+    w.write("b_out/y.csv", "code,n,at\n1,nb,2025-03-01T11:00:00Z\n");
+    w.once().ok();
+    w.write("a_out/y.csv", "code,n,at\n1,na,2025-03-01T12:00:00+02:00\n");
+    w.once().ok();
+    assert!(!w.path("b_in/y.csv").exists(), "A's older edit does not win");
+}
