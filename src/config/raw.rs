@@ -400,7 +400,7 @@ impl Document {
             };
             let inner = &rest[at + 2..at + end];
             // The sign written twice is the text itself.
-            if out.ends_with('$') && (inner.starts_with("env:") || inner.starts_with("file:")) {
+            if rest[..at].ends_with('$') && (inner.starts_with("env:") || inner.starts_with("file:")) {
                 out.pop();
                 out.push_str(&rest[at..at + end + 1]);
                 rest = &rest[at + end + 1..];

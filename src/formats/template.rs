@@ -230,6 +230,10 @@ fn groups(made: Value<'static>, style: &Arc<Style>) -> minijinja::Value {
     groups.iter().map(group).collect::<Vec<_>>().into()
 }
 
+fn is_null(value: &minijinja::Value) -> bool {
+    value.is_none() || value.downcast_object_ref::<Ours>().is_some_and(|own| own.0 == Value::Null)
+}
+
 /// Jinja's value as ours.
 fn ours(value: &minijinja::Value) -> Value<'static> {
     if let Some(ours) = value.downcast_object_ref::<Ours>() {
@@ -297,11 +301,10 @@ fn sliced(
         let picked = tools.picks(bounds.map(|b| ours(&b)), len);
         picked.map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
     };
-    let own = value.downcast_object_ref::<Ours>();
-    if own.is_some_and(|own| own.0 == Value::Null) {
+    if is_null(value) {
         return Ok(value.clone());
     }
-    if own.is_none() && matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
+    if value.downcast_object_ref::<Ours>().is_none() && matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
         let items: Vec<minijinja::Value> = value.try_iter()?.collect();
         return Ok(picks(items.len())?.into_iter().map(|at| items[at].clone()).collect::<Vec<_>>().into());
     }
@@ -338,7 +341,7 @@ fn environment(tools: &Arc<dyn Tools>, style: &Arc<Style>) -> Environment<'stati
     });
     for name in ["default", "d"] {
         env.add_filter(name, |value: minijinja::Value, other: Option<minijinja::Value>, falsy: Option<bool>| {
-            let there = !value.is_undefined() && ours(&value) != Value::Null && (falsy != Some(true) || value.is_true());
+            let there = !value.is_undefined() && !is_null(&value) && (falsy != Some(true) || value.is_true());
             if there { value } else { other.unwrap_or_else(|| "".into()) }
         });
     }

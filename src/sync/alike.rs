@@ -27,10 +27,17 @@ impl Alike {
             return;
         }
         self.new += 1;
-        let [only] = key else { return };
-        if let Some(other) = spellings(only).into_iter().find(|other| known(&id_of(std::slice::from_ref(other)))) {
-            self.alike += 1;
-            self.first.get_or_insert_with(|| (only.clone(), other));
+        for (at, part) in key.iter().enumerate() {
+            let mut looked_for = key.to_vec();
+            let is_known = |other: &String| {
+                looked_for[at].clone_from(other);
+                known(&id_of(&looked_for))
+            };
+            if let Some(other) = spellings(part).into_iter().find(is_known) {
+                self.alike += 1;
+                self.first.get_or_insert_with(|| (part.clone(), other));
+                return;
+            }
         }
     }
 

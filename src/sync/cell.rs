@@ -93,6 +93,12 @@ impl Cell {
             return true;
         }
         let written = |a: &Cell, b: &Cell| a.written.as_ref().is_some_and(|w| *w == b.text);
+        if self.kind == Kind::Time
+            && let (Value::DateTime(x, Some(a)), Value::DateTime(y, Some(b))) = (self.value(), other.value())
+        {
+            // One moment, in two zones.
+            return a.to_timestamp(x).ok() == b.to_timestamp(y).ok();
+        }
         if self.kind == other.kind {
             return self.comes_back_as(other, reading) || other.comes_back_as(self, reading);
         }

@@ -301,14 +301,12 @@ impl<'w> Run<'w> {
         let change = match changes.judge(plan, env, &mut values)? {
             Decision::Send(change) => change,
             Decision::Unchanged => {
-                self.counts.read += 1;
                 self.counts.unchanged += 1;
-                return Ok(());
+                return self.stays(plan, &values);
             }
             Decision::Parked => {
-                self.counts.read += 1;
                 self.counts.parked += 1;
-                return Ok(());
+                return self.stays(plan, &values);
             }
             Decision::Reject(reject) => return self.reject(env.record, &reject),
         };
@@ -327,6 +325,12 @@ impl<'w> Run<'w> {
         self.written(plan, env.state, &values)
     }
 
+    /// A record that is not sent, and has its values in the export all the same.
+    fn stays(&mut self, plan: &Plan, values: &[Value<'_>]) -> Result<()> {
+        self.counts.read += 1;
+        self.has_values(plan, values)
+    }
+
     fn put(&mut self, values: &[Value<'_>]) -> Result<Result<(), Reject>> {
         match &mut self.sink {
             Some(sink) => sink.put(values, self.work.refused.as_mut()),
@@ -336,12 +340,17 @@ impl<'w> Run<'w> {
 
     fn written(&mut self, plan: &Plan, state: &State, values: &[Value<'_>]) -> Result<()> {
         state.keep();
+        self.counts.read += 1;
+        self.counts.written += 1;
+        self.has_values(plan, values)
+    }
+
+    /// Values that no later record may have again, where a rule says so.
+    fn has_values(&mut self, plan: &Plan, values: &[Value<'_>]) -> Result<()> {
         plan.written(values, &self.spec.style, &mut self.unique);
         if self.unique.full {
             return Err(Error::file("output.fields: `unique` needs more than max_memory").hint("raise max_memory, or do without `unique`"));
         }
-        self.counts.read += 1;
-        self.counts.written += 1;
         Ok(())
     }
 

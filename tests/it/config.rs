@@ -355,3 +355,13 @@ fn headers_that_can_not_be_sent_are_mistakes() {
         World::new(&format!("[endpoints.b]\nurl = \"https://h/in\"\nheaders = {{ {header} }}\n")).run(&["config", "check"]).code(2).says(says);
     }
 }
+
+#[test]
+fn a_substitution_that_is_written_with_two_signs_is_its_own_text() {
+    let w = World::local(
+        "[routes.r.input]\nformat = \"csv\"\n[routes.r.map]\na = \"'$${env:X}'\"\nb = \"'${env:A}${env:B}'\"\nc = \"'${x}$${y}'\"\n[routes.r.output]\nformat = \"csv\"\n",
+    );
+    w.write("in.csv", "n\n1\n");
+    let out = w.run_with(&["transform", "r", "in.csv"], &[("A", "p$"), ("B", "q")]).ok().stdout;
+    assert_eq!(out, "a,b,c\n${env:X},p$q,${x}$${y}\n");
+}

@@ -59,7 +59,8 @@ fn what_was_archived_longer_ago_than_keep_goes_and_what_is_not_ours_stays() {
     assert_eq!(w.names("relay/archive/r"), [format!("{folder}/notes.txt")]);
     assert!(!w.path("relay/archive/r/2020").exists());
     assert_eq!(w.names("relay/errors/r"), ["bad.csv", "bad.csv.error.json"]);
-    w.run(&["replay", "1"]).code(2).says("no longer in the archive");
+    let job = w.history().into_iter().find(|job| job["file"] == "x.csv").unwrap()["job"].to_string();
+    w.run(&["replay", &job]).code(2).says("no longer in the archive");
 }
 
 #[test]

@@ -53,7 +53,9 @@ pub(super) fn login_error(e: &FtpError, user: &str, secure: bool) -> Error {
     let words = words(&r.body);
     let lower = words.to_lowercase();
     // ProFTPD, Serv-U and others say so in these words alone.
-    if ["maximum number", "too many", "try again later", "connection limit"].iter().any(|full| lower.contains(full)) {
+    let full = ["maximum number", "too many", "try again later", "connection limit"].iter().any(|full| lower.contains(full));
+    let refused = ["fail", "attempt", "incorrect", "password"].iter().any(|word| lower.contains(word));
+    if full && !refused {
         return Error::endpoint(format!("the server takes no login of {user} for now: {words}"))
             .at("login")
             .kind_of(Kind::Lost)

@@ -76,6 +76,10 @@ impl Status {
 
 /// What an entry is, as `ls -l` begins its line: the kind alone of a mode, for servers that tell no permissions.
 fn kind_of(line: &[u8]) -> Option<u32> {
+    // Some servers write the bare name there.
+    if !line.get(1..10)?.iter().all(|b| b"rwxsStTlL-".contains(b)) {
+        return None;
+    }
     match line.first()? {
         b'-' => Some(0o100_000),
         b'd' => Some(0o040_000),
@@ -475,6 +479,13 @@ mod tests {
     }
     fn packet(kind: u8, body: Body) -> Vec<u8> {
         [&((body.0.len() + 1) as u32).to_be_bytes()[..], &[kind], &body.0].concat()
+    }
+
+    #[test]
+    fn what_an_entry_is_is_read_of_a_line_of_ls_and_of_no_bare_name() {
+        assert_eq!(kind_of(b"-rw-r--r--   1 u g 3 Nov 27 10:11 x"), Some(0o100_000));
+        assert_eq!(kind_of(b"drwxr-sr-x   1 u g 3 Nov 27 10:11 x"), Some(0o040_000));
+        assert_eq!((kind_of(b"data.csv"), kind_of(b"dossier clients.csv"), kind_of(b"")), (None, None, None));
     }
 
     #[test]

@@ -390,3 +390,23 @@ fn the_newest_is_that_of_the_later_moment_in_whatever_zone() {
     w.once().ok();
     assert!(!w.path("b_in/y.csv").exists(), "A's older edit does not win");
 }
+
+#[test]
+fn what_is_not_sent_has_its_values_in_the_export_all_the_same() {
+    let x = Exchange::of(&format!("{}\n", THERE.replace("[routes.ab.destination]", "fields = { nom = { unique = true } }\n[routes.ab.destination]")));
+    for written in [1, 0] {
+        x.a("1;a;1\n2;a;1\n");
+        let records = x.records();
+        assert_eq!((records["written"].as_u64(), records["rejected"].as_u64()), (Some(written), Some(1)), "{records}");
+        x.to_b();
+    }
+}
+
+#[test]
+fn keys_of_several_columns_that_have_lost_their_zeros_hold_the_export_too() {
+    let x = Exchange::of(&format!("{}deletes = \"send\"\nmax_deletes = \"100%\"\n", THERE.replace("key = [\"code\"]", "key = [\"code\", \"nom\"]")));
+    x.a("007;a;1\n008;b;1\n009;c;1\n").ok();
+    x.to_b();
+    x.a("7;a;1\n8;b;1\n9;c;1\n").code(1).says("differ from known ones by zeros");
+    assert_eq!(x.to_b(), nothing());
+}
