@@ -135,3 +135,21 @@ fn an_older_export_of_changes_is_relayed_and_told() {
     x.w.once().ok().says("it was written before the export of job 1");
     assert_eq!(x.to_b(), ["1,OLDER,1,modified"]);
 }
+
+#[test]
+fn an_edit_that_was_parked_is_sent_once_its_conflict_is_no_more() {
+    for back in [PARTS, ""] {
+        let x = agreed(PARTS, back);
+        x.a("1;a2;1\n").ok();
+        assert_eq!(x.to_b(), ["1,A2,1,modified"]);
+        // B has not imported it yet; A goes on.
+        let all = |first: &str| format!("{first}{}", if back.is_empty() { "2,N,1\n" } else { "" });
+        x.b(&all("1,B3,1\n")).code(1);
+        x.a("1;a5;1\n").code(1);
+        assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+        x.b(&all("1,A2,1\n")).ok();
+        assert_eq!((x.to_b(), x.to_a()), (vec!["1,A5,1,modified".to_owned()], nothing()), "{back}");
+        x.b(&all("1,A5,1\n")).ok();
+        assert_eq!((x.to_a(), x.to_b()), (nothing(), nothing()));
+    }
+}
