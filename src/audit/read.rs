@@ -224,10 +224,7 @@ fn elements(record: &Record, path: &str) -> Vec<Value<'static>> {
 /// A tree as names, lists and values.
 fn plain(value: &Value<'static>) -> Value<'static> {
     match value {
-        Value::Nodes(nodes) => match nodes.all() {
-            [one] => one.to_value(),
-            many => Value::list(many.iter().map(|n| n.to_value()).collect()),
-        },
+        Value::Nodes(nodes) => nodes.to_value(),
         other => other.clone(),
     }
 }

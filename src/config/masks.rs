@@ -9,13 +9,9 @@ use toml::de::DeValue;
 pub(super) fn may_hold_a_secret(text: &str) -> bool {
     let behind = text.split_once("://").map_or("", |(_, behind)| behind);
     let authority = behind.split('/').next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
     let odd_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.bytes().all(|b| b.is_ascii_digit() || b == b']'));
-    user.contains(':')
-        || odd_port
-        || behind.contains(['?', '#'])
-        || text.contains('\n')
-        || text.contains('@') && text.split('@').next().is_some_and(|u| u.contains(':'))
+    let before_host = text.rsplit_once('@').map_or("", |(before, _)| before);
+    before_host.contains(':') || odd_port || behind.contains(['?', '#']) || text.contains('\n')
 }
 
 /// The values of the lines that may hold a secret by their words, of a text that can't be read as a whole.

@@ -121,8 +121,7 @@ impl HttpSession {
     }
 
     fn url(&self, path: &Path) -> String {
-        let whole = self.config.url.as_str();
-        let (base, query) = whole.find('?').map_or((whole, ""), |at| whole.split_at(at));
+        let (base, query) = split_at_query(self.config.url.as_str());
         let base = base.trim_end_matches('/');
         let path = path.as_os_str().as_bytes();
         if path.is_empty() {
@@ -138,7 +137,7 @@ impl HttpSession {
     /// The same of a folder, which ends in a slash.
     fn folder_url(&self, path: &Path) -> String {
         let url = self.url(path);
-        let (whole, query) = url.find('?').map_or((url.as_str(), ""), |at| url.split_at(at));
+        let (whole, query) = split_at_query(&url);
         format!("{}/{query}", whole.trim_end_matches('/'))
     }
 
@@ -206,7 +205,7 @@ impl HttpSession {
             let held = answer.code == 500 && self.plain("HEAD", path, &[]).is_ok_and(|a| a.code == 200);
             if gone && !held && self.folder_at(&url).is_ok_and(|found| found.is_none()) {
                 // What stands behind the question mark may be a secret.
-                let missing = missing_folder(Path::new(url.split('?').next().unwrap_or_default()));
+                let missing = missing_folder(Path::new(split_at_query(&url).0));
                 let hint = missing.advice().unwrap_or_default().to_owned();
                 // An interface that has no folders says here what it dislikes.
                 let words = self.fail(answer, what, path).message().to_owned();
@@ -386,6 +385,11 @@ impl Session for HttpSession {
             _ => Err(self.refused(&answer, &method, path)),
         }
     }
+}
+
+/// What stands before the question mark of an address, and the rest, which may be a secret.
+fn split_at_query(url: &str) -> (&str, &str) {
+    url.find('?').map_or((url, ""), |at| url.split_at(at))
 }
 
 /// A name in a form (HTML, 4.10.22.8, multipart/form-data): a quote would end it, a line end begin a header.

@@ -264,7 +264,6 @@ impl SftpSession {
         error
     }
 
-    /// Writes a stream into an open file, from that byte on; gives how many bytes there were.
     /// Closes a file of which not all was written, and gives why: to a server that counts it as open, a rename of it may be
     /// one to come.
     fn left(&mut self, handle: &[u8], why: Error) -> Error {
@@ -275,6 +274,7 @@ impl SftpSession {
         why
     }
 
+    /// Writes a stream into an open file, from that byte on; gives how many bytes there were.
     fn write_pieces(&mut self, handle: &[u8], first: u64, from: &mut dyn Read, path: &Path) -> Result<u64> {
         let mut pending: VecDeque<u32> = VecDeque::new();
         let (_, most) = self.pieces()?;

@@ -106,6 +106,14 @@ impl Nodes {
         self.all().first()
     }
 
+    /// All of them as records of JSON: several are a list.
+    pub fn to_value(&self) -> Value<'static> {
+        match self.all() {
+            [one] => one.to_value(),
+            many => Value::list(many.iter().map(|node| node.to_value()).collect()),
+        }
+    }
+
     /// What stands for all of them where one value is wanted: the first one's, by its type or as text.
     pub fn scalar(&self) -> Value<'_> {
         match self.first().and_then(|node| node.typed.as_deref()) {

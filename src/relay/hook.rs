@@ -50,7 +50,7 @@ pub(super) fn run(args: &[Name], stop: &Stop) -> Result<()> {
             Ok(Some(status)) => return Err(Error::endpoint(format!("{program} ended with {status}{}", told()))),
             Ok(None) if Instant::now() < end_at_stop.unwrap_or(end) => std::thread::sleep(Duration::from_millis(20)),
             Ok(None) | Err(_) => {
-                // It may have ended just now.
+                // It may have ended just now, or have left its group.
                 let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
                 let _ = group.map(|group| rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
                 let _ = child.kill();

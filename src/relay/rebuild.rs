@@ -117,10 +117,10 @@ fn archived(route: &Route, folder: &Path, below: &Path, dates: u32, found: &mut 
 
 /// What an archived file is known again by when A leaves it once more; none: it can't be read, and is not known.
 fn sealed(path: &Path, packed: bool, meta: &std::fs::Metadata) -> Option<Seal> {
-    let digest =
-        if packed { digest_of::<sha2::Sha256>(&mut durable::decoder(path).ok()?) } else { digest_of::<sha2::Sha256>(&mut durable::open_file(path).ok()?) };
+    let mut from: Box<dyn std::io::Read> = if packed { Box::new(durable::decoder(path).ok()?) } else { Box::new(durable::open_file(path).ok()?) };
+    let hash = digest_of::<sha2::Sha256>(&mut from).ok()?;
     let modified = meta.modified().ok().and_then(|at| Timestamp::try_from(at).ok()).unwrap_or_default();
-    Some(Seal { size: meta.len(), hash: digest.ok()?, modified, partial: false, folder: None })
+    Some(Seal { size: meta.len(), hash, modified, partial: false, folder: None })
 }
 
 /// Files that are left in place and were tried: they are not taken again.

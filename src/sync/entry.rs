@@ -194,9 +194,9 @@ impl Held {
         }
         None
     }
-    /// Whether the other side, which holds `there`, was told of what it has in a column.
-    pub fn was_told(&self, column: u16, there: &Held) -> bool {
-        self.base.iter().chain(there.pending.iter().filter_map(|p| p.from.as_ref())).any(|row| row.get(column).is_some())
+    /// What the other side, which holds `there`, was told of what it has in a column.
+    pub fn told<'h>(&'h self, column: u16, there: &'h Held) -> impl Iterator<Item = &'h Cell> {
+        self.base.iter().chain(there.pending.iter().filter_map(|p| p.from.as_ref())).filter_map(move |row| row.get(column))
     }
     /// What was delivered and not seen yet counts no more: the side's own record stands against it. The side may take it
     /// all the same, and lose its own by that.

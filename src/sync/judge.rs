@@ -396,7 +396,7 @@ pub(super) fn send(entry: &mut Entry, turn: &Turn<'_>, news: Option<News<'_>>, b
     // What it keeps, and this side was not told of, counts as a change once it is seen.
     let mut untold: Vec<u16> = there.untold.extract_if(.., |c| delivered.get(*c).is_some()).collect();
     if let Some(News { kept, .. }) = news {
-        untold.extend(kept.iter().map(|(c, _)| c).filter(|c| !there.was_told(*c, here)));
+        untold.extend(kept.iter().map(|(c, _)| c).filter(|c| there.told(*c, here).next().is_none()));
     }
     let back = delivered.only(|c| untold.contains(&c));
     delivered.retain(|c| !untold.contains(&c));

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::cell::{Cell, Row};
-use super::entry::{Entry, Held, Side};
+use super::entry::{Entry, Side};
 use super::judge::Turn;
 use super::{Exports, LastExport};
 
@@ -28,7 +28,9 @@ impl Owed {
             return Self::default();
         }
         let (here, there) = (entry.side(from), entry.side(from.other()));
-        let won = there.exported.iter().flat_map(Row::iter).filter(|(c, cell)| !was_told_of(there, here, *c, cell)).map(|(c, _)| c).collect();
+        // A later value than it was told of may have waited for an operator.
+        let was_told = |column: u16, cell: &Cell| there.told(column, here).any(|told| told.text() == cell.text());
+        let won = there.exported.iter().flat_map(Row::iter).filter(|(c, cell)| !was_told(*c, cell)).map(|(c, _)| c).collect();
         Self { won, endangered }
     }
     /// Whether nothing is.
@@ -39,13 +41,6 @@ impl Owed {
     pub fn is_within(&self, before: &Self) -> bool {
         self.won.iter().all(|c| before.won.contains(c)) && self.endangered.iter().all(|(c, cell)| before.endangered.get(c) == Some(cell))
     }
-}
-
-/// Whether the other side, which holds `here`, was told of the value that `there` has: a later one than it was told of may
-/// have waited for an operator.
-fn was_told_of(there: &Held, here: &Held, column: u16, cell: &Cell) -> bool {
-    let told = there.base.iter().chain(here.pending.iter().filter_map(|p| p.from.as_ref()));
-    told.filter_map(|row| row.get(column)).any(|told| told.text() == cell.text())
 }
 
 /// What an export was found to mean for other jobs.

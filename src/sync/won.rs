@@ -78,7 +78,7 @@ pub(super) fn give_back(entry: &mut Entry, turn: &Turn<'_>, columns: &[u16]) -> 
 pub(super) fn lose(entry: &mut Entry, overwritten: &[u16], turn: &Turn<'_>) {
     let [held, there] = entry.both_mut(turn.from);
     for (column, cell) in overwritten.iter().filter_map(|c| Some((*c, turn.shown.get(*c)?))) {
-        let told = held.was_told(column, there);
+        let told = held.told(column, there).next().is_some();
         let base = held.base.get_or_insert_default();
         if !told && held.due.get(column).is_some() {
             held.untold.push(column);

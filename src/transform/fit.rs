@@ -28,8 +28,7 @@ fn twice(entries: &Entries) -> Option<Reject> {
 pub(super) fn spread(values: &mut [Value<'_>]) {
     for value in values {
         if let Value::Nodes(nodes) = value {
-            let mut whole: Vec<Value<'static>> = nodes.all().iter().map(|node| node.to_value()).collect();
-            *value = if whole.len() == 1 { whole.remove(0) } else { Value::list(whole) };
+            *value = nodes.to_value();
         }
     }
 }

@@ -53,15 +53,19 @@ pub(super) fn since_tried(t: &Target<'_>, delivery: &Delivery) -> Result<Since> 
     Ok(Since::Remade)
 }
 
+/// Whether a delivery is for a destination by its path too.
+pub(super) fn goes_to(delivery: &Delivery, d: &DestinationConfig) -> bool {
+    delivery.endpoint == d.endpoint_name() && delivery.to.as_ref() == Some(&d.path)
+}
+
 /// The destination of a delivery. One of several is known by its path too: put in another order, or with one of them taken
 /// out, the destinations of a route would get each other's files.
 pub fn destination<'t>(route: &'t Route, job: &Job, delivery: &Delivery) -> Result<&'t DestinationConfig> {
     let found = route.destinations.get(delivery.destination).filter(|d| d.endpoint_name() == delivery.endpoint);
-    let is = |to: &Option<String>, d: &DestinationConfig| d.endpoint_name() == delivery.endpoint && to.as_ref() == Some(&d.path);
     let others = |d: &DestinationConfig| {
-        let elsewhere = route.destinations.iter().any(|other| is(&delivery.to, other));
-        let anothers = job.deliveries.iter().any(|x| x.destination != delivery.destination && x.endpoint == delivery.endpoint && is(&x.to, d));
-        delivery.to.is_some() && !is(&delivery.to, d) && (elsewhere || anothers)
+        let elsewhere = route.destinations.iter().any(|other| goes_to(delivery, other));
+        let anothers = job.deliveries.iter().any(|x| x.destination != delivery.destination && goes_to(x, d));
+        delivery.to.is_some() && !goes_to(delivery, d) && (elsewhere || anothers)
     };
     found.filter(|d| !others(d)).ok_or_else(|| {
         let name = delivery

@@ -14,6 +14,7 @@ use super::finish::packed_name;
 use super::large::is_large;
 use super::local;
 use super::make::{output_name, transform};
+use super::place::goes_to;
 use super::seal;
 use super::sync::{self};
 use super::upload::{is_direct, send, send_run};
@@ -341,11 +342,8 @@ pub(super) fn plan(w: &World, route: &Route, job: &Job, parts: usize, kind: Expo
     for (destination, d) in route.destinations.iter().enumerate() {
         for part in 0..parts {
             let name = output_name(route, job, part + 1, kind)?;
-            let there = |x: &&Delivery| match &x.to {
-                Some(to) if x.endpoint == d.endpoint_name() && *to == d.path => true,
-                // Another path in its place, as where all was moved.
-                _ => x.destination == destination && super::destination(route, job, x).is_ok(),
-            };
+            // Or to another path in its place, as where all was moved.
+            let there = |x: &&Delivery| goes_to(x, d) || (x.destination == destination && super::destination(route, job, x).is_ok());
             let mine = || job.deliveries.iter().filter(there).filter(|x| x.part == part);
             if let Some(done) = mine().find(|x| matches!(x.progress, Progress::Published | Progress::Publishing)) {
                 out.push(Delivery { destination, ..done.clone() });

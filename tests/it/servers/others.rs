@@ -60,11 +60,7 @@ impl ProFtpd {
     pub fn endpoint(&self, name: &str, scheme: &str) -> String {
         let d = self.dir.path().display();
         let (folder, known) = match scheme {
-            "sftp" => {
-                let key = fs::read_to_string(self.dir.path().join("host.pub")).unwrap();
-                fs::write(self.dir.path().join("known_hosts"), format!("[localhost]:{} {key}", self.port)).unwrap();
-                (format!("{d}/in"), format!("known_hosts = \"{d}/known_hosts\"\n"))
-            }
+            "sftp" => (format!("{d}/in"), known_hosts(self.dir.path(), self.port)),
             _ => ("/in".to_owned(), String::new()),
         };
         format!("[endpoints.{name}]\nurl = \"{scheme}://user@localhost:{}{folder}\"\npassword = \"secret\"\n{known}", self.port)
@@ -78,6 +74,13 @@ impl Drop for ProFtpd {
     fn drop(&mut self) {
         stop(&mut self.child);
     }
+}
+
+/// Makes a server's key known, which lies in its folder as `host.pub`. As TOML.
+fn known_hosts(dir: &Path, port: u16) -> String {
+    let key = fs::read_to_string(dir.join("host.pub")).unwrap();
+    fs::write(dir.join("known_hosts"), format!("[localhost]:{port} {key}")).unwrap();
+    format!("known_hosts = \"{}\"\n", dir.join("known_hosts").display())
 }
 
 /// The program and its modules: Debian lets it not be installed beside vsftpd, so `scripts/servers` unpacks it.
@@ -163,10 +166,8 @@ impl Rclone {
     }
     /// The endpoint as TOML.
     pub fn endpoint(&self, name: &str) -> String {
-        let d = self.dir.path().display();
-        let key = fs::read_to_string(self.dir.path().join("host.pub")).unwrap();
-        fs::write(self.dir.path().join("known_hosts"), format!("[localhost]:{} {key}", self.port)).unwrap();
-        format!("[endpoints.{name}]\nurl = \"sftp://user@localhost:{}/\"\npassword = \"secret\"\nknown_hosts = \"{d}/known_hosts\"\n", self.port)
+        let known = known_hosts(self.dir.path(), self.port);
+        format!("[endpoints.{name}]\nurl = \"sftp://user@localhost:{}/\"\npassword = \"secret\"\n{known}", self.port)
     }
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         files(&self.dir.path().join("in"))
